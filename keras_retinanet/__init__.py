@@ -1,0 +1,38 @@
+"""RetinaNet (Lin et al. 2017, "Focal Loss for Dense Object Detection") for TensorFlow and Keras 3."""
+
+from importlib import import_module
+from typing import Any
+
+# The public names and where they live. They are loaded at first use: the command line answers
+# --help without TensorFlow, and the Keras-only parts run where there is none.
+_PUBLIC = {
+    "AnchorGenerator": "anchors",
+    "BoxCoder": "boxes",
+    "DetectionDataset": "data.dataset",
+    "DetectionLoss": "losses",
+    "FocalLoss": "losses",
+    "InputPolicy": "input_policy",
+    "RetinaNet": "models.retinanet",
+    "SGDWithL2": "optimizers",
+    "SmoothL1": "losses",
+    "TrainingPlan": "data.plan",
+    "evaluate": "evaluation",
+    "export_saved_model": "export.saved_model",
+    "load_config": "config",
+    "load_dataset": "data.source",
+    "load_model": "model_files",
+    "train": "training",
+    "training_batches": "data.pipeline",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

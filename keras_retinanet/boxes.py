@@ -1,0 +1,145 @@
+"""All box maths: formats, area, clipping, pairwise overlap and the coding of boxes against anchors.
+
+Boxes are float32 xyxy in pixels, origin at the top-left corner of the top-left pixel, no "+1".
+Everything is `keras.ops`, so it runs on any Keras backend, eagerly and in graphs.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+from keras_retinanet.conventions import MAX_SIZE_RATIO
+
+Tensor = Any
+
+CODINGS = ("centre", "corner")
+
+
+def xywh_to_xyxy(boxes_xywh: Tensor) -> Tensor:
+    """Convert [..., 4] boxes from left, top, width, height (COCO's format)."""
+    x, y, width, height = _split(boxes_xywh)
+    return ops.stack([x, y, x + width, y + height], axis=-1)
+
+
+def xyxy_to_xywh(boxes: Tensor) -> Tensor:
+    """Convert [..., 4] boxes to left, top, width, height (COCO's format)."""
+    x1, y1, x2, y2 = _split(boxes)
+    return ops.stack([x1, y1, x2 - x1, y2 - y1], axis=-1)
+
+
+def xyxy_to_yxyx_normalized(boxes: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Convert [..., 4] boxes to ymin, xmin, ymax, xmax as shares of `height` and `width`."""
+    x1, y1, x2, y2 = _split(boxes)
+    return ops.stack([y1 / height, x1 / width, y2 / height, x2 / width], axis=-1)
+
+
+def yxyx_normalized_to_xyxy(boxes_yxyx: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Convert [..., 4] normalised ymin, xmin, ymax, xmax back to pixels."""
+    y1, x1, y2, x2 = _split(boxes_yxyx)
+    return ops.stack([x1 * width, y1 * height, x2 * width, y2 * height], axis=-1)
+
+
+def box_area(boxes: Tensor) -> Tensor:
+    """Return the areas [...] of [..., 4] boxes in square pixels; inverted boxes have area 0."""
+    x1, y1, x2, y2 = _split(boxes)
+    return ops.maximum(x2 - x1, 0.0) * ops.maximum(y2 - y1, 0.0)
+
+
+def clip_boxes(boxes: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Move the corners of [..., 4] boxes into an image of the given size."""
+    x1, y1, x2, y2 = _split(boxes)
+
+    def inside(value: Tensor, limit: Tensor) -> Tensor:
+        return ops.minimum(ops.maximum(value, 0.0), limit)
+
+    return ops.stack(
+        [inside(x1, width), inside(y1, height), inside(x2, width), inside(y2, height)], axis=-1
+    )
+
+
+def pairwise_intersection(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
+    """Return the common areas [..., N, M] of [..., N, 4] and [..., M, 4] boxes."""
+    ax1, ay1, ax2, ay2 = (x[..., :, None] for x in _split(boxes_a))
+    bx1, by1, bx2, by2 = (x[..., None, :] for x in _split(boxes_b))
+    width = ops.maximum(ops.minimum(ax2, bx2) - ops.maximum(ax1, bx1), 0.0)
+    height = ops.maximum(ops.minimum(ay2, by2) - ops.maximum(ay1, by1), 0.0)
+    return width * height
+
+
+def pairwise_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
+    """Return intersection over union [..., N, M] of [..., N, 4] and [..., M, 4] boxes.
+
+    Two boxes without area have IoU 0.
+    """
+    intersection = pairwise_intersection(boxes_a, boxes_b)
+    union = box_area(boxes_a)[..., :, None] + box_area(boxes_b)[..., None, :] - intersection
+    return ops.where(union > 0, intersection / ops.where(union > 0, union, 1.0), 0.0)
+
+
+@dataclass(frozen=True)
+class BoxCoder:
+    """Boxes as 4 numbers relative to their anchors; `decode` undoes `encode`.
+
+    Args:
+        coding: "centre" is R-CNN's and the paper's (section 4, "Box Regression Subnet"): offsets of
+            the centres over the anchor's size, log ratios of the sizes. "corner" is fizyr's:
+            offsets of the two corners over the anchor's size.
+        variances: what the four numbers are divided by.
+        max_size_ratio: with "centre", sizes are decoded to at most this multiple of the anchor's,
+            so that exp cannot overflow (Detectron's clamp).
+    """
+
+    coding: str = "centre"
+    variances: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    max_size_ratio: float = MAX_SIZE_RATIO
+
+    def __post_init__(self) -> None:
+        if self.coding not in CODINGS:
+            raise ValueError(f"coding must be one of {CODINGS}, not {self.coding!r}")
+        object.__setattr__(self, "variances", tuple(float(v) for v in self.variances))
+
+    def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
+        """Return the deltas [..., 4] of `boxes` [..., 4] of positive size relative to `anchors`."""
+        if self.coding == "corner":
+            _, _, width, height = _centre_form(anchors)
+            deltas = (boxes - anchors) / ops.stack([width, height, width, height], axis=-1)
+        else:
+            x, y, width, height = _centre_form(boxes)
+            ax, ay, awidth, aheight = _centre_form(anchors)
+            deltas = ops.stack(
+                [
+                    (x - ax) / awidth,
+                    (y - ay) / aheight,
+                    ops.log(width / awidth),
+                    ops.log(height / aheight),
+                ],
+                axis=-1,
+            )
+        return deltas / ops.convert_to_tensor(self.variances, "float32")
+
+    def decode(self, deltas: Tensor, anchors: Tensor) -> Tensor:
+        """Return the boxes [..., 4] that `deltas` [..., 4] mean relative to `anchors`."""
+        deltas = deltas * ops.convert_to_tensor(self.variances, "float32")
+        ax, ay, awidth, aheight = _centre_form(anchors)
+        if self.coding == "corner":
+            return anchors + deltas * ops.stack([awidth, aheight, awidth, aheight], axis=-1)
+        dx, dy, dwidth, dheight = _split(deltas)
+        limit = math.log(self.max_size_ratio)
+        x, y = ax + dx * awidth, ay + dy * aheight
+        half_width = 0.5 * awidth * ops.exp(ops.minimum(dwidth, limit))
+        half_height = 0.5 * aheight * ops.exp(ops.minimum(dheight, limit))
+        return ops.stack(
+            [x - half_width, y - half_height, x + half_width, y + half_height], axis=-1
+        )
+
+
+def _split(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return boxes[..., 0], boxes[..., 1], boxes[..., 2], boxes[..., 3]
+
+
+def _centre_form(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return centre x, centre y, width and height of [..., 4] boxes."""
+    x1, y1, x2, y2 = _split(boxes)
+    return 0.5 * (x1 + x2), 0.5 * (y1 + y2), x2 - x1, y2 - y1

@@ -1,0 +1,105 @@
+"""Callbacks of a training: evaluation that keeps the best model, checkpoints, stopping on NaN."""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.errors import TrainingDiverged
+from keras_retinanet.evaluation import evaluate
+
+
+class EvaluateOnDataset(keras.callbacks.Callback):
+    """Measures COCO AP after epochs, adds it to the logs, and saves the best model.
+
+    Args:
+        every: epochs between evaluations; the last epoch is always evaluated.
+        best_path: where the model with the highest AP so far is saved, for use, not for resuming.
+    """
+
+    def __init__(
+        self, dataset: DetectionDataset, *, every: int, batch_size: int, best_path: Path
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.every = every
+        self.batch_size = batch_size
+        self.best_path = best_path
+        self.best_ap = -math.inf
+        self.best_epoch = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = {} if logs is None else logs
+        if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
+            # The columns of metrics.csv are those of the first epoch.
+            logs.update(dict.fromkeys(("AP", "AP50", "AP75"), math.nan))
+            return
+        metrics, _ = evaluate(self.model, self.dataset, batch_size=self.batch_size)
+        for name in ("AP", "AP50", "AP75"):
+            logs[name] = math.nan if metrics[name] is None else metrics[name]
+        if logs["AP"] > self.best_ap:
+            self.best_ap, self.best_epoch = logs["AP"], epoch + 1
+            save_model(self.model, self.best_path, include_optimizer=False)
+
+
+class SaveCheckpoints(keras.callbacks.Callback):
+    """Saves the whole state, optimizer included, after every epoch, and keeps the last few."""
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        super().__init__()
+        self.folder = folder
+        self.keep = keep
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        save_model(self.model, self.folder / f"epoch_{epoch + 1:04d}.keras", include_optimizer=True)
+        for old in sorted(self.folder.glob("epoch_*.keras"))[: -self.keep]:
+            old.unlink()
+
+
+class LogLearningRate(keras.callbacks.Callback):
+    """Adds the learning rate at the end of the epoch to the logs."""
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Raises TrainingDiverged when the loss is NaN or infinite, naming the batch's images.
+
+    Args:
+        images_of: epoch, step -> paths of the images in the batch.
+        saved: the folder of the checkpoints of earlier epochs.
+    """
+
+    def __init__(self, images_of: Callable[[int, int], list[str]], saved: Path) -> None:
+        super().__init__()
+        self.images_of = images_of
+        self.saved = saved
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if math.isfinite(loss):
+            return
+        kept = sorted(self.saved.glob("epoch_*.keras"))
+        state = f"the last good state is {kept[-1]}" if kept else "no epoch was finished before"
+        raise TrainingDiverged(
+            f"the loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}: lower "
+            "optimizer.learning_rate or raise schedule.warmup_iterations, and look at the batch's "
+            f"images ({', '.join(self.images_of(self.epoch, batch))}); {state}"
+        )
+
+
+def save_model(model: Any, path: Path, *, include_optimizer: bool) -> None:
+    """Save a model so that `path` is always either the old file or the whole new one."""
+    temporary = path.with_name(f".{path.stem}.tmp.keras")
+    model.save(temporary, include_optimizer=include_optimizer)
+    os.replace(temporary, path)

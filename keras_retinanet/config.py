@@ -1,0 +1,238 @@
+"""Every setting of a training and its default, typed and checked. Loads no TensorFlow.
+
+A config file states only what differs: from `base:` (another YAML beside it) if it names one, else
+from the defaults here, which are the paper's. `key=value` overrides come last.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from keras_retinanet import conventions
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.yaml_files import did_you_mean, read_yaml, validated
+
+# The wheel holds the configs inside the package; a checkout beside it.
+CONFIG_FOLDER = next(
+    folder / "configs"
+    for folder in (Path(__file__).parent, Path(__file__).parents[1])
+    if (folder / "configs").is_dir()
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelConfig(_Section):
+    """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
+
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    # "imagenet", "none", or the path of a Keras weights file of the backbone
+    weights: str = "imagenet"
+    # auto: frozen with weights, trainable without
+    batchnorm: Literal["auto", "frozen", "trainable", "synchronized"] = "auto"
+    fpn_channels: PositiveInt = conventions.FPN_CHANNELS
+    head_channels: PositiveInt = conventions.HEAD_CHANNELS
+    head_depth: Annotated[int, Field(ge=0)] = conventions.HEAD_DEPTH
+    prior: Annotated[float, Field(gt=0, lt=1)] = conventions.PRIOR_PROBABILITY
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+
+
+class AnchorConfig(_Section):
+    """Section 4, "Anchors"."""
+
+    sizes: tuple[PositiveFloat, ...] = conventions.ANCHOR_SIZES
+    ratios: tuple[PositiveFloat, ...] = conventions.ANCHOR_RATIOS
+    scales: tuple[PositiveFloat, ...] = conventions.ANCHOR_SCALES
+    positive_iou: Share = conventions.POSITIVE_IOU
+    negative_iou: Share = conventions.NEGATIVE_IOU
+    # give every object its best anchor, however low the IoU (Detectron2; not in the paper)
+    force_match: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "AnchorConfig":
+        if self.negative_iou > self.positive_iou:
+            raise ValueError("negative_iou must not be above positive_iou")
+        if len(self.sizes) != len(conventions.LEVELS):
+            raise ValueError(f"sizes needs one number for each of {len(conventions.LEVELS)} levels")
+        return self
+
+
+class ImageConfig(_Section):
+    """The network's input and the augmentation."""
+
+    resize: Literal["shorter_side", "square"] = "shorter_side"
+    size: PositiveInt = conventions.IMAGE_SIZE
+    max_size: PositiveInt = conventions.IMAGE_MAX_SIZE
+    # training draws one of these sizes for each image (the paper's scale jitter)
+    jitter_sizes: tuple[PositiveInt, ...] = ()
+    horizontal_flip: bool = True
+    vertical_flip: bool = False
+
+
+class LossConfig(_Section):
+    """Sections 3.2 and 4.1."""
+
+    gamma: NonNegative = conventions.FOCAL_GAMMA
+    alpha: Share | None = conventions.FOCAL_ALPHA
+    smooth_l1_beta: NonNegative = conventions.SMOOTH_L1_BETA
+    box_weight: NonNegative = 1.0
+    normalizer: Literal["global", "per_image"] = "global"
+
+
+class ScheduleConfig(_Section):
+    """How long, and with which learning rates. Steps are iterations or epochs, as `unit` says."""
+
+    unit: Literal["iterations", "epochs"] = "iterations"
+    length: PositiveInt = 90_000
+    kind: Literal["step", "cosine"] = "step"
+    # step: the learning rate is multiplied by `factor` after each of these
+    drops: tuple[PositiveFloat, ...] = (60_000, 80_000)
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    # linear, from `warmup_start` times the learning rate, always in iterations (Goyal et al. 2017)
+    warmup_iterations: Annotated[int, Field(ge=0)] = 500
+    warmup_start: Share = 1 / 3
+
+
+class OptimizerConfig(_Section):
+    """Section 4.1, "Optimization"."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: PositiveFloat = 0.01
+    # the batch size that `learning_rate` is meant for; it is scaled in proportion. null: not scaled
+    learning_rate_batch_size: PositiveInt | None = None
+    momentum: Share = 0.9
+    # sgd: the paper's L2 penalty; adamw: decoupled
+    weight_decay: NonNegative = 1e-4
+    clip_norm: PositiveFloat | None = None
+    # decay of a moving average of the weights, which is what is evaluated and saved. null: none
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class TrainingConfig(_Section):
+    batch_size: PositiveInt = 16
+    seed: int = 0
+    # read every image to its end before training, so that truncated files are found and reported
+    check_images: bool = True
+    # epochs between evaluations on the validation split
+    evaluate_every: PositiveInt = 1
+    # resumable checkpoints to keep; best.keras and last.keras are kept beside them
+    keep_checkpoints: PositiveInt = 3
+
+
+class InferenceConfig(_Section):
+    """Section 4.1, "Inference"; saved with the model."""
+
+    score_threshold: Share = conventions.SCORE_THRESHOLD
+    pre_nms_top_k: PositiveInt = conventions.PRE_NMS_TOP_K
+    nms_iou_threshold: Share = conventions.NMS_IOU_THRESHOLD
+    max_detections: PositiveInt = conventions.MAX_DETECTIONS
+
+
+class Config(_Section):
+    model: ModelConfig = ModelConfig()
+    anchors: AnchorConfig = AnchorConfig()
+    image: ImageConfig = ImageConfig()
+    loss: LossConfig = LossConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.image.resize == "shorter_side" and self.image.max_size < self.image.size:
+            raise ValueError(
+                f"image.max_size = {self.image.max_size} must not be below image.size = "
+                f"{self.image.size}"
+            )
+        return self
+
+
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Return the settings of a config file, with "key=value" overrides ("schedule.length=100").
+
+    Args:
+        path: a YAML file, or the name of one of the configs shipped with the package.
+
+    Raises:
+        ConfigError: a file cannot be read, or a setting is unknown or does not fit.
+    """
+    path = _find(Path(path))
+    values = _read_with_base(path, ())
+    source = str(path)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"{override!r} is not of the form key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{override!r}: the value is not valid YAML") from error
+        _check_key(key)
+        values = _merged(values, _nested(key.split("."), value))
+        source = f"{path} with {override}"
+    return validated(Config, values, source)
+
+
+def dump_config(config: Config) -> str:
+    """Return all settings as YAML; `load_config` reads it back to the same."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+
+
+def _find(path: Path) -> Path:
+    if path.is_file():
+        return path
+    # "retinanet_r50_600", "configs/retinanet_r50_600.yaml": works without a checkout, too.
+    shipped = CONFIG_FOLDER / path.with_suffix(".yaml").name
+    if shipped.is_file():
+        return shipped
+    names = sorted(p.stem for p in CONFIG_FOLDER.glob("*.yaml"))
+    raise ConfigError(f"there is no config {path}: {did_you_mean(path.stem, names)}")
+
+
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict:
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: `base` leads back to the same file")
+    values = read_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    base_path = path.parent / str(base)
+    if not base_path.is_file():
+        raise ConfigError(f"{path}: base: there is no file {base_path}")
+    return _merged(_read_with_base(base_path, (*seen, path.resolve())), values)
+
+
+def _merged(values: dict, changes: dict) -> dict:
+    """Return `values` with the leaves in `changes` replaced."""
+    merged = dict(values)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _nested(keys: list[str], value: Any) -> dict:
+    return {keys[0]: _nested(keys[1:], value) if len(keys) > 1 else value}
+
+
+def _check_key(key: str) -> None:
+    """Refuse an override whose key is no setting, naming the nearest one."""
+    known = {
+        f"{section}.{name}": None
+        for section, field in Config.model_fields.items()
+        for name in field.annotation.model_fields
+    }
+    if key not in known and key not in Config.model_fields:
+        by_leaf = {full.split(".")[1]: full for full in known}
+        guess = by_leaf.get(key.split(".")[-1])
+        suggestion = f"did you mean {guess!r}?" if guess else did_you_mean(key, list(known))
+        raise ConfigError(f"unknown setting {key!r}: {suggestion}")

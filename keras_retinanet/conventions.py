@@ -1,0 +1,48 @@
+"""What every part agrees on: the paper's settings, each with its section, and the match values.
+
+Signatures and `config.py` both take their defaults from here, so that each value is written once.
+This module imports nothing, so that the command line can read it without loading TensorFlow.
+"""
+
+# Matches: an anchor's value is the index of its object, or one of these (section 4, "Anchors").
+BACKGROUND = -1
+IGNORE = -2
+
+# Feature levels P3 ... P7; level l has stride 2 ** l (section 4, "Feature Pyramid Network").
+LEVELS = (3, 4, 5, 6, 7)
+
+# Anchors (section 4): areas 32^2 ... 512^2 on P3 ... P7, three ratios, three sub-octave scales.
+ANCHOR_SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
+ANCHOR_RATIOS = (0.5, 1.0, 2.0)  # height / width
+ANCHOR_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+
+# Assignment (section 4): IoU >= 0.5 is an object, < 0.4 background, the rest ignored.
+POSITIVE_IOU = 0.5
+NEGATIVE_IOU = 0.4
+
+# Detector (section 4).
+FPN_CHANNELS = 256
+HEAD_CHANNELS = 256
+HEAD_DEPTH = 4
+PRIOR_PROBABILITY = 0.01  # section 4.1, "Initialization"
+HEAD_INIT_STDDEV = 0.01  # section 4.1, "Initialization"
+
+# Sizes are decoded to at most this many times the anchor's (Detectron's clamp).
+MAX_SIZE_RATIO = 1000.0 / 16.0
+
+# Losses (sections 3.2 and 5.1; the beta of smooth L1 is Detectron's, 1/9).
+FOCAL_GAMMA = 2.0
+FOCAL_ALPHA = 0.25
+SMOOTH_L1_BETA = 1.0 / 9.0
+
+# Inference (section 4.1); 100 detections are COCO's convention.
+SCORE_THRESHOLD = 0.05
+PRE_NMS_TOP_K = 1000
+NMS_IOU_THRESHOLD = 0.5
+MAX_DETECTIONS = 100
+
+# Image scale (sections 4.1 and 5): the shorter side, with the longer side capped.
+IMAGE_SIZE = 600
+IMAGE_MAX_SIZE = 1333
+IMAGE_PAD_MULTIPLE = 32  # the stride of C5: the top-down path then doubles sizes exactly
+PAD_VALUE = 114  # grey near the ImageNet mean: padding is about zero after normalisation

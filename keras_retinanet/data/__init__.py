@@ -1,0 +1,1 @@
+"""Data: readers of annotation formats, checks, augmentation and the tf.data pipelines."""

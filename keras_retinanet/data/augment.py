@@ -1,0 +1,45 @@
+"""Augmentations: functions from an example to an example, a dict of tensors. TensorFlow.
+
+An example holds "image" uint8 [H, W, 3] and "boxes" float32 [M, 4] in its pixels; other entries
+pass through. Randomness comes from a seed [2] alone.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+Tensor = Any
+Example = dict[str, Tensor]
+
+
+def random_flip(example: Example, seed: Tensor, *, horizontal: bool, vertical: bool) -> Example:
+    """Mirror image and boxes with probability 1/2 in each of the chosen directions."""
+    draws = tf.random.stateless_uniform((2,), seed) < 0.5
+    if horizontal:
+        example = tf.cond(draws[0], lambda: flip_horizontally(example), lambda: dict(example))
+    if vertical:
+        upright = example
+        example = tf.cond(draws[1], lambda: flip_vertically(upright), lambda: dict(upright))
+    return example
+
+
+def flip_horizontally(example: Example) -> Example:
+    """Exchange left and right."""
+    width = tf.cast(tf.shape(example["image"])[1], tf.float32)
+    x1, y1, x2, y2 = tf.unstack(example["boxes"], axis=1)
+    return {
+        **example,
+        "image": tf.reverse(example["image"], [1]),
+        "boxes": tf.stack([width - x2, y1, width - x1, y2], axis=1),
+    }
+
+
+def flip_vertically(example: Example) -> Example:
+    """Exchange top and bottom."""
+    height = tf.cast(tf.shape(example["image"])[0], tf.float32)
+    x1, y1, x2, y2 = tf.unstack(example["boxes"], axis=1)
+    return {
+        **example,
+        "image": tf.reverse(example["image"], [0]),
+        "boxes": tf.stack([x1, height - y2, x2, height - y1], axis=1),
+    }

@@ -1,0 +1,198 @@
+"""The tf.data pipelines: from a DetectionDataset to training batches and evaluation inputs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.anchors import AnchorGenerator
+from keras_retinanet.conventions import NEGATIVE_IOU, PAD_VALUE, POSITIVE_IOU
+from keras_retinanet.data.augment import random_flip
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.data.image_files import decode_image
+from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.targets import match_anchors
+
+Tensor = Any
+
+# Label of the rows that fill gt_labels up to the batch's largest number of objects.
+NO_LABEL = -1
+
+
+def training_batches(
+    dataset: DetectionDataset,
+    plan: TrainingPlan,
+    *,
+    anchor_generator: AnchorGenerator,
+    positive_iou: float = POSITIVE_IOU,
+    negative_iou: float = NEGATIVE_IOU,
+    force_match: bool = False,
+    horizontal_flip: bool = True,
+    vertical_flip: bool = False,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Return an endless stream of batches (images, targets), `plan.steps_per_epoch` to an epoch.
+
+    images: uint8 [B, H, W, 3], RGB. targets: "gt_boxes" float32 [B, M, 4] xyxy in pixels of the
+    images, "gt_labels" int32 [B, M] and "matches" int32 [B, A]; M is the batch's largest number of
+    objects. Crowds and difficult objects are not among them; anchors in them are ignored.
+
+    The same data set, plan and settings give the same batches.
+    """
+
+    def epoch(number: Tensor) -> tf.data.Dataset:
+        names = ("index", "scaled_size", "canvas_size", "seed")
+        arrays = tf.numpy_function(
+            lambda n: [plan.epoch(int(n))[name] for name in names],
+            [number],
+            [tf.int64, tf.int32, tf.int32, tf.int32],
+        )
+        for array, columns in zip(arrays, ((), (2,), (2,), (2,)), strict=True):
+            array.set_shape((None, *columns))
+        return tf.data.Dataset.from_tensor_slices(dict(zip(names, arrays, strict=True)))
+
+    load = _example_loader(dataset)
+
+    def make(planned: dict[str, Tensor]) -> dict[str, Tensor]:
+        example = load(planned["index"])
+        example = random_flip(
+            example, planned["seed"], horizontal=horizontal_flip, vertical=vertical_flip
+        )
+        example = _scale(example, planned["scaled_size"])
+        height, width = tf.unstack(planned["canvas_size"])
+        ignored = example["is_crowd"]
+        gt_boxes = tf.boolean_mask(example["boxes"], ~ignored)
+        return {
+            "images": pad_image(example["image"], height, width),
+            "gt_boxes": gt_boxes,
+            "gt_labels": tf.boolean_mask(example["labels"], ~ignored),
+            "matches": match_anchors(
+                gt_boxes,
+                tf.boolean_mask(example["boxes"], ignored),
+                anchor_generator=anchor_generator,
+                height=height,
+                width=width,
+                positive_iou=positive_iou,
+                negative_iou=negative_iou,
+                force_match=force_match,
+            ),
+        }
+
+    def split(batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return batch.pop("images"), batch
+
+    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+    return (
+        epochs.flat_map(epoch)
+        .map(make, num_parallel_calls=tf.data.AUTOTUNE)
+        .padded_batch(
+            plan.batch_size,
+            padded_shapes={
+                "images": (None, None, 3),
+                "gt_boxes": (None, 4),
+                "gt_labels": (None,),
+                "matches": (None,),
+            },
+            padding_values={
+                "images": np.uint8(PAD_VALUE),
+                "gt_boxes": 0.0,
+                "gt_labels": NO_LABEL,
+                "matches": 0,
+            },
+            drop_remainder=True,
+        )
+        .map(lambda batch: split(_with_a_row(batch)))
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def network_inputs(
+    image_paths: list[str], heights: np.ndarray, widths: np.ndarray, input_policy: InputPolicy
+) -> tf.data.Dataset:
+    """Return the inputs of images for evaluation, ordered so that equal sizes follow each other.
+
+    Elements: "index", "image" uint8 [H, W, 3] padded, "size" int32 [2] without padding.
+    Images share a canvas only with images that need the same one: padding another image cannot
+    change an image's detections.
+    """
+    scaled = np.stack(input_policy.scaled_size(heights, widths), axis=1)
+    canvas = np.stack(input_policy.canvas_size(scaled[:, 0], scaled[:, 1]), axis=1)
+    order = np.lexsort((np.arange(len(canvas)), canvas[:, 1], canvas[:, 0]))
+    paths = tf.constant(image_paths, tf.string)
+
+    def make(index: Tensor) -> dict[str, Tensor]:
+        image, size = preprocess(decode_image(tf.io.read_file(paths[index])), input_policy)
+        return {"index": index, "image": image, "size": size}
+
+    return (
+        tf.data.Dataset.from_tensor_slices(order)
+        .map(make, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def preprocess(image: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tensor]:
+    """Return the network's input for one image of any size, and the size [2] without its padding.
+
+    Evaluation, prediction and the exported model all scale images here.
+    """
+    shape = tf.shape(image)
+    height, width = input_policy.scaled_size(shape[0], shape[1])
+    canvas_height, canvas_width = input_policy.canvas_size(height, width)
+    size = tf.stack([height, width])
+    return pad_image(resize_image(image, size), canvas_height, canvas_width), size
+
+
+def resize_image(image: Tensor, size: Tensor) -> Tensor:
+    """Scale a uint8 image [H, W, 3] to `size` [2] bilinearly, without antialiasing (Detectron)."""
+    resized = tf.image.resize(image, size, method="bilinear")
+    return tf.cast(resized + 0.5, tf.uint8)  # the cast cuts, so this rounds
+
+
+def pad_image(image: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Pad an image at its right and bottom to height x width."""
+    shape = tf.shape(image)
+    paddings = [[0, height - shape[0]], [0, width - shape[1]], [0, 0]]
+    return tf.pad(image, paddings, constant_values=PAD_VALUE)
+
+
+def _example_loader(dataset: DetectionDataset) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Return a function from an image's index to its example."""
+    paths = tf.constant(dataset.image_paths, tf.string)
+    splits = tf.constant(dataset.row_splits)
+    flat = {
+        "boxes": tf.constant(dataset.boxes),
+        "labels": tf.constant(dataset.labels),
+        "is_crowd": tf.constant(dataset.is_crowd),
+    }
+
+    def load(index: Tensor) -> dict[str, Tensor]:
+        start, end = splits[index], splits[index + 1]
+        return {
+            "image": decode_image(tf.io.read_file(paths[index])),
+            **{name: values[start:end] for name, values in flat.items()},
+        }
+
+    return load
+
+
+def _scale(example: dict[str, Tensor], size: Tensor) -> dict[str, Tensor]:
+    """Scale image and boxes to `size` [2]."""
+    factors = tf.cast(size / tf.shape(example["image"])[:2], tf.float32)
+    return {
+        **example,
+        "image": resize_image(example["image"], size),
+        "boxes": example["boxes"] * tf.tile(factors[::-1], [2]),
+    }
+
+
+def _with_a_row(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give a batch without any object one row of padding, so that there is something to gather."""
+    missing = tf.maximum(1 - tf.shape(batch["gt_labels"])[1], 0)
+    return {
+        **batch,
+        "gt_boxes": tf.pad(batch["gt_boxes"], [[0, 0], [0, missing], [0, 0]]),
+        "gt_labels": tf.pad(batch["gt_labels"], [[0, 0], [0, missing]], constant_values=NO_LABEL),
+    }

@@ -1,0 +1,80 @@
+"""The order of training: which images make up each batch of each epoch, at which size. NumPy only,
+and a function of the seed alone, so that any batch of any epoch can be told at any time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_retinanet.input_policy import InputPolicy
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Batches of images of one orientation (landscape or portrait), so that little is padded.
+
+    An epoch shows every image once. Only the batch of what is left over of both orientations is
+    mixed, and the last batch is filled up with images of the epoch's start: all batches are full.
+
+    Args:
+        heights, widths: [N], of the upright images in pixels.
+        sizes: takes the place of the policy's size: one is drawn for each image (scale jitter).
+        seed: of order, sizes and the images' augmentations.
+        shuffle: if False, keep the order of the data set within each orientation.
+    """
+
+    heights: np.ndarray
+    widths: np.ndarray
+    input_policy: InputPolicy
+    batch_size: int
+    seed: int = 0
+    sizes: Sequence[int] = ()
+    shuffle: bool = True
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.heights) // self.batch_size)
+
+    def epoch(self, number: int) -> dict[str, np.ndarray]:
+        """Return, for each image of an epoch in order, what the pipeline needs to know.
+
+        "index" of the image, "scaled_size" [n, 2] and "canvas_size" [n, 2] (height, width; the
+        canvas is common to a batch), and "seed" [n, 2] for the image's augmentations.
+        """
+        rng = np.random.default_rng((self.seed, number))
+        order = self._order(rng)
+        size = rng.choice(self.sizes, len(order)) if len(self.sizes) else None
+        scaled = np.stack(
+            self.input_policy.scaled_size(self.heights[order], self.widths[order], size), axis=1
+        )
+        canvas = np.stack(self.input_policy.canvas_size(scaled[:, 0], scaled[:, 1]), axis=1)
+        canvas = canvas.reshape(-1, self.batch_size, 2).max(axis=1)
+        return {
+            "index": order.astype(np.int64),
+            "scaled_size": scaled.astype(np.int32),
+            "canvas_size": np.repeat(canvas, self.batch_size, axis=0).astype(np.int32),
+            "seed": rng.integers(0, 2**31, (len(order), 2), dtype=np.int32),
+        }
+
+    def batch(self, epoch: int, step: int) -> np.ndarray:
+        """Return the indices of the images in one batch."""
+        start = step * self.batch_size
+        return self.epoch(epoch)["index"][start : start + self.batch_size]
+
+    def _order(self, rng: np.random.Generator) -> np.ndarray:
+        num_images = len(self.heights)
+        order = rng.permutation(num_images) if self.shuffle else np.arange(num_images)
+        is_portrait = self.heights[order] > self.widths[order]
+        batches, left_over = [], []
+        for group in (order[~is_portrait], order[is_portrait]):
+            full = len(group) // self.batch_size * self.batch_size
+            batches.extend(group[:full].reshape(-1, self.batch_size))
+            left_over.append(group[full:])
+        if self.shuffle:
+            batches = [batches[i] for i in rng.permutation(len(batches))]
+        left_over = np.concatenate(left_over)
+        if len(left_over):
+            full = -(-len(left_over) // self.batch_size) * self.batch_size
+            filling = np.resize(order, full - len(left_over))
+            batches.extend(np.concatenate([left_over, filling]).reshape(-1, self.batch_size))
+        return np.concatenate(batches)

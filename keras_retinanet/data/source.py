@@ -1,0 +1,84 @@
+"""The data YAML: names a data set's format, files and splits; `load_dataset` reads one split."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from keras_retinanet.data.cleaning import RawAnnotations, clean
+from keras_retinanet.data.coco import read_coco
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.data.voc import read_voc
+from keras_retinanet.errors import DataError
+from keras_retinanet.yaml_files import did_you_mean, expand_variables, read_yaml, validated
+
+
+class _Settings(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class CocoSplit(_Settings):
+    images: str
+    annotations: str
+
+
+class CocoSource(_Settings):
+    """A data set in COCO's format."""
+
+    format: Literal["coco"]
+    splits: dict[str, CocoSplit]
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        files = self.splits[split]
+        return read_coco(path_of(files.images), path_of(files.annotations))
+
+
+class VocSource(_Settings):
+    """A data set in Pascal VOC's format; a split is the name of an image set."""
+
+    format: Literal["voc"]
+    root: str
+    splits: dict[str, str]
+    classes: list[str] | None = None
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        return read_voc(path_of(self.root), self.splits[split], self.classes)
+
+
+class DataYaml(_Settings):
+    source: Annotated[CocoSource | VocSource, pydantic.Field(discriminator="format")]
+
+
+def load_dataset(
+    data_yaml: str | Path, split: str, *, decode_images: bool = True
+) -> DetectionDataset:
+    """Return one split of the data set that a data YAML names.
+
+    Paths in the YAML are relative to it, and may hold ${VARIABLES}.
+
+    Args:
+        decode_images: read every image to its end before use, which finds truncated files.
+
+    Raises:
+        ConfigError: the YAML cannot be used.
+        DataError: the annotations cannot be used, or the split has no usable image.
+    """
+    data_yaml = Path(data_yaml)
+    source = validated(DataYaml, {"source": read_yaml(data_yaml)}, str(data_yaml)).source
+    if split not in source.splits:
+        raise DataError(
+            f"{data_yaml} has no split {split!r}: {did_you_mean(split, list(source.splits))}"
+        )
+
+    def path_of(text: str) -> Path:
+        return data_yaml.parent / expand_variables(text, str(data_yaml))
+
+    dataset = clean(source.read(split, path_of), decode_images=decode_images)
+    if not len(dataset):
+        problems = sorted({f.problem for f in dataset.findings})
+        raise DataError(
+            f"the split {split!r} of {data_yaml} has no usable image"
+            + (f" ({'; '.join(problems)})" if problems else "")
+        )
+    return dataset

@@ -1,0 +1,159 @@
+"""Reader of Pascal VOC: ImageSets/Main/*.txt, JPEGImages and Annotations/*.xml."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_retinanet.data.cleaning import RawAnnotations
+from keras_retinanet.data.dataset import Finding
+from keras_retinanet.data.image_files import IMAGE_SUFFIXES
+from keras_retinanet.errors import DataError
+
+
+@dataclass(frozen=True)
+class _Object:
+    where: str
+    name: str
+    box: tuple[float, float, float, float]
+    is_difficult: bool
+
+
+def read_voc(root: Path, image_set: str, classes: Sequence[str] | None = None) -> RawAnnotations:
+    """Read the images that ImageSets/Main/<image_set>.txt names.
+
+    Pixel indices in VOC are 1-based and inclusive; boxes here begin at the left edge of the first
+    and end at the right edge of the last pixel. Objects marked difficult are regions to ignore.
+
+    Args:
+        classes: names in the order of the labels; without it, the sorted names that occur in all of
+            Annotations, so that every split has the same.
+
+    Raises:
+        DataError: a file is missing or malformed (with its line), or a class is not in `classes`.
+    """
+    stems = _read_image_set(root / "ImageSets" / "Main" / f"{image_set}.txt")
+    if classes is None:
+        files = sorted((root / "Annotations").glob("*.xml"))
+        names = {
+            node.text.strip()
+            for f in files
+            for node in _parse(f).findall("object/name")
+            if node.text
+        }
+        classes = sorted(names)
+    label_of = {name: label for label, name in enumerate(classes)}
+
+    findings: list[Finding] = []
+    paths, declared, objects, box_images = [], [], [], []
+    for i, stem in enumerate(stems):
+        annotation = root / "Annotations" / f"{stem}.xml"
+        tree = _parse(annotation)
+        paths.append(str(_image_path(root / "JPEGImages", stem, tree.findtext("filename"))))
+        declared.append(_declared_size(tree, annotation))
+        for entry in _objects(tree, annotation, findings):
+            if entry.name not in label_of:
+                raise DataError(
+                    f"{entry.where} has the unknown class {entry.name!r}; known: {list(classes)}"
+                )
+            objects.append(entry)
+            box_images.append(i)
+
+    return RawAnnotations(
+        source=f"{root} {image_set}",
+        image_paths=paths,
+        image_ids=stems,
+        declared_sizes=declared,
+        box_images=np.array(box_images, np.int64),
+        boxes=np.array([o.box for o in objects], np.float64).reshape(-1, 4),
+        labels=np.array([label_of[o.name] for o in objects], np.int32),
+        is_crowd=np.array([o.is_difficult for o in objects], bool),
+        areas=np.full(len(objects), np.nan),
+        class_names=tuple(classes),
+        category_ids=tuple(range(1, len(classes) + 1)),
+        describe_box=lambda t: objects[t].where,
+        findings=findings,
+    )
+
+
+def _read_image_set(path: Path) -> list[str]:
+    """Return the names in an image set; the second column of per-class sets is passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the image set {path}: {error}") from error
+    stems = [_stem(line) for line in lines if line.strip()]
+    if len(set(stems)) < len(stems):
+        duplicate = next(s for s in stems if stems.count(s) > 1)
+        raise DataError(f"{path}: {duplicate!r} is listed more than once")
+    return stems
+
+
+def _stem(line: str) -> str:
+    """Return the name on a line of an image set, which may be followed by -1, 0 or 1."""
+    name, _, flag = line.strip().rpartition(" ")
+    return name.strip() if name and flag in ("-1", "0", "1") else line.strip()
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(path).getroot()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        line = f":{error.position[0]}" if isinstance(error, ElementTree.ParseError) else ""
+        raise DataError(f"{path}{line}: not valid XML: {error}") from error
+
+
+def _image_path(folder: Path, stem: str, filename: str | None) -> Path:
+    """Return the image of an annotation: by its own name, since many tools get <filename> wrong."""
+    for suffix in IMAGE_SUFFIXES:
+        for candidate in (folder / f"{stem}{suffix}", folder / f"{stem}{suffix.upper()}"):
+            if candidate.is_file():
+                return candidate
+    return folder / (filename.strip() if filename else f"{stem}.jpg")
+
+
+def _declared_size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | None:
+    height, width = tree.findtext("size/height"), tree.findtext("size/width")
+    if not height or not width:
+        return None
+    try:
+        return int(float(height)), int(float(width))
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{path}: <size> needs numbers, not {width!r} x {height!r}") from error
+
+
+def _objects(tree: ElementTree.Element, path: Path, findings: list[Finding]) -> list[_Object]:
+    objects = []
+    for number, node in enumerate(tree.findall("object"), start=1):
+        where = f"{path}: object {number}"
+        name = (node.findtext("name") or "").strip()
+        try:
+            corners = [
+                float(node.findtext(f"bndbox/{key}") or "")
+                for key in ("xmin", "ymin", "xmax", "ymax")
+            ]
+        except ValueError as error:
+            raise DataError(
+                f"{where} needs a bndbox of numbers xmin, ymin, xmax, ymax: {error}"
+            ) from error
+        if not name:
+            raise DataError(f"{where} has no <name>")
+        xmin, ymin, xmax, ymax = corners
+        if (xmax < xmin or ymax < ymin) and xmax != xmin and ymax != ymin:
+            findings.append(Finding("corners of a box are swapped", where, "box mended"))
+            xmin, xmax = sorted((xmin, xmax))
+            ymin, ymax = sorted((ymin, ymax))
+        # A box from a pixel to itself is a slip of the mouse; as an inclusive range it would have
+        # size 1, so its first pixel is left out.
+        x1 = xmin - 1 if xmax > xmin else xmax
+        y1 = ymin - 1 if ymax > ymin else ymax
+        objects.append(
+            _Object(
+                where, name, (x1, y1, xmax, ymax), (node.findtext("difficult") or "").strip() == "1"
+            )
+        )
+    return objects

@@ -1,0 +1,72 @@
+"""How an image of any size becomes the network's input: its scaled size and its padded canvas."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+from keras_retinanet.conventions import IMAGE_MAX_SIZE, IMAGE_PAD_MULTIPLE, IMAGE_SIZE
+
+Tensor = Any
+
+RESIZE_MODES = ("shorter_side", "square")
+
+
+@dataclass(frozen=True)
+class InputPolicy:
+    """The resizing that a model was trained with; it is saved with the model.
+
+    Args:
+        resize: "shorter_side" scales the shorter side to `size` with the longer capped at
+            `max_size` (the paper); "square" scales the longer side to `size` and pads to a square.
+        size: pixels.
+        max_size: pixels; not used by "square".
+        pad_multiple: the canvas' sides are multiples of this.
+    """
+
+    resize: str = "shorter_side"
+    size: int = IMAGE_SIZE
+    max_size: int = IMAGE_MAX_SIZE
+    pad_multiple: int = IMAGE_PAD_MULTIPLE
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZE_MODES:
+            raise ValueError(f"resize must be one of {RESIZE_MODES}, not {self.resize!r}")
+        if self.size < 1 or self.pad_multiple < 1:
+            raise ValueError("size and pad_multiple must be positive")
+        if self.resize == "shorter_side" and self.max_size < self.size:
+            raise ValueError(f"max_size {self.max_size} must not be below size {self.size}")
+
+    def scaled_size(
+        self, height: Tensor, width: Tensor, size: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the int32 height and width that images [...] are scaled to.
+
+        Args:
+            size: takes the place of `self.size` (scale jitter); int, or [...].
+        """
+        # float32 throughout, so that the plan of the training batches and an exported graph round
+        # alike.
+        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
+        size = ops.cast(self.size if size is None else size, "float32")
+        shorter, longer = ops.minimum(height, width), ops.maximum(height, width)
+        if self.resize == "square":
+            scale = size / longer
+        else:
+            scale = ops.minimum(size / shorter, float(self.max_size) / longer)
+
+        def scaled(side: Tensor) -> Tensor:
+            return ops.maximum(ops.cast(ops.floor(side * scale + 0.5), "int32"), 1)
+
+        return scaled(height), scaled(width)
+
+    def canvas_size(self, scaled_height: Tensor, scaled_width: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the height and width of the padded input that holds images of the scaled size."""
+        if self.resize == "square":
+            scaled_height = ops.full_like(scaled_height, self.size)
+            scaled_width = ops.full_like(scaled_width, self.size)
+
+        def up(side: Tensor) -> Tensor:
+            return -(-side // self.pad_multiple) * self.pad_multiple
+
+        return up(scaled_height), up(scaled_width)

@@ -1,0 +1,1 @@
+"""The network: backbones, feature pyramid, heads, and RetinaNet, which joins them. Keras only."""

@@ -1,0 +1,31 @@
+"""One replica or several: what a loss has to know of distribution, on any Keras backend."""
+
+from typing import Any
+
+import keras
+
+
+def sum_over_replicas(value: Any) -> Any:
+    """Return `value` summed over the replicas of the running step, and unchanged outside of one.
+
+    Only TensorFlow runs a step once per replica; on JAX a step sees the global batch.
+    """
+    if num_replicas() == 1:
+        return value
+    return _replica_context().all_reduce("SUM", value)
+
+
+def num_replicas() -> int:
+    """Return how many replicas run the current step."""
+    context = _replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def _replica_context() -> Any:
+    """Return TensorFlow's replica context, or None on other backends and in cross-replica code."""
+    if keras.backend.backend() != "tensorflow":
+        return None
+    # Imported here: modules that use this one stay free of TensorFlow on the other backends.
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context()

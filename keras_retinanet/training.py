@@ -1,0 +1,256 @@
+"""Training: from a config and two data sets to a run directory with the trained model."""
+
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_retinanet.anchors import AnchorGenerator
+from keras_retinanet.callbacks import (
+    EvaluateOnDataset,
+    LogLearningRate,
+    SaveCheckpoints,
+    StopOnNaN,
+    save_model,
+)
+from keras_retinanet.config import Config, OptimizerConfig, ScheduleConfig, dump_config
+from keras_retinanet.data.dataset import DetectionDataset, write_findings
+from keras_retinanet.data.pipeline import training_batches
+from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.losses import DetectionLoss, FocalLoss, SmoothL1
+from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.schedules import WarmupSchedule
+
+
+def train(
+    config: Config,
+    train_set: DetectionDataset,
+    val_set: DetectionDataset | None,
+    output: Path,
+    *,
+    progress: bool = True,
+) -> RetinaNet:
+    """Train a RetinaNet and return it; everything about the run is written into `output`.
+
+    config.yaml, environment.json, data_findings.json, metrics.csv, tensorboard/, checkpoints/,
+    best.keras (by AP on `val_set`) and last.keras.
+
+    Args:
+        output: an empty or new folder.
+        progress: a progress bar for each epoch; otherwise a line.
+
+    Raises:
+        ConfigError: the batch cannot be split over the devices.
+        TrainingDiverged: the loss became NaN.
+    """
+    keras.utils.set_random_seed(config.training.seed)
+    strategy = make_strategy()
+    if config.training.batch_size % strategy.num_replicas_in_sync:
+        raise ConfigError(
+            f"training.batch_size = {config.training.batch_size} must be a multiple of the "
+            f"{strategy.num_replicas_in_sync} devices"
+        )
+    plan = make_plan(config, train_set)
+    num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
+    with strategy.scope():
+        model = build_model(config, train_set.class_names)
+        model.compile(
+            optimizer=make_optimizer(config, plan.steps_per_epoch), loss=make_loss(config)
+        )
+    if val_set is not None:
+        val_set = val_set.with_classes(model.class_names)
+
+    checkpoints = output / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    (output / "config.yaml").write_text(dump_config(config))
+    (output / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
+    findings = train_set.findings + (val_set.findings if val_set else [])
+    write_findings(findings, output / "data_findings.json")
+
+    callbacks = [
+        StopOnNaN(
+            lambda epoch, step: [train_set.image_paths[i] for i in plan.batch(epoch, step)],
+            checkpoints,
+        ),
+        LogLearningRate(),
+    ]
+    if config.optimizer.ema:
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    if val_set is not None:
+        callbacks.append(
+            EvaluateOnDataset(
+                val_set,
+                every=config.training.evaluate_every,
+                batch_size=config.training.batch_size,
+                best_path=output / "best.keras",
+            )
+        )
+    callbacks += [
+        keras.callbacks.CSVLogger(output / "metrics.csv"),
+        keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
+        SaveCheckpoints(checkpoints, keep=config.training.keep_checkpoints),
+    ]
+    model.fit(
+        make_batches(config, train_set, plan),
+        epochs=num_epochs,
+        steps_per_epoch=plan.steps_per_epoch,
+        callbacks=callbacks,
+        verbose=1 if progress else 2,
+    )
+    save_model(model, output / "last.keras", include_optimizer=False)
+    if val_set is None:
+        save_model(model, output / "best.keras", include_optimizer=False)
+    return model
+
+
+def make_strategy() -> tf.distribute.Strategy:
+    """Return MirroredStrategy over the accelerators there are; with one device, no strategy."""
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) > 1:
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return tf.distribute.get_strategy()
+
+
+def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
+    """Return the model that the config describes, with fresh heads for the classes."""
+    model, inference = config.model, config.inference
+    return RetinaNet(
+        model.backbone,
+        class_names=class_names,
+        weights=None if model.weights == "none" else model.weights,
+        batchnorm=model.batchnorm,
+        fpn_channels=model.fpn_channels,
+        head_channels=model.head_channels,
+        head_depth=model.head_depth,
+        prior=model.prior,
+        anchor_generator=make_anchor_generator(config),
+        input_policy=make_input_policy(config),
+        score_threshold=inference.score_threshold,
+        pre_nms_top_k=inference.pre_nms_top_k,
+        nms_iou_threshold=inference.nms_iou_threshold,
+        max_detections=inference.max_detections,
+        dtype=model.precision,
+    )
+
+
+def make_anchor_generator(config: Config) -> AnchorGenerator:
+    anchors = config.anchors
+    return AnchorGenerator(sizes=anchors.sizes, ratios=anchors.ratios, scales=anchors.scales)
+
+
+def make_input_policy(config: Config) -> InputPolicy:
+    image = config.image
+    return InputPolicy(resize=image.resize, size=image.size, max_size=image.max_size)
+
+
+def make_loss(config: Config) -> DetectionLoss:
+    loss = config.loss
+    return DetectionLoss(
+        class_loss=FocalLoss(gamma=loss.gamma, alpha=loss.alpha),
+        box_loss=SmoothL1(beta=loss.smooth_l1_beta),
+        box_weight=loss.box_weight,
+        normalizer=loss.normalizer,
+    )
+
+
+def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:
+    return TrainingPlan(
+        heights=dataset.heights,
+        widths=dataset.widths,
+        input_policy=make_input_policy(config),
+        batch_size=config.training.batch_size,
+        seed=config.training.seed,
+        sizes=config.image.jitter_sizes,
+    )
+
+
+def make_batches(config: Config, dataset: DetectionDataset, plan: TrainingPlan) -> tf.data.Dataset:
+    return training_batches(
+        dataset,
+        plan,
+        anchor_generator=make_anchor_generator(config),
+        positive_iou=config.anchors.positive_iou,
+        negative_iou=config.anchors.negative_iou,
+        force_match=config.anchors.force_match,
+        horizontal_flip=config.image.horizontal_flip,
+        vertical_flip=config.image.vertical_flip,
+    )
+
+
+def make_optimizer(config: Config, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Return the optimizer with its learning-rate schedule."""
+    settings = config.optimizer
+    common: dict[str, Any] = {
+        "learning_rate": make_schedule(config, steps_per_epoch),
+        "global_clipnorm": settings.clip_norm,
+        "use_ema": settings.ema is not None,
+        "ema_momentum": settings.ema or 0.0,
+    }
+    return OPTIMIZERS[settings.name](settings, common)
+
+
+def _sgd(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
+    return SGDWithL2(momentum=settings.momentum, l2=settings.weight_decay, **common)
+
+
+def _adamw(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
+    optimizer = keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return optimizer
+
+
+OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw}
+
+
+def make_schedule(config: Config, steps_per_epoch: int) -> WarmupSchedule:
+    """Return the learning-rate schedule in iterations."""
+    schedule, optimizer = config.schedule, config.optimizer
+    unit = steps_per_epoch if schedule.unit == "epochs" else 1
+    scale = 1.0
+    if optimizer.learning_rate_batch_size:
+        scale = config.training.batch_size / optimizer.learning_rate_batch_size
+    is_cosine = schedule.kind == "cosine"
+    return WarmupSchedule(
+        optimizer.learning_rate * scale,
+        drops=() if is_cosine else [round(drop * unit) for drop in schedule.drops],
+        factor=schedule.factor,
+        cosine_length=schedule.length * unit if is_cosine else None,
+        warmup_iterations=schedule.warmup_iterations,
+        warmup_start=schedule.warmup_start,
+    )
+
+
+def count_epochs(schedule: ScheduleConfig, steps_per_epoch: int) -> int:
+    """Return the number of epochs; a last part of an epoch is made a whole one."""
+    if schedule.unit == "epochs":
+        return schedule.length
+    return -(-schedule.length // steps_per_epoch)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return what a run depends on beside its config: versions, devices, the command."""
+    packages = ("keras-retinanet", "tensorflow", "keras", "numpy", "pycocotools", "Pillow")
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "devices": [d.name for d in tf.config.list_logical_devices()],
+        "packages": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,105 @@
+"""YAML files and mappings checked against pydantic models, with errors that a user can mend."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from keras_retinanet.errors import ConfigError
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def read_yaml(path: Path) -> dict:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        ConfigError: no such file, not YAML (with the line), or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a YAML text file: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected `name: value` lines, got {type(values).__name__}")
+    return values
+
+
+def expand_variables(text: str, source: str) -> str:
+    """Replace ${NAME} by environment variables.
+
+    Raises:
+        ConfigError: a variable is not set; `source` says where it is used.
+    """
+
+    def value(match: re.Match) -> str:
+        if match[1] not in os.environ:
+            raise ConfigError(
+                f"{source}: the environment variable {match[1]} is not set: "
+                f"export {match[1]}=..., or write the path itself"
+            )
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(value, text)
+
+
+def validated(model: type[Model], values: dict, source: str) -> Model:
+    """Return `values` as an instance of `model`.
+
+    Raises:
+        ConfigError: the first thing that is wrong, with a suggestion where a name is misspelt.
+    """
+    try:
+        return model.model_validate(values)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigError(f"{source}: {_explain(model, problem)}") from error
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return a suggestion for a misspelt name, or the list of the known ones."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def _explain(model: type[pydantic.BaseModel], problem: dict[str, Any]) -> str:
+    location = [str(part) for part in problem["loc"] if not str(part).startswith("function-")]
+    name = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown setting {name!r}: {did_you_mean(location[-1], _siblings(model, location))}"
+    if problem["type"] == "missing":
+        return f"{name!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "literal_error":
+        expected = re.findall(r"'([^']*)'", message)
+        return f"{name} = {problem['input']!r}: {did_you_mean(str(problem['input']), expected)}"
+    if problem["type"] in ("value_error", "assertion_error") and not name:
+        return message
+    given = problem["input"]
+    shown = "" if isinstance(given, dict | pydantic.BaseModel) else f" = {given!r}"
+    return f"{name}{shown}: {message}"
+
+
+def _siblings(model: type[pydantic.BaseModel], location: list[str]) -> list[str]:
+    """Return the settings that there are beside the one at `location`."""
+    for part in location[:-1]:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
