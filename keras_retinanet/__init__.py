@@ -1,4 +1,4 @@
-"""RetinaNet (Lin et al. 2017, "Focal Loss for Dense Object Detection") for TensorFlow and Keras 3."""
+"""RetinaNet (Lin et al. 2017, "Focal Loss for Dense Object Detection") on TensorFlow and Keras."""
 
 from importlib import import_module
 from typing import Any

@@ -1,16 +1,15 @@
 """Callbacks of a training: evaluation that keeps the best model, checkpoints, stopping on NaN."""
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import TrainingDiverged
 from keras_retinanet.evaluation import evaluate
+from keras_retinanet.model_files import save_for_inference, save_model
 
 
 class EvaluateOnDataset(keras.callbacks.Callback):
@@ -43,7 +42,7 @@ class EvaluateOnDataset(keras.callbacks.Callback):
             logs[name] = math.nan if metrics[name] is None else metrics[name]
         if logs["AP"] > self.best_ap:
             self.best_ap, self.best_epoch = logs["AP"], epoch + 1
-            save_model(self.model, self.best_path, include_optimizer=False)
+            save_for_inference(self.model, self.best_path)
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
@@ -55,7 +54,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self.keep = keep
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        save_model(self.model, self.folder / f"epoch_{epoch + 1:04d}.keras", include_optimizer=True)
+        save_model(self.model, self.folder / f"epoch_{epoch + 1:04d}.keras")
         for old in sorted(self.folder.glob("epoch_*.keras"))[: -self.keep]:
             old.unlink()
 
@@ -96,10 +95,3 @@ class StopOnNaN(keras.callbacks.Callback):
             "optimizer.learning_rate or raise schedule.warmup_iterations, and look at the batch's "
             f"images ({', '.join(self.images_of(self.epoch, batch))}); {state}"
         )
-
-
-def save_model(model: Any, path: Path, *, include_optimizer: bool) -> None:
-    """Save a model so that `path` is always either the old file or the whole new one."""
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    model.save(temporary, include_optimizer=include_optimizer)
-    os.replace(temporary, path)

@@ -153,6 +153,13 @@ class Config(_Section):
                 f"image.max_size = {self.image.max_size} must not be below image.size = "
                 f"{self.image.size}"
             )
+        if self.image.resize == "square" and max(self.image.jitter_sizes, default=0) > (
+            self.image.size
+        ):
+            raise ValueError(
+                f"image.jitter_sizes must not be above image.size = {self.image.size}, the side of "
+                "the square"
+            )
         return self
 
 

@@ -17,7 +17,6 @@ from keras_retinanet.callbacks import (
     LogLearningRate,
     SaveCheckpoints,
     StopOnNaN,
-    save_model,
 )
 from keras_retinanet.config import Config, OptimizerConfig, ScheduleConfig, dump_config
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
@@ -26,6 +25,7 @@ from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss, FocalLoss, SmoothL1
+from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers import SGDWithL2
 from keras_retinanet.schedules import WarmupSchedule
@@ -106,9 +106,9 @@ def train(
         callbacks=callbacks,
         verbose=1 if progress else 2,
     )
-    save_model(model, output / "last.keras", include_optimizer=False)
+    save_for_inference(model, output / "last.keras")
     if val_set is None:
-        save_model(model, output / "best.keras", include_optimizer=False)
+        save_for_inference(model, output / "best.keras")
     return model
 
 

@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
@@ -96,10 +96,11 @@ def _explain(model: type[pydantic.BaseModel], problem: dict[str, Any]) -> str:
 
 def _siblings(model: type[pydantic.BaseModel], location: list[str]) -> list[str]:
     """Return the settings that there are beside the one at `location`."""
+    annotation: Any = model
     for part in location[:-1]:
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+        if get_origin(annotation) is dict:  # `part` is one of its keys
+            annotation = get_args(annotation)[1]
+        else:
+            field = getattr(annotation, "model_fields", {}).get(part)
+            annotation = field.annotation if field else None
+    return list(getattr(annotation, "model_fields", {}))

@@ -60,17 +60,18 @@ def training_batches(
         example = random_flip(
             example, planned["seed"], horizontal=horizontal_flip, vertical=vertical_flip
         )
-        example = _scale(example, planned["scaled_size"])
         height, width = tf.unstack(planned["canvas_size"])
+        images = fit_to_canvas(example["image"], planned["scaled_size"], height, width)
+        boxes = _scale_boxes(example, planned["scaled_size"])
         ignored = example["is_crowd"]
-        gt_boxes = tf.boolean_mask(example["boxes"], ~ignored)
+        gt_boxes = tf.boolean_mask(boxes, ~ignored)
         return {
-            "images": pad_image(example["image"], height, width),
+            "images": images,
             "gt_boxes": gt_boxes,
             "gt_labels": tf.boolean_mask(example["labels"], ~ignored),
             "matches": match_anchors(
                 gt_boxes,
-                tf.boolean_mask(example["boxes"], ignored),
+                tf.boolean_mask(boxes, ignored),
                 anchor_generator=anchor_generator,
                 height=height,
                 width=width,
@@ -133,29 +134,28 @@ def network_inputs(
     )
 
 
-def preprocess(image: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tensor]:
-    """Return the network's input for one image of any size, and the size [2] without its padding.
+def preprocess(images: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tensor]:
+    """Return the network's input for uint8 images [..., H, W, 3], and its size [2] without padding.
 
     Evaluation, prediction and the exported model all scale images here.
     """
-    shape = tf.shape(image)
-    height, width = input_policy.scaled_size(shape[0], shape[1])
+    shape = tf.shape(images)
+    height, width = input_policy.scaled_size(shape[-3], shape[-2])
     canvas_height, canvas_width = input_policy.canvas_size(height, width)
     size = tf.stack([height, width])
-    return pad_image(resize_image(image, size), canvas_height, canvas_width), size
+    return fit_to_canvas(images, size, canvas_height, canvas_width), size
 
 
-def resize_image(image: Tensor, size: Tensor) -> Tensor:
-    """Scale a uint8 image [H, W, 3] to `size` [2] bilinearly, without antialiasing (Detectron)."""
-    resized = tf.image.resize(image, size, method="bilinear")
-    return tf.cast(resized + 0.5, tf.uint8)  # the cast cuts, so this rounds
+def fit_to_canvas(images: Tensor, size: Tensor, height: Tensor, width: Tensor) -> Tensor:
+    """Scale uint8 images [..., H, W, 3] to `size` [2], and pad them at right and bottom.
 
-
-def pad_image(image: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Pad an image at its right and bottom to height x width."""
-    shape = tf.shape(image)
-    paddings = [[0, height - shape[0]], [0, width - shape[1]], [0, 0]]
-    return tf.pad(image, paddings, constant_values=PAD_VALUE)
+    Bilinear without antialiasing, as Detectron did.
+    """
+    resized = tf.image.resize(images, size, method="bilinear")
+    paddings = [[0, 0]] * (resized.shape.rank - 3)
+    paddings += [[0, height - size[0]], [0, width - size[1]], [0, 0]]
+    padded = tf.pad(resized, paddings, constant_values=float(PAD_VALUE))
+    return tf.cast(padded + 0.5, tf.uint8)  # the cast cuts, so this rounds
 
 
 def _example_loader(dataset: DetectionDataset) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -178,14 +178,10 @@ def _example_loader(dataset: DetectionDataset) -> Callable[[Tensor], dict[str, T
     return load
 
 
-def _scale(example: dict[str, Tensor], size: Tensor) -> dict[str, Tensor]:
-    """Scale image and boxes to `size` [2]."""
+def _scale_boxes(example: dict[str, Tensor], size: Tensor) -> Tensor:
+    """Return the boxes of an example whose image is scaled to `size` [2]."""
     factors = tf.cast(size / tf.shape(example["image"])[:2], tf.float32)
-    return {
-        **example,
-        "image": resize_image(example["image"], size),
-        "boxes": example["boxes"] * tf.tile(factors[::-1], [2]),
-    }
+    return example["boxes"] * tf.tile(factors[::-1], [2])
 
 
 def _with_a_row(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import pydantic
 
@@ -10,7 +10,7 @@ from keras_retinanet.data.cleaning import RawAnnotations, clean
 from keras_retinanet.data.coco import read_coco
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.voc import read_voc
-from keras_retinanet.errors import DataError
+from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.yaml_files import did_you_mean, expand_variables, read_yaml, validated
 
 
@@ -46,8 +46,7 @@ class VocSource(_Settings):
         return read_voc(path_of(self.root), self.splits[split], self.classes)
 
 
-class DataYaml(_Settings):
-    source: Annotated[CocoSource | VocSource, pydantic.Field(discriminator="format")]
+SOURCES = {"coco": CocoSource, "voc": VocSource}
 
 
 def load_dataset(
@@ -65,7 +64,7 @@ def load_dataset(
         DataError: the annotations cannot be used, or the split has no usable image.
     """
     data_yaml = Path(data_yaml)
-    source = validated(DataYaml, {"source": read_yaml(data_yaml)}, str(data_yaml)).source
+    source = _read_source(data_yaml)
     if split not in source.splits:
         raise DataError(
             f"{data_yaml} has no split {split!r}: {did_you_mean(split, list(source.splits))}"
@@ -82,3 +81,16 @@ def load_dataset(
             + (f" ({'; '.join(problems)})" if problems else "")
         )
     return dataset
+
+
+def split_names(data_yaml: str | Path) -> list[str]:
+    """Return the names of the splits in a data YAML."""
+    return list(_read_source(Path(data_yaml)).splits)
+
+
+def _read_source(path: Path) -> CocoSource | VocSource:
+    values = read_yaml(path)
+    kind = str(values.get("format"))
+    if kind not in SOURCES:
+        raise ConfigError(f"{path}: format = {kind!r}: {did_you_mean(kind, list(SOURCES))}")
+    return validated(SOURCES[kind], values, str(path))

@@ -34,7 +34,7 @@ def read_voc(root: Path, image_set: str, classes: Sequence[str] | None = None) -
     Raises:
         DataError: a file is missing or malformed (with its line), or a class is not in `classes`.
     """
-    stems = _read_image_set(root / "ImageSets" / "Main" / f"{image_set}.txt")
+    stems = _read_image_set(root / "ImageSets" / "Main" / f"{image_set}.txt", root / "Annotations")
     if classes is None:
         files = sorted((root / "Annotations").glob("*.xml"))
         names = {
@@ -78,23 +78,25 @@ def read_voc(root: Path, image_set: str, classes: Sequence[str] | None = None) -
     )
 
 
-def _read_image_set(path: Path) -> list[str]:
+def _read_image_set(path: Path, annotations: Path) -> list[str]:
     """Return the names in an image set; the second column of per-class sets is passed over."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the image set {path}: {error}") from error
-    stems = [_stem(line) for line in lines if line.strip()]
+    stems = [_stem(line.strip(), annotations) for line in lines if line.strip()]
     if len(set(stems)) < len(stems):
         duplicate = next(s for s in stems if stems.count(s) > 1)
         raise DataError(f"{path}: {duplicate!r} is listed more than once")
     return stems
 
 
-def _stem(line: str) -> str:
+def _stem(line: str, annotations: Path) -> str:
     """Return the name on a line of an image set, which may be followed by -1, 0 or 1."""
-    name, _, flag = line.strip().rpartition(" ")
-    return name.strip() if name and flag in ("-1", "0", "1") else line.strip()
+    name, _, flag = line.rpartition(" ")
+    if not name or flag not in ("-1", "0", "1") or (annotations / f"{line}.xml").is_file():
+        return line  # "scan 1" may be a name
+    return name.strip()
 
 
 def _parse(path: Path) -> ElementTree.Element:
@@ -149,8 +151,8 @@ def _objects(tree: ElementTree.Element, path: Path, findings: list[Finding]) -> 
             ymin, ymax = sorted((ymin, ymax))
         # A box from a pixel to itself is a slip of the mouse; as an inclusive range it would have
         # size 1, so its first pixel is left out.
-        x1 = xmin - 1 if xmax > xmin else xmax
-        y1 = ymin - 1 if ymax > ymin else ymax
+        x1 = xmax if xmax == xmin else xmin - 1
+        y1 = ymax if ymax == ymin else ymin - 1
         objects.append(
             _Object(
                 where, name, (x1, y1, xmax, ymax), (node.findtext("difficult") or "").strip() == "1"

@@ -1,0 +1,150 @@
+"""Draws what the demo data set shows: objects, their ground, distractors; and the camera."""
+
+import colorsys
+import io
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+SHADOW_REACH = 10  # pixels a shadow may stick out of its object
+JPEG_QUALITY = (55, 90)
+
+
+def draw_sprite(name, side, light, rng):
+    """An object seen from above: alpha [S, S], colour [S, S, 3], shadow's darkness [S, S]."""
+    half = side / 2
+    reach = math.ceil(half) + SHADOW_REACH
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
+    turn = rng.uniform(0, 2 * math.pi)
+    u = (x * math.cos(turn) + y * math.sin(turn)) / half
+    v = (y * math.cos(turn) - x * math.sin(turn)) / half
+    distance, texture = SHAPES[name](u, v, rng)
+    slope = np.hypot(*np.gradient(distance)) + 1e-6
+    alpha = np.clip(0.5 - distance / slope, 0, 1)  # edge one pixel wide: antialiased
+
+    hue, saturation = rng.random(), rng.uniform(0.15, 0.9)
+    pale = np.float32(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.7, 1.0)))
+    hue += rng.normal(0, 0.08)
+    deep = np.float32(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.2, 0.45)))
+    if rng.random() < 0.5:
+        pale, deep = deep, pale
+    colour = 255 * (deep + np.clip(texture, 0, 1)[..., None] * (pale - deep))
+    towards_light = -(x * math.cos(light) + y * math.sin(light)) / half
+    rim = np.clip(1 + distance / 0.12, 0, 1)  # the outer 12 % fall off into the dark
+    colour *= (1 + rng.uniform(0.1, 0.3) * towards_light - 0.35 * rim)[..., None]
+
+    offset = np.round(rng.uniform(2, 5) * np.array([math.sin(light), math.cos(light)])).astype(int)
+    softness = rng.uniform(2, 5)
+    shadow = np.clip(0.5 - np.roll(distance, offset, (0, 1)) * half / softness, 0, 1)
+    return alpha, colour, rng.uniform(0.25, 0.6) * shadow
+
+
+def draw_background(height, width, rng):
+    """A textured ground in two colours of any hue: float32 [height, width, 3]."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    turn = rng.uniform(0, 2 * math.pi)
+    along, across = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    cloud = sum(_noise(height, width, cell, rng) * cell / 64 for cell in (64, 32, 16, 8))
+    tile = rng.uniform(5, 18)
+    fields = {
+        "cloud": lambda: cloud,
+        "gradient": lambda: (along - along.mean()) / np.ptp(along) * 2 + 0.3 * cloud,
+        "stripes": lambda: np.sin(along / rng.uniform(3, 14) + rng.uniform(0, 3) * cloud),
+        "speckle": lambda: np.tanh(4 * _noise(height, width, 3, rng)) + 0.3 * cloud,
+        "tiles": lambda: np.tanh(9 * np.sin(along / tile) * np.sin(across / tile)) + 0.5 * cloud,
+    }
+    field = np.clip(0.5 + 0.5 * fields[rng.choice(list(fields))](), 0, 1)[..., None]
+    first = np.float32(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.7), rng.uniform(0.2, 1)))
+    second = first + np.float32(rng.uniform(-0.35, 0.35, 3))
+    pixels = 255 * (first + field * (second - first))
+    grain = _noise(height, width, 2, rng) * rng.uniform(2, 14)
+    return np.clip(pixels + grain[..., None], 0, 255).astype(np.float32)
+
+
+def draw_distractors(pixels, rng):
+    """Draw lines, blobs, arcs and letter-like strokes, which are no objects, on the ground."""
+    height, width = pixels.shape[:2]
+    layer = Image.new("RGBA", (2 * width, 2 * height))  # twice the size: antialiased when reduced
+    draw = ImageDraw.Draw(layer)
+    for kind in rng.choice(["line", "blob", "arc", "letter"], rng.integers(1, 8)):
+        ink = (*(int(c) for c in rng.integers(0, 256, 3)), int(rng.integers(120, 240)))
+        x, y = rng.uniform((0, 0), layer.size)
+        size, thick = rng.uniform(20, 90), int(rng.integers(2, 9))
+        if kind == "line":
+            draw.line([x, y, *rng.uniform((0, 0), layer.size)], ink, thick)
+        elif kind == "blob":
+            angles = np.sort(rng.uniform(0, 2 * math.pi, 9))
+            rims = size * rng.uniform(0.3, 1, 9)
+            corners = np.stack([x + rims * np.cos(angles), y + rims * np.sin(angles)], 1)
+            draw.polygon([tuple(corner) for corner in corners.tolist()], ink)
+        elif kind == "arc":
+            start = rng.uniform(0, 360)
+            draw.arc([x - size, y - size, x + size, y + size], start, start + 110, ink, thick)
+        else:
+            strokes = np.array([x, y]) + size * rng.uniform(-0.6, 0.6, (5, 2))
+            draw.line([tuple(point) for point in strokes.tolist()], ink, thick, joint="curve")
+    layer = layer.reduce(2)
+    ground = Image.fromarray(pixels.astype(np.uint8)).convert("RGBA")
+    return np.asarray(Image.alpha_composite(ground, layer).convert("RGB")).astype(np.float32)
+
+
+def photograph(pixels, rng):
+    """The camera: contrast, brightness, blur, noise, JPEG; returns the file's bytes."""
+    contrast, brightness = rng.uniform(0.7, 1.15), rng.uniform(-30, 30)
+    pixels = pixels * contrast + (128 * (1 - contrast) + brightness)
+    image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.9)))
+    noise = rng.standard_normal(pixels.shape, np.float32) * rng.uniform(0, 7)
+    image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=int(rng.integers(*JPEG_QUALITY, endpoint=True)))
+    return file.getvalue()
+
+
+# The shapes: signed distance to the edge (inside < 0) and texture in 0 … 1, both in units of half
+# the object's longer axis, which lies along u.
+
+
+def _coin(u, v, rng):
+    radius = np.hypot(u, v)
+    return radius - 1, 0.5 + 0.5 * np.cos(radius * rng.uniform(13, 19))
+
+
+def _screw(u, v, rng):
+    half_width, corner = rng.uniform(0.4, 0.5), 0.12
+    past_u, past_v = np.abs(u) - 1 + corner, np.abs(v) - half_width + corner
+    outside = np.hypot(np.maximum(past_u, 0), np.maximum(past_v, 0))
+    distance = outside + np.minimum(np.maximum(past_u, past_v), 0) - corner
+    thread = np.cos(rng.uniform(11, 16) * (u + 0.5 * v))
+    return distance, 0.5 + 0.5 * np.tanh(3 * thread)
+
+
+def _gear(u, v, rng):
+    radius, teeth = np.hypot(u, v), rng.integers(7, 11)
+    edge = 0.84 + 0.16 * np.tanh(2.5 * np.cos(teeth * np.arctan2(v, u)))
+    hub = np.clip((radius - rng.uniform(0.28, 0.4)) / 0.06, 0, 1)
+    return radius - edge, hub * (0.85 + 0.15 * np.cos(12 * radius))
+
+
+def _leaf(u, v, rng):
+    half_width, veins = rng.uniform(0.42, 0.55), rng.uniform(16, 24)
+    ribs = np.clip(np.cos(veins * (u - 0.9 * np.abs(v))), 0, 1) ** 4
+    spine = np.exp(-((v / 0.06) ** 2))
+    return np.abs(v) - half_width * (1 - u**2), np.maximum(spine, 0.6 * ribs)
+
+
+def _donut(u, v, rng):
+    radius, angle, hole = np.hypot(u, v), np.arctan2(v, u), rng.uniform(0.35, 0.5)
+    middle = (1 + hole) / 2
+    dots = np.cos(rng.integers(7, 10) * angle + 9 * radius) * np.cos(11 * (radius - middle))
+    return np.abs(radius - middle) - (1 - hole) / 2, np.clip(3 * dots - 0.6, 0, 1)
+
+
+SHAPES = {"coin": _coin, "screw": _screw, "gear": _gear, "leaf": _leaf, "donut": _donut}
+
+
+def _noise(height, width, cell, rng):
+    """Smooth noise in about -1 … 1 whose features are `cell` pixels wide: [height, width]."""
+    grid = rng.uniform(-1, 1, (height // cell + 2, width // cell + 2)).astype(np.float32)
+    return np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC))

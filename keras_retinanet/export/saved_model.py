@@ -1,0 +1,152 @@
+"""Export as a SavedModel for TensorFlow Serving: image in, detections out, nothing else needed.
+
+Published only after the SavedModel, loaded again, was seen to give the detections of the model.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.boxes import xyxy_to_yxyx_normalized
+from keras_retinanet.data.image_files import decode_image
+from keras_retinanet.data.pipeline import preprocess
+from keras_retinanet.errors import WeightsError
+from keras_retinanet.export.verify import Parity, compare_with_saved_model
+from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.postprocess import detect
+
+Tensor = Any
+
+# The key of tf.Example protos that holds an image file (Object Detection API).
+ENCODED_IMAGE_KEY = "image/encoded"
+
+
+def export_saved_model(
+    model: RetinaNet, folder: str | Path, *, verify_images: Sequence[str] = ()
+) -> tuple[Path, Parity]:
+    """Write `folder`/<next version>, verified, and return it with the parity that was measured.
+
+    The signatures take images of any size, any number per request:
+    - serving_default: "input_tensor" uint8 [N, H, W, 3] RGB;
+    - serve_bytes: "image_bytes" string [N], JPEG, PNG, GIF or BMP files, each of its own size;
+    - serve_tf_example: "examples" string [N], tf.Example protos with "image/encoded".
+
+    All return "detection_boxes" float32 [N, K, 4] ymin, xmin, ymax, xmax as shares of the image's
+    sides, "detection_scores" float32 [N, K] descending, "detection_classes" int32 [N, K], 0-based:
+    line c of assets/labels.txt counted from 0, and "num_detections" int32 [N]; K is the model's
+    `max_detections`, and unused places hold zeros.
+
+    Args:
+        verify_images: image files to compare the detections on.
+
+    Raises:
+        WeightsError: weights are not finite, or the SavedModel computes something else; nothing is
+            published then.
+    """
+    _refuse_broken_weights(model)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    version = folder / str(next_version(folder))
+    # The server polls the folder, so that the version appears whole, by renaming.
+    temporary = folder / f".{version.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _write(model, temporary)
+        parity = compare_with_saved_model(model, temporary, verify_images)
+        parity.refuse_if_different()
+        temporary.rename(version)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return version, parity
+
+
+def next_version(folder: Path) -> int:
+    """Return the number after the highest version in a folder; 1 if there is none."""
+    return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0) + 1
+
+
+def _write(model: RetinaNet, path: Path) -> None:
+    module = tf.Module()
+    # The graph's variables, held once; the Keras model itself would add its Python parts.
+    module.model_variables = [variable.value for variable in model.variables]
+    # The text travels with the SavedModel as assets/labels.txt.
+    labels = path.parent / f"{path.name}.labels" / "labels.txt"
+    labels.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        labels.write_text("".join(f"{name}\n" for name in model.class_names), encoding="utf-8")
+        module.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(module, str(path), signatures=_signatures(model))
+    finally:
+        shutil.rmtree(labels.parent, ignore_errors=True)
+
+
+def _signatures(model: RetinaNet) -> dict[str, Any]:
+    def serve_images(input_tensor: Tensor) -> dict[str, Tensor]:
+        images, size = preprocess(input_tensor, model.input_policy)
+        sizes = tf.tile(size[None], (tf.shape(images)[0], 1))
+        return _served(detect(model, images, sizes), sizes)
+
+    def serve_bytes(image_bytes: Tensor) -> dict[str, Tensor]:
+        if model.input_policy.resize != "square":
+            # Sizes differ, and one canvas for all would let an image's padding, and with it its
+            # detections, depend on the other images of the request.
+            return tf.map_fn(
+                lambda file: {k: v[0] for k, v in serve_images(decode_image(file)[None]).items()},
+                image_bytes,
+                fn_output_signature=_output_signature(model),
+            )
+        side = model.input_policy.canvas_size(0, 0)[0]
+        images, sizes = tf.map_fn(
+            lambda file: preprocess(decode_image(file), model.input_policy),
+            image_bytes,
+            fn_output_signature=(
+                tf.TensorSpec((int(side), int(side), 3), tf.uint8),
+                tf.TensorSpec((2,), tf.int32),
+            ),
+        )
+        return _served(detect(model, images, sizes), sizes)
+
+    def serve_tf_example(examples: Tensor) -> dict[str, Tensor]:
+        features = {ENCODED_IMAGE_KEY: tf.io.FixedLenFeature((), tf.string)}
+        return serve_bytes(tf.io.parse_example(examples, features)[ENCODED_IMAGE_KEY])
+
+    inputs = {
+        "serving_default": (serve_images, "input_tensor", (None, None, None, 3), tf.uint8),
+        "serve_bytes": (serve_bytes, "image_bytes", (None,), tf.string),
+        "serve_tf_example": (serve_tf_example, "examples", (None,), tf.string),
+    }
+    return {
+        signature: tf.function(serve).get_concrete_function(tf.TensorSpec(shape, dtype, name))
+        for signature, (serve, name, shape, dtype) in inputs.items()
+    }
+
+
+def _served(detections: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
+    """Return detections [N, K] under the names that are served, boxes as shares of the image."""
+    height, width = (tf.cast(sizes[:, i : i + 1], tf.float32) for i in range(2))
+    return {
+        "detection_boxes": xyxy_to_yxyx_normalized(detections["boxes"], height, width),
+        "detection_scores": detections["scores"],
+        "detection_classes": detections["classes"],
+        "num_detections": detections["num_detections"],
+    }
+
+
+def _output_signature(model: RetinaNet) -> dict[str, tf.TensorSpec]:
+    count = model.max_detections
+    return {
+        "detection_boxes": tf.TensorSpec((count, 4), tf.float32),
+        "detection_scores": tf.TensorSpec((count,), tf.float32),
+        "detection_classes": tf.TensorSpec((count,), tf.int32),
+        "num_detections": tf.TensorSpec((), tf.int32),
+    }
+
+
+def _refuse_broken_weights(model: RetinaNet) -> None:
+    for variable in model.variables:
+        if not np.isfinite(variable.numpy()).all():
+            raise WeightsError(f"the weights {variable.path} hold NaN or infinity: not exported")
