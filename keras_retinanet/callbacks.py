@@ -8,7 +8,7 @@ import keras
 
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import TrainingDiverged
-from keras_retinanet.evaluation import evaluate
+from keras_retinanet.evaluation import Detector, evaluate
 from keras_retinanet.model_files import save_for_inference, save_model
 
 
@@ -30,6 +30,10 @@ class EvaluateOnDataset(keras.callbacks.Callback):
         self.best_path = best_path
         self.best_ap = -math.inf
         self.best_epoch = 0
+        self._detector: Detector | None = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._detector = Detector(self.model)  # one graph for all evaluations
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = {} if logs is None else logs
@@ -37,7 +41,7 @@ class EvaluateOnDataset(keras.callbacks.Callback):
             # The columns of metrics.csv are those of the first epoch.
             logs.update(dict.fromkeys(("AP", "AP50", "AP75"), math.nan))
             return
-        metrics, _ = evaluate(self.model, self.dataset, batch_size=self.batch_size)
+        metrics, _ = evaluate(self._detector, self.dataset, batch_size=self.batch_size)
         for name in ("AP", "AP50", "AP75"):
             logs[name] = math.nan if metrics[name] is None else metrics[name]
         if logs["AP"] > self.best_ap:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from keras_retinanet.config import load_config
+from keras_retinanet.config import dump_config, load_config
 from keras_retinanet.errors import ConfigError, UserError
 
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
@@ -30,6 +30,12 @@ app.add_typer(data_app, name="data")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+ConfigName = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
+]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file of a run.")]
 DataYaml = Annotated[Path, typer.Option(help="YAML that names the data set's files.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
@@ -56,13 +62,11 @@ def _options(
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="YAML file, or the name of a shipped config.")],
+    config: ConfigName,
     data: DataYaml,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change.")
-    ] = None,
+    overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option(help="New folder of the run [default: runs/CONFIG-NUMBER].")
+        Path | None, typer.Option(help="New folder; by default runs/CONFIG-001, -002, ...")
     ] = None,
 ) -> None:
     """Train on the split "train", measuring AP on "val"; writes a run directory."""
@@ -161,6 +165,15 @@ def export(
             raise UserError(f"{verify_images} holds no image to verify the export with")
     version, parity = export_saved_model(load_model(model), output, verify_images=files)
     out.print(f"{version}: same as the model: {parity}")
+
+
+@app.command()
+def config(
+    name: ConfigName,
+    overrides: Overrides = None,
+) -> None:
+    """Print all settings of a config, defaults included."""
+    sys.stdout.write(dump_config(load_config(name, overrides or [])))
 
 
 @data_app.command()

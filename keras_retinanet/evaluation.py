@@ -3,7 +3,7 @@
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from keras_retinanet.boxes import xyxy_to_xywh
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.pipeline import network_inputs
+from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.postprocess import detect
 
 # COCOeval's twelve figures, in its order.
@@ -25,10 +26,33 @@ COCO_FIGURES = (
 Detections = dict[str, np.ndarray]
 
 
+class Detector:
+    """A RetinaNet's detections as one graph for images of all sizes.
+
+    The graph is made at the first call, with the thresholds that the model has then.
+    """
+
+    def __init__(self, model: RetinaNet) -> None:
+        self.class_names = model.class_names
+        self.input_policy = model.input_policy
+        self._run = tf.function(
+            lambda images, sizes: detect(model, images, sizes),
+            input_signature=[
+                tf.TensorSpec((None, None, None, 3), tf.uint8),
+                tf.TensorSpec((None, 2), tf.int32),
+            ],
+            autograph=False,
+        )
+
+    def __call__(self, images: np.ndarray, sizes: np.ndarray) -> Detections:
+        """Return the detections in network inputs, as `postprocess.detect` does, in NumPy."""
+        return {name: value.numpy() for name, value in self._run(images, sizes).items()}
+
+
 def evaluate(
-    model: Any, dataset: DetectionDataset, *, batch_size: int = 8
+    model: RetinaNet | Detector, dataset: DetectionDataset, *, batch_size: int = 8
 ) -> tuple[dict[str, Any], list[dict]]:
-    """Return the COCO metrics of a RetinaNet on a data set, and its detections as COCO results.
+    """Return the COCO metrics of a model on a data set, and its detections as COCO results.
 
     The data set's classes are matched to the model's by name.
 
@@ -37,58 +61,41 @@ def evaluate(
     """
     dataset = dataset.with_classes(model.class_names)
     evaluator = CocoEvaluator(dataset)
-    for image, detections in detect_dataset(model, dataset, batch_size=batch_size):
+    for image, detections in detect_files(
+        model, dataset.image_paths, dataset.heights, dataset.widths, batch_size=batch_size
+    ):
         evaluator.add(image, detections)
     return evaluator.metrics(), evaluator.results
 
 
-def detect_dataset(
-    model: Any, dataset: DetectionDataset, *, batch_size: int = 8
-) -> Iterator[tuple[int, Detections]]:
-    """Yield (index of the image, detections) for every image, in no particular order.
-
-    Detections: "boxes" [n, 4] xyxy in pixels of the upright image, "scores" [n] descending and
-    "classes" [n].
-    """
-    yield from detect_files(
-        model, dataset.image_paths, dataset.heights, dataset.widths, batch_size=batch_size
-    )
-
-
 def detect_files(
-    model: Any,
+    model: RetinaNet | Detector,
     image_paths: list[str],
     heights: np.ndarray,
     widths: np.ndarray,
     *,
     batch_size: int = 8,
 ) -> Iterator[tuple[int, Detections]]:
-    """Yield (index, detections) of image files of known size, as `detect_dataset` does."""
-    run = _detect_function(model)
-    inputs = network_inputs(image_paths, heights, widths, model.input_policy)
+    """Yield (index, detections) of image files of known upright size, in no particular order.
+
+    Detections: "boxes" [n, 4] xyxy in pixels of the upright image, "scores" [n] descending and
+    "classes" [n].
+    """
+    detector = model if isinstance(model, Detector) else Detector(model)
+    inputs = network_inputs(image_paths, heights, widths, detector.input_policy)
     for index, images, sizes in _batches(inputs, batch_size):
-        found = {name: value.numpy() for name, value in run(images, sizes).items()}
+        found = detector(images, sizes)
         for i, image in enumerate(index):
             count = found["num_detections"][i]
-            height, width = heights[image], widths[image]
-            scale = np.array([width, height] * 2) / np.tile(sizes[i][::-1], 2)
+            scale = np.array([widths[image], heights[image]] * 2) / np.tile(sizes[i][::-1], 2)
             yield (
-                int(image),
+                image,
                 {
                     "boxes": found["boxes"][i, :count] * scale,
                     "scores": found["scores"][i, :count],
                     "classes": found["classes"][i, :count],
                 },
             )
-
-
-def _detect_function(model: Any) -> Callable:
-    """Return `detect` for the model as one graph for all sizes."""
-    signature = [
-        tf.TensorSpec((None, None, None, 3), tf.uint8),
-        tf.TensorSpec((None, 2), tf.int32),
-    ]
-    return tf.function(lambda images, sizes: detect(model, images, sizes), signature)
 
 
 def _batches(
@@ -126,7 +133,7 @@ class CocoEvaluator:
         self.results: list[dict] = []
 
     def add(self, image: int, detections: Detections) -> None:
-        """Add an image's detections, as `detect_dataset` yields them."""
+        """Add an image's detections, as `detect_files` yields them."""
         boxes = np.asarray(xyxy_to_xywh(np.asarray(detections["boxes"], np.float64).reshape(-1, 4)))
         for box, score, label in zip(
             boxes, detections["scores"], detections["classes"], strict=True

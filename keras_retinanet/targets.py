@@ -43,8 +43,8 @@ def match_anchors(
     """
     # Intersection and union of a grid of equal boxes with an object separate into rows and columns:
     # with S = area(anchor) + area(object), IoU = r / (1 - r) for r = intersection / S, and r is the
-    # product of a [M, rows, A] and a [M, columns, A] tensor. One product for each pair of anchor
-    # and object is then all of the work: ten times less than pairwise IoU.
+    # product of a tensor [M, A, rows, 1] and one [M, A, 1, columns]. One product for each pair of
+    # anchor and object is then all of the work: ten times less than pairwise IoU.
     gt_areas = box_area(gt_boxes)
     positive = positive_iou / (1.0 + positive_iou) * _ROUNDING
     negative = negative_iou / (1.0 + negative_iou) * _ROUNDING
@@ -64,14 +64,17 @@ def match_anchors(
             grid.intersection_share(ignored_regions, tf.constant(grid.areas)[None]), axis=0
         )
         is_ignored = (best >= negative) | (cover >= IGNORED_REGION_COVER * _ROUNDING)
-        level = tf.where(is_ignored, IGNORE, BACKGROUND)
+        # float32 holds indices exactly, and making a kernel that transposes integers prints an
+        # error on some processors.
+        level = tf.where(is_ignored, float(IGNORE), float(BACKGROUND))
         found = tf.where(best >= positive)
         # One row more, since argmax refuses to look through no objects at all.
         share_of_found = tf.pad(tf.gather(share, found[:, 0], axis=1), [[0, 1], [0, 0]])
-        objects = tf.gather(candidates, tf.argmax(share_of_found, axis=0))
-        matches.append(tf.tensor_scatter_nd_update(level, found, objects))
-        shares.append(share)
-    matches = tf.concat(matches, axis=0)
+        objects = tf.gather(tf.cast(candidates, tf.float32), tf.argmax(share_of_found, axis=0))
+        matches.append(grid.by_cell(tf.tensor_scatter_nd_update(level, found, objects)))
+        if force_match:
+            shares.append(grid.by_cell(share))
+    matches = tf.cast(tf.concat(matches, axis=0), tf.int32)
     return _forced(matches, tf.concat(shares, axis=1)) if force_match else matches
 
 
@@ -85,27 +88,32 @@ def _forced(matches: Tensor, share: Tensor) -> Tensor:
 
 
 class _Grid:
-    """One level's anchors as a grid of equal cells."""
+    """One level's anchors as a grid of equal cells; its tensors run over anchors, rows, columns."""
 
     def __init__(self, base: Any, x: Tensor, y: Tensor) -> None:
         self.base = base
         self.x = x
         self.y = y
         self.areas = (base[:, 2] - base[:, 0]) * (base[:, 3] - base[:, 1])
+        self.size = tf.size(x) * tf.size(y) * len(base)
 
     def intersection_share(self, boxes: Tensor, areas: Tensor) -> Tensor:
-        """Return intersections [M, all anchors] with `boxes` [M, 4] over `areas` [M or 1, A]."""
+        """Return intersections [M, size] with `boxes` [M, 4] over `areas` [M or 1, A]."""
         width = self._overlap(self.x, self.base[:, 0], self.base[:, 2], boxes[:, 0], boxes[:, 2])
         height = self._overlap(self.y, self.base[:, 1], self.base[:, 3], boxes[:, 1], boxes[:, 3])
-        height = height / areas[:, None, :]
-        share = height[:, :, None, :] * width[:, None, :, :]
-        num_anchors = tf.size(self.x) * tf.size(self.y) * len(self.base)
-        return tf.reshape(share, (tf.shape(boxes)[0], num_anchors))
+        share = (height / areas[:, :, None])[..., None] * width[:, :, None, :]
+        return tf.reshape(share, (tf.shape(boxes)[0], self.size))
+
+    def by_cell(self, values: Tensor) -> Tensor:
+        """Put values [..., size] into the order of AnchorGenerator: rows, columns, anchors."""
+        leading = tf.shape(values)[:-1]
+        shape = tf.concat([leading, [len(self.base), tf.size(self.y) * tf.size(self.x)]], axis=0)
+        return tf.reshape(tf.linalg.matrix_transpose(tf.reshape(values, shape)), tf.shape(values))
 
     @staticmethod
     def _overlap(centre: Tensor, low: Any, high: Any, box_low: Tensor, box_high: Tensor) -> Tensor:
-        """Return the common length [M, cells, A] of boxes and anchors along one axis."""
-        low, high = centre[:, None] + low, centre[:, None] + high
+        """Return the common length [M, A, cells] of boxes and anchors along one axis."""
+        low, high = centre + low[:, None], centre + high[:, None]
         common = tf.minimum(high, box_high[:, None, None]) - tf.maximum(low, box_low[:, None, None])
         return tf.maximum(common, 0.0)
 

@@ -104,6 +104,7 @@ def train(
         epochs=num_epochs,
         steps_per_epoch=plan.steps_per_epoch,
         callbacks=callbacks,
+        shuffle=False,  # the batches come in the plan's order
         verbose=1 if progress else 2,
     )
     save_for_inference(model, output / "last.keras")

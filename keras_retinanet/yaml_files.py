@@ -66,7 +66,10 @@ def validated(model: type[Model], values: dict, source: str) -> Model:
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
-        problem = error.errors()[0]
+        problems = error.errors()
+        # A misspelt name is the reason for a missing one.
+        misspelt = [p for p in problems if p["type"] == "extra_forbidden"]
+        problem = (misspelt or problems)[0]
         raise ConfigError(f"{source}: {_explain(model, problem)}") from error
 
 

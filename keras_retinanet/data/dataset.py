@@ -68,6 +68,12 @@ class DetectionDataset:
     def num_boxes(self) -> int:
         return len(self.boxes)
 
+    @property
+    def num_objects(self) -> np.ndarray:
+        """Number of objects in each image [N], ignored regions left out."""
+        objects_before = np.concatenate([[0], np.cumsum(~self.is_crowd)])
+        return np.diff(objects_before[self.row_splits])
+
     def rows(self, image: int) -> slice:
         """Return where the boxes of an image are."""
         return slice(int(self.row_splits[image]), int(self.row_splits[image + 1]))

@@ -161,13 +161,14 @@ def _orientation_of_tiff(head: Tensor, start: Tensor) -> Tensor:
 def _upright(image: Tensor, orientation: Tensor) -> Tensor:
     """Undo an EXIF orientation (EXIF 2.3, tag 274)."""
 
+    def transposed() -> Tensor:
+        # Not tf.transpose: making its kernel for uint8 prints an error on some processors.
+        height, width = tf.unstack(tf.shape(image)[:2])
+        pixels = tf.range(width)[:, None] + width * tf.range(height)
+        return tf.gather(tf.reshape(image, (-1, 3)), pixels)
+
     def turned() -> Tensor:
-        x = tf.cond(
-            orientation >= FIRST_TRANSPOSED_ORIENTATION,
-            # As int32: making a kernel that transposes uint8 prints an error on some processors.
-            lambda: tf.cast(tf.transpose(tf.cast(image, tf.int32), (1, 0, 2)), tf.uint8),
-            lambda: image,
-        )
+        x = tf.cond(orientation >= FIRST_TRANSPOSED_ORIENTATION, transposed, lambda: image)
         is_one_of = lambda *values: tf.reduce_any(orientation == tf.constant(values))  # noqa: E731
         x = tf.cond(is_one_of(2, 3, 6, 7), lambda: tf.reverse(x, [1]), lambda: x)
         return tf.cond(is_one_of(3, 4, 7, 8), lambda: tf.reverse(x, [0]), lambda: x)

@@ -17,7 +17,7 @@ from keras_retinanet.targets import match_anchors
 
 Tensor = Any
 
-# Label of the rows that fill gt_labels up to the batch's largest number of objects.
+# Label of the rows that fill gt_labels up.
 NO_LABEL = -1
 
 
@@ -36,8 +36,9 @@ def training_batches(
     """Return an endless stream of batches (images, targets), `plan.steps_per_epoch` to an epoch.
 
     images: uint8 [B, H, W, 3], RGB. targets: "gt_boxes" float32 [B, M, 4] xyxy in pixels of the
-    images, "gt_labels" int32 [B, M] and "matches" int32 [B, A]; M is the batch's largest number of
-    objects. Crowds and difficult objects are not among them; anchors in them are ignored.
+    images, "gt_labels" int32 [B, M] and "matches" int32 [B, A]. M is the data set's largest number
+    of objects in an image; rows are filled up with zeros and NO_LABEL. Crowds and difficult objects
+    are not among them, and anchors in them are ignored.
 
     The same data set, plan and settings give the same batches.
     """
@@ -54,8 +55,10 @@ def training_batches(
         return tf.data.Dataset.from_tensor_slices(dict(zip(names, arrays, strict=True)))
 
     load = _example_loader(dataset)
+    # One row at least: images without any object still have something to gather from.
+    max_objects = max(1, int(dataset.num_objects.max(initial=0)))
 
-    def make(planned: dict[str, Tensor]) -> dict[str, Tensor]:
+    def make(planned: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         example = load(planned["index"])
         example = random_flip(
             example, planned["seed"], horizontal=horizontal_flip, vertical=vertical_flip
@@ -65,46 +68,28 @@ def training_batches(
         boxes = _scale_boxes(example, planned["scaled_size"])
         ignored = example["is_crowd"]
         gt_boxes = tf.boolean_mask(boxes, ~ignored)
-        return {
-            "images": images,
-            "gt_boxes": gt_boxes,
-            "gt_labels": tf.boolean_mask(example["labels"], ~ignored),
-            "matches": match_anchors(
-                gt_boxes,
-                tf.boolean_mask(boxes, ignored),
-                anchor_generator=anchor_generator,
-                height=height,
-                width=width,
-                positive_iou=positive_iou,
-                negative_iou=negative_iou,
-                force_match=force_match,
-            ),
+        matches = match_anchors(
+            gt_boxes,
+            tf.boolean_mask(boxes, ignored),
+            anchor_generator=anchor_generator,
+            height=height,
+            width=width,
+            positive_iou=positive_iou,
+            negative_iou=negative_iou,
+            force_match=force_match,
+        )
+        gt_labels = tf.boolean_mask(example["labels"], ~ignored)
+        return images, {
+            "gt_boxes": _padded_rows(gt_boxes, max_objects, 0.0),
+            "gt_labels": _padded_rows(gt_labels, max_objects, NO_LABEL),
+            "matches": matches,
         }
-
-    def split(batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        return batch.pop("images"), batch
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     return (
         epochs.flat_map(epoch)
         .map(make, num_parallel_calls=tf.data.AUTOTUNE)
-        .padded_batch(
-            plan.batch_size,
-            padded_shapes={
-                "images": (None, None, 3),
-                "gt_boxes": (None, 4),
-                "gt_labels": (None,),
-                "matches": (None,),
-            },
-            padding_values={
-                "images": np.uint8(PAD_VALUE),
-                "gt_boxes": 0.0,
-                "gt_labels": NO_LABEL,
-                "matches": 0,
-            },
-            drop_remainder=True,
-        )
-        .map(lambda batch: split(_with_a_row(batch)))
+        .batch(plan.batch_size, drop_remainder=True, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
 
@@ -151,11 +136,16 @@ def fit_to_canvas(images: Tensor, size: Tensor, height: Tensor, width: Tensor) -
 
     Bilinear without antialiasing, as Detectron did.
     """
-    resized = tf.image.resize(images, size, method="bilinear")
-    paddings = [[0, 0]] * (resized.shape.rank - 3)
+    shape = tf.shape(images)[-3:-1]
+    # The cast cuts, so that adding a half rounds.
+    scaled = tf.cond(
+        tf.reduce_all(shape == size),
+        lambda: images,
+        lambda: tf.cast(tf.image.resize(images, size, method="bilinear") + 0.5, tf.uint8),
+    )
+    paddings = [[0, 0]] * (images.shape.rank - 3)
     paddings += [[0, height - size[0]], [0, width - size[1]], [0, 0]]
-    padded = tf.pad(resized, paddings, constant_values=float(PAD_VALUE))
-    return tf.cast(padded + 0.5, tf.uint8)  # the cast cuts, so this rounds
+    return tf.pad(scaled, paddings, constant_values=PAD_VALUE)
 
 
 def _example_loader(dataset: DetectionDataset) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -184,11 +174,8 @@ def _scale_boxes(example: dict[str, Tensor], size: Tensor) -> Tensor:
     return example["boxes"] * tf.tile(factors[::-1], [2])
 
 
-def _with_a_row(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give a batch without any object one row of padding, so that there is something to gather."""
-    missing = tf.maximum(1 - tf.shape(batch["gt_labels"])[1], 0)
-    return {
-        **batch,
-        "gt_boxes": tf.pad(batch["gt_boxes"], [[0, 0], [0, missing], [0, 0]]),
-        "gt_labels": tf.pad(batch["gt_labels"], [[0, 0], [0, missing]], constant_values=NO_LABEL),
-    }
+def _padded_rows(values: Tensor, num_rows: int, padding: float | int) -> Tensor:
+    """Pad the first dimension of `values` to `num_rows`."""
+    paddings = [[0, num_rows - tf.shape(values)[0]]] + [[0, 0]] * (values.shape.rank - 1)
+    padded = tf.pad(values, paddings, constant_values=tf.cast(padding, values.dtype))
+    return tf.ensure_shape(padded, (num_rows, *values.shape[1:]))

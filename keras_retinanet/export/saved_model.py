@@ -85,8 +85,10 @@ def _write(model: RetinaNet, path: Path) -> None:
 
 
 def _signatures(model: RetinaNet) -> dict[str, Any]:
-    def serve_images(input_tensor: Tensor) -> dict[str, Tensor]:
-        images, size = preprocess(input_tensor, model.input_policy)
+    square = [int(side) for side in model.input_policy.canvas_size(1, 1)]
+
+    def serving_default(input_tensor: Tensor) -> dict[str, Tensor]:
+        images, size = preprocess(_checked_images(input_tensor), model.input_policy)
         sizes = tf.tile(size[None], (tf.shape(images)[0], 1))
         return _served(detect(model, images, sizes), sizes)
 
@@ -95,16 +97,17 @@ def _signatures(model: RetinaNet) -> dict[str, Any]:
             # Sizes differ, and one canvas for all would let an image's padding, and with it its
             # detections, depend on the other images of the request.
             return tf.map_fn(
-                lambda file: {k: v[0] for k, v in serve_images(decode_image(file)[None]).items()},
+                lambda file: {
+                    k: v[0] for k, v in serving_default(decode_image(file)[None]).items()
+                },
                 image_bytes,
                 fn_output_signature=_output_signature(model),
             )
-        side = model.input_policy.canvas_size(0, 0)[0]
         images, sizes = tf.map_fn(
             lambda file: preprocess(decode_image(file), model.input_policy),
             image_bytes,
             fn_output_signature=(
-                tf.TensorSpec((int(side), int(side), 3), tf.uint8),
+                tf.TensorSpec((*square, 3), tf.uint8),
                 tf.TensorSpec((2,), tf.int32),
             ),
         )
@@ -114,15 +117,27 @@ def _signatures(model: RetinaNet) -> dict[str, Any]:
         features = {ENCODED_IMAGE_KEY: tf.io.FixedLenFeature((), tf.string)}
         return serve_bytes(tf.io.parse_example(examples, features)[ENCODED_IMAGE_KEY])
 
-    inputs = {
-        "serving_default": (serve_images, "input_tensor", (None, None, None, 3), tf.uint8),
-        "serve_bytes": (serve_bytes, "image_bytes", (None,), tf.string),
-        "serve_tf_example": (serve_tf_example, "examples", (None,), tf.string),
-    }
+    # TensorFlow names a function in its errors after the signature, if given one by that name.
     return {
-        signature: tf.function(serve).get_concrete_function(tf.TensorSpec(shape, dtype, name))
-        for signature, (serve, name, shape, dtype) in inputs.items()
+        serve.__name__: tf.function(serve, input_signature=[spec], autograph=False)
+        for serve, spec in (
+            (serving_default, tf.TensorSpec((None, None, None, 3), tf.uint8, "input_tensor")),
+            (serve_bytes, tf.TensorSpec((None,), tf.string, "image_bytes")),
+            (serve_tf_example, tf.TensorSpec((None,), tf.string, "examples")),
+        )
     }
+
+
+def _checked_images(images: Tensor) -> Tensor:
+    """Return the images, after a check of their shape when the graph runs."""
+    # Without a static shape, which would let TensorFlow settle the check when the graph is made.
+    unchecked = tf.raw_ops.PlaceholderWithDefault(input=images, shape=tf.TensorShape(None))
+    shape = tf.shape(unchecked)
+    is_right = tf.logical_and(tf.equal(tf.size(shape), 4), tf.equal(shape[-1], 3))
+    message = "serving_default: input_tensor must be uint8 [N, H, W, 3], but its shape is"
+    with tf.control_dependencies([tf.debugging.Assert(is_right, [message, shape])]):
+        checked = tf.identity(unchecked)
+    return tf.ensure_shape(checked, (None, None, None, 3))
 
 
 def _served(detections: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:

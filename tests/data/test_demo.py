@@ -186,7 +186,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(pixels, rng):
         raise OSError("disk full")
 
-    monkeypatch.setattr(demo, "_photograph", fail)
+    monkeypatch.setattr(demo, "photograph", fail)
     with pytest.raises(OSError, match="disk full"):
         write(tmp_path / "set")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,112 @@
+"""What many tests share: TensorFlow's devices, the seed, small inputs, and slow references."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.targets import match_anchors
+
+# Two replicas without a GPU; possible only before TensorFlow initialises. For the same reason
+# `keras_retinanet.training.make_strategy` finds two devices in every test: where a test of training
+# means to run on one, it has to replace that function.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def two_replicas():
+    """The only MirroredStrategy of the session: on CPUs, a second one's reductions get mixed up
+    with the first one's ("Shape mismatch in the collective instance")."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def random_boxes():
+    """A function: rng, how many, the smallest and the largest side, the image's sides -> boxes."""
+
+    def make(rng, count, low=1.0, high=64.0, height=64.0, width=64.0):
+        sides = np.exp(rng.uniform(np.log(low), np.log(high), (count, 2)))
+        centres = rng.uniform((0, 0), (width, height), (count, 2))
+        return np.concatenate([centres - sides / 2, centres + sides / 2], 1).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def iou_by_loops():
+    """Pairwise IoU in float64, pair by pair, unlike the code under test."""
+
+    def area(x1, y1, x2, y2):
+        return (x2 - x1) * (y2 - y1) if x2 > x1 and y2 > y1 else 0.0
+
+    def iou(a, b):
+        common = area(max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
+        union = area(*a) + area(*b) - common
+        return common / union if union > 0 else 0.0
+
+    def pairwise(boxes_a, boxes_b):
+        lists = np.asarray(boxes_a, np.float64).tolist(), np.asarray(boxes_b, np.float64).tolist()
+        values = [iou(a, b) for a in lists[0] for b in lists[1]]
+        return np.array(values, np.float64).reshape(len(boxes_a), len(boxes_b))
+
+    return pairwise
+
+
+@pytest.fixture(scope="session")
+def make_tiny():
+    """A function that builds a RetinaNet-18 with narrow heads, the same values on every call."""
+
+    def make(num_classes=3, channels=16, **settings):
+        keras.utils.set_random_seed(0)
+        settings = {"weights": None, "head_depth": 2, **settings}
+        if "class_names" not in settings:
+            settings["num_classes"] = num_classes
+        return RetinaNet("resnet18", fpn_channels=channels, head_channels=channels, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_batch(random_boxes):
+    """A function: random images and as many objects in each as `counts` says, matched."""
+
+    def make(model, counts, size=64):
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (len(counts), size, size, 3), dtype=np.uint8)
+        gt_boxes = np.zeros((len(counts), max(*counts, 1), 4), np.float32)
+        gt_labels = np.full(gt_boxes.shape[:2], -1, np.int32)
+        matches = []
+        for i, count in enumerate(counts):
+            gt_boxes[i, :count] = random_boxes(rng, count, 24.0, size, size, size)
+            gt_labels[i, :count] = rng.integers(0, model.num_classes, count)
+            matches.append(
+                match_anchors(
+                    tf.constant(gt_boxes[i, :count]),
+                    tf.zeros((0, 4)),
+                    anchor_generator=model.anchor_generator,
+                    height=size,
+                    width=size,
+                    force_match=True,
+                )
+            )
+        targets = {"gt_boxes": gt_boxes, "gt_labels": gt_labels, "matches": np.stack(matches)}
+        return images, targets
+
+    return make

@@ -1,0 +1,77 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_retinanet.models.heads import prior_bias, shared_head
+
+CHANNELS, ANCHORS, OUTPUTS = 64, 3, 5
+
+
+@pytest.fixture(scope="module")
+def head():
+    keras.utils.set_random_seed(0)
+    levels = [keras.Input((None, None, CHANNELS)) for _ in range(3)]
+    apply = shared_head(
+        name="head",
+        outputs_per_anchor=OUTPUTS,
+        num_anchors=ANCHORS,
+        channels=CHANNELS,
+        depth=2,
+        bias=-1.5,
+    )
+    return keras.Model(levels, apply(levels))
+
+
+def maps(*sizes):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(2, h, w, CHANNELS)).astype("float32") for h, w in sizes]
+
+
+def test_levels_share_their_parameters(head):
+    names = [layer.name for layer in head.layers if layer.weights]
+    assert names == ["head_conv_0", "head_conv_1", "head_predictions"]
+    assert len(head.weights) == 6
+    tower = 2 * (9 * CHANNELS * CHANNELS + CHANNELS)
+    assert head.count_params() == tower + (9 * CHANNELS + 1) * ANCHORS * OUTPUTS
+
+
+def test_equal_levels_have_equal_outputs(head):
+    (x,) = maps((4, 6))
+    first, second, third = np.split(head([x, x, x]).numpy(), 3, axis=1)
+    np.testing.assert_allclose(first, second, rtol=1e-6)
+    np.testing.assert_allclose(first, third, rtol=1e-6)
+
+
+def test_outputs_are_in_the_order_of_the_anchors(head):
+    """Levels, rows, columns, anchors; channel = anchor * outputs_per_anchor + output."""
+    levels = maps((4, 6), (2, 3), (1, 2))
+    expected = []
+    for x in levels:
+        for name in ("head_conv_0", "head_conv_1", "head_predictions"):
+            layer = head.get_layer(name)
+            x = keras.ops.conv(x, layer.kernel, padding="same") + layer.bias
+            x = keras.ops.relu(x) if "conv" in name else x
+        x = np.asarray(x)
+        for row, column in np.ndindex(x.shape[1:3]):
+            for anchor in range(ANCHORS):
+                start = anchor * OUTPUTS
+                expected.append(x[:, row, column, start : start + OUTPUTS])
+    result = head(levels)
+    assert result.shape == (2, ANCHORS * (24 + 6 + 2), OUTPUTS)
+    np.testing.assert_allclose(result, np.stack(expected, axis=1), atol=1e-6)
+
+
+def test_initialisation_is_the_papers(head):
+    """Gaussian with sigma 0.01, biases 0 but for the last."""
+    for name, bias in (("head_conv_0", 0), ("head_conv_1", 0), ("head_predictions", -1.5)):
+        kernel, biases = head.get_layer(name).get_weights()
+        np.testing.assert_allclose(kernel.std(), 0.01, rtol=0.05)
+        np.testing.assert_allclose(kernel.mean(), 0, atol=5e-4)
+        np.testing.assert_array_equal(biases, np.full_like(biases, bias))
+    kernels = [head.get_layer(f"head_conv_{i}").kernel.numpy() for i in (0, 1)]
+    assert np.any(kernels[0] != kernels[1])
+
+
+@pytest.mark.parametrize("prior", [0.01, 0.5, 0.2])
+def test_prior_bias_is_the_logit_of_the_prior(prior):
+    np.testing.assert_allclose(1 / (1 + np.exp(-prior_bias(prior))), prior, rtol=1e-12)

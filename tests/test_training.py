@@ -1,0 +1,220 @@
+"""The whole of a training: what a run directory holds, and what stops a run."""
+
+import csv
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_retinanet import training
+from keras_retinanet.config import load_config
+from keras_retinanet.data.demo import write_demo_dataset
+from keras_retinanet.data.source import load_dataset
+from keras_retinanet.errors import ConfigError, TrainingDiverged
+from keras_retinanet.evaluation import evaluate
+from keras_retinanet.model_files import load_model
+from keras_retinanet.optimizers import SGDWithL2
+
+TINY = (
+    "model.fpn_channels=8",
+    "model.head_channels=8",
+    "model.head_depth=1",
+    "image.size=64",
+    "schedule.length=2",
+    "schedule.warmup_iterations=2",
+    "training.batch_size=4",
+    "training.evaluate_every=1",
+    "inference.score_threshold=0.001",
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    path = write_demo_dataset(tmp_path_factory.mktemp("demo") / "set", num_train=8, num_val=5)
+    return load_dataset(path, "train"), load_dataset(path, "val")
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    monkeypatch.setattr(training, "make_strategy", tf.distribute.get_strategy)
+
+
+def tiny_config(*overrides):
+    return load_config("quickstart", [*TINY, *overrides])
+
+
+@pytest.fixture(scope="module")
+def finished(demo, tmp_path_factory):
+    """A run of two epochs on two replicas (the session has two logical CPUs)."""
+    folder = tmp_path_factory.mktemp("run")
+    config = tiny_config("optimizer.ema=0.9")
+    model = training.train(config, *demo, folder, progress=False)
+    return folder, config, model
+
+
+def rows_of(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_run_directory_is_complete(finished):
+    folder, config, _ = finished
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "best.keras",
+        "checkpoints",
+        "config.yaml",
+        "data_findings.json",
+        "environment.json",
+        "last.keras",
+        "metrics.csv",
+        "tensorboard",
+    }
+    assert load_config(folder / "config.yaml") == config
+    assert [p.name for p in sorted((folder / "checkpoints").iterdir())] == [
+        "epoch_0001.keras",
+        "epoch_0002.keras",
+    ]
+    assert any((folder / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_environment_tells_versions_and_devices(finished):
+    environment = json.loads((finished[0] / "environment.json").read_text())
+    assert environment["packages"]["tensorflow"] == tf.__version__
+    assert environment["packages"]["keras"] == keras.__version__
+    assert len(environment["devices"]) == 2
+
+
+def test_metrics_have_a_row_for_each_epoch(finished):
+    rows = rows_of(finished[0])
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    for row in rows:
+        total = float(row["class_loss"]) + float(row["box_loss"])
+        assert float(row["loss"]) == pytest.approx(total, rel=1e-4)
+        assert 0 <= float(row["AP"]) <= float(row["AP50"]) <= 1
+
+
+def test_best_model_is_the_one_that_was_measured(finished, demo):
+    metrics, _ = evaluate(load_model(finished[0] / "best.keras"), demo[1])
+    assert metrics["AP"] == pytest.approx(
+        max(float(row["AP"]) for row in rows_of(finished[0])), abs=1e-6
+    )
+
+
+def test_last_model_equals_the_returned_one(finished, demo):
+    folder, _, model = finished
+    loaded = load_model(folder / "last.keras")
+    assert loaded.class_names == demo[0].class_names
+    for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_checkpoint_holds_the_optimizer_and_models_for_use_do_not(finished):
+    folder = finished[0]
+    checkpoint = load_model(folder / "checkpoints" / "epoch_0002.keras")
+    assert int(checkpoint.optimizer.iterations) == 4
+    assert not load_model(folder / "best.keras").compiled
+    assert (folder / "best.keras").stat().st_size < 0.5 * (
+        folder / "checkpoints" / "epoch_0002.keras"
+    ).stat().st_size
+
+
+def test_same_seed_gives_the_same_losses(demo, tmp_path, one_device):
+    losses = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        training.train(tiny_config(), demo[0], None, tmp_path / name, progress=False)
+        losses.append([float(row["loss"]) for row in rows_of(tmp_path / name)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_without_validation_images_the_best_model_is_the_last(demo, tmp_path, one_device):
+    training.train(tiny_config("schedule.length=1"), demo[0], None, tmp_path, progress=False)
+    best, last = (load_model(tmp_path / f"{name}.keras").get_weights() for name in ("best", "last"))
+    for a, b in zip(best, last, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert "AP" not in rows_of(tmp_path)[0]
+
+
+def test_batch_may_be_larger_than_the_data_set(demo, tmp_path, one_device):
+    config = tiny_config("training.batch_size=12", "schedule.length=1")
+    training.train(config, demo[0], None, tmp_path, progress=False)
+    assert math.isfinite(float(rows_of(tmp_path)[0]["loss"]))
+
+
+def test_nan_loss_stops_and_names_images_and_last_good_state(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "make_strategy", tf.distribute.get_strategy)
+    make_batches = training.make_batches
+
+    def poisoned(*args):
+        # From the third step on, the first of the second epoch, a box has no size and no place.
+        def poison(step, batch):
+            images, targets = batch
+            bad = tf.where(step >= 2, np.nan, 1.0)
+            return images, {**targets, "gt_boxes": targets["gt_boxes"] * tf.cast(bad, tf.float32)}
+
+        return make_batches(*args).enumerate().map(poison)
+
+    monkeypatch.setattr(training, "make_batches", poisoned)
+    config = tiny_config("schedule.length=3")
+    with pytest.raises(TrainingDiverged) as error:
+        training.train(config, demo[0], None, tmp_path, progress=False)
+    plan = training.make_plan(config, demo[0])
+    for image in plan.batch(1, 0):
+        assert demo[0].image_paths[image] in str(error.value)
+    assert "epoch 2, step 1" in str(error.value)
+    good = tmp_path / "checkpoints" / "epoch_0001.keras"
+    assert str(good) in str(error.value)
+    assert all(np.isfinite(w).all() for w in load_model(good).get_weights())
+    assert not (tmp_path / "last.keras").exists()
+
+
+def test_batch_that_cannot_be_split_is_refused(demo, tmp_path):
+    with pytest.raises(ConfigError, match="multiple of the 2 devices"):
+        training.train(tiny_config("training.batch_size=3"), demo[0], None, tmp_path)
+
+
+def test_only_the_last_checkpoints_are_kept(demo, tmp_path, one_device):
+    config = tiny_config("schedule.length=3", "training.keep_checkpoints=1")
+    training.train(config, demo[0], None, tmp_path, progress=False)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["epoch_0003.keras"]
+
+
+def test_schedule_counts_in_epochs_or_iterations():
+    config = load_config("retinanet_r50_600")
+    rate = training.make_schedule(config, steps_per_epoch=7330)
+    expected = {500: 0.01, 59_999: 0.01, 60_000: 0.001, 80_000: 0.0001, 89_999: 0.0001}
+    assert {step: pytest.approx(float(rate(step))) for step in expected} == expected
+    assert training.count_epochs(config.schedule, 7330) == 13
+    config = load_config(
+        "retinanet_r50_600",
+        ["schedule.unit=epochs", "schedule.length=12", "schedule.drops=[8,11]"],
+    )
+    rate = training.make_schedule(config, steps_per_epoch=1000)
+    assert float(rate(7_999)) == pytest.approx(0.01)
+    assert float(rate(8_000)) == pytest.approx(0.001)
+    assert training.count_epochs(config.schedule, 1000) == 12
+
+
+def test_learning_rate_scales_with_the_batch_by_choice():
+    overrides = ["training.batch_size=8", "optimizer.learning_rate_batch_size=16"]
+    config = load_config("retinanet_r50_600", overrides)
+    assert float(training.make_schedule(config, 100)(1000)) == pytest.approx(0.005)
+
+
+def test_paper_optimizer_is_sgd_with_l2():
+    optimizer = training.make_optimizer(load_config("retinanet_r50_600"), 100)
+    assert isinstance(optimizer, SGDWithL2)
+    assert (optimizer.momentum, optimizer.l2) == (0.9, 1e-4)
+
+
+def test_one_device_needs_no_strategy(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind] * (kind == "CPU"))
+    assert not isinstance(training.make_strategy(), tf.distribute.MirroredStrategy)
+
+
+def test_several_devices_are_mirrored():
+    assert training.make_strategy().num_replicas_in_sync == 2
