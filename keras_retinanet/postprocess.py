@@ -68,11 +68,14 @@ def decode_detections(
         int32 and "num_detections" [B] int32 with N = max_detections; unused places hold zeros.
     """
     logits, deltas = outputs["class_logits"], outputs["box_deltas"]
+    # One pass over all logits; slices of them would be copies of tens of megabytes.
+    best = tf.reduce_max(logits, axis=2)
     candidates = []
     start = 0
     for count in num_anchors_per_level:
-        scores, index, classes = _top_candidates(logits[:, start : start + count], pre_nms_top_k)
-        candidates.append((scores, index + start, classes))
+        candidates.append(
+            _top_candidates(logits, best[:, start : start + count], start, pre_nms_top_k)
+        )
         start = start + count
     scores, index, classes = (tf.concat(parts, axis=1) for parts in zip(*candidates, strict=True))
     boxes = box_coder.decode(tf.gather(deltas, index, batch_dims=1), tf.gather(anchors, index))
@@ -101,17 +104,23 @@ def decode_detections(
     )
 
 
-def _top_candidates(logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the k highest logits of [B, A, K], with the indices of their anchors and classes.
+def _top_candidates(
+    logits: Tensor, level_best: Tensor, start: Tensor, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a level's k highest logits [B, k], with the indices of their anchors and classes.
 
     The k highest pairs of anchor and class lie within the k anchors whose best class is highest, so
     that only those anchors' classes have to be sorted.
+
+    Args:
+        logits: [B, A, K] of all levels.
+        level_best: [B, A'], the level's anchors' highest logits.
+        start: index of the level's first anchor among all.
     """
-    num_anchors, num_classes = tf.shape(logits)[1], tf.shape(logits)[2]
-    best = tf.reduce_max(logits, axis=2)
-    _, anchor_index = tf.math.top_k(best, tf.minimum(k, num_anchors), sorted=False)
+    num_anchors, num_classes = tf.shape(level_best)[1], tf.shape(logits)[2]
+    _, anchor_index = tf.math.top_k(level_best, tf.minimum(k, num_anchors), sorted=False)
     # In the order of the anchors: equal logits then rank as they would among all of them.
-    anchor_index = tf.sort(anchor_index, axis=1)
+    anchor_index = tf.sort(anchor_index, axis=1) + start
     pairs = tf.gather(logits, anchor_index, batch_dims=1)
     pairs = tf.reshape(pairs, (tf.shape(pairs)[0], -1))
     top, pair_index = tf.math.top_k(pairs, tf.minimum(k, tf.shape(pairs)[1]))

@@ -9,6 +9,8 @@ import pytest
 from keras_retinanet import cli
 from keras_retinanet.data.source import load_dataset
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 TINY = [
     "model.fpn_channels=8",
     "model.head_channels=8",
@@ -34,7 +36,7 @@ def call(*arguments):
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory):
+def road(tmp_path_factory, small_resnet18):
     """Every step of the quickstart, small."""
     folder = tmp_path_factory.mktemp("road")
     data = folder / "data" / "data.yaml"

@@ -8,13 +8,19 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from keras_retinanet import evaluation
 from keras_retinanet.anchors import AnchorGenerator
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import DataError
-from keras_retinanet.evaluation import COCO_FIGURES, CocoEvaluator, evaluate
+from keras_retinanet.evaluation import (
+    COCO_FIGURES,
+    CocoEvaluator,
+    Detector,
+    detect_files,
+    evaluate,
+    write_evaluation,
+)
 from keras_retinanet.input_policy import InputPolicy
 
 SIDE = 100
@@ -119,7 +125,7 @@ def test_labels_in_a_model_s_order_keep_the_ids_of_the_data_set(demo):
 @pytest.mark.parametrize("seed", range(3))
 def test_figures_are_those_of_pycocotools_on_the_files(demo, demo_yaml, tmp_path, seed):
     metrics, results = evaluated(demo, noisy(demo, seed))
-    evaluation.write_evaluation(metrics, results, tmp_path / "new" / "folder")
+    write_evaluation(metrics, results, tmp_path / "new" / "folder")
     written = tmp_path / "new" / "folder"
     assert json.loads((written / "metrics.json").read_text()) == metrics
     expected = by_pycocotools(
@@ -218,7 +224,7 @@ def test_the_original_area_decides_what_is_small():
 
 
 @pytest.fixture(scope="module")
-def detector(make_tiny, demo):
+def model(make_tiny, demo):
     """A RetinaNet that finds something everywhere, and knows a class more than the data set."""
     model = make_tiny(
         channels=8,
@@ -236,7 +242,8 @@ def detector(make_tiny, demo):
 
 
 @pytest.fixture(scope="module")
-def by_batch_size(detector, demo):
+def by_batch_size(model, demo):
+    detector = Detector(model)
     return {size: evaluate(detector, demo, batch_size=size) for size in (1, 4)}
 
 
@@ -254,9 +261,9 @@ def test_the_batch_size_changes_nothing(by_batch_size, demo):
         assert one[0][name] == pytest.approx(four[0][name], abs=1e-6)
 
 
-def test_a_model_with_more_classes_is_matched_by_name(by_batch_size, detector, demo):
+def test_a_model_with_more_classes_is_matched_by_name(by_batch_size, model, demo):
     metrics, results = by_batch_size[4]
-    assert list(metrics["per_class"]) == list(detector.class_names)
+    assert list(metrics["per_class"]) == list(model.class_names)
     assert metrics["per_class"]["bird"] is None
     assert {r["category_id"] for r in results} & set(demo.category_ids)
     assert {r["image_id"] for r in results} == set(demo.image_ids)
@@ -268,36 +275,27 @@ def test_a_class_that_the_model_lacks_is_refused(make_tiny, demo):
         evaluate(model, demo)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_boxes_come_back_in_pixels_of_the_image(detector, demo, monkeypatch, batch_size):
-    """A detector that marks the whole image, without its padding."""
+class WholeImage(Detector):
+    """Marks all of an image, without its padding, and leaves a place unused."""
 
-    def detect(images, sizes):
-        height, width = np.asarray(sizes).T
-        assert (np.asarray(sizes) <= images.shape[1:3]).all()
+    def __call__(self, images, sizes):
+        assert (sizes <= images.shape[1:3]).all()
+        height, width = sizes.T
         boxes = np.stack([0 * width, 0 * height, width, height], axis=1)[:, None]
-        found = {
+        return {
             "boxes": boxes.astype(np.float32).repeat(2, axis=1),
             "scores": np.full((len(images), 2), 0.5, np.float32),
             "classes": np.zeros((len(images), 2), np.int32),
             "num_detections": np.ones(len(images), np.int32),
         }
-        return {name: _Array(value) for name, value in found.items()}
 
-    monkeypatch.setattr(evaluation, "_detect_function", lambda model: detect)
-    seen = dict(evaluation.detect_dataset(detector, demo, batch_size=batch_size))
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_boxes_come_back_in_pixels_of_the_image(model, demo, batch_size):
+    files = demo.image_paths, demo.heights, demo.widths
+    seen = dict(detect_files(WholeImage(model), *files, batch_size=batch_size))
     assert sorted(seen) == list(range(len(demo)))
     for image, found in seen.items():
         expected = [0, 0, demo.widths[image], demo.heights[image]]
         np.testing.assert_allclose(found["boxes"], [expected], rtol=1e-6)
         assert found["scores"].tolist() == [0.5]
-
-
-class _Array:
-    """What a tensor of the detector is to `detect_files`."""
-
-    def __init__(self, value):
-        self._value = value
-
-    def numpy(self):
-        return self._value

@@ -228,17 +228,17 @@ def test_of_equal_scores_the_first_anchor_and_class_come_first():
     assert decode_boxes([boxes[0]] * 2, [[0.5], [0.5]])["num_detections"] == 1
 
 
-@pytest.mark.parametrize(("width", "kept"), [(0.49, 2), (0.51, 1)])
-@pytest.mark.parametrize("class_index", [0, 42, 90])
-def test_threshold_holds_for_small_boxes_far_out_and_of_any_class(width, kept, class_index):
-    """Of two boxes of 8 pixels, one within the other: IoU = the share of the width."""
-    left, top = 1320, 790
-    boxes = [[left, top, left + 8, top + 8], [left, top, left + 8 * width, top + 8]]
-    scores = np.full((2, 91), 1e-6)
-    scores[:, class_index] = 0.9, 0.8
+@pytest.mark.parametrize(("share", "kept"), [(0.499, 2), (0.501, 1)])
+@pytest.mark.parametrize("class_index", [0, 41, 89])
+def test_threshold_holds_for_small_boxes_far_out_and_of_any_class(share, kept, class_index):
+    """Pairs of boxes 8 pixels wide, one within the other: IoU = the share of the width."""
+    corners = np.array([[1100.0 + 11.3 * i, 700.0 + 4.7 * i] for i in range(20)])
+    boxes = [[x, y, x + w, y + 8] for x, y in corners for w in (8, 8 * share)]
+    scores = np.full((len(boxes), 91), 1e-6)
+    scores[:, class_index] = np.linspace(0.9, 0.8, len(boxes))
     result = decode_boxes(boxes, scores, image_sizes=[[800, 1333]])
-    assert result["num_detections"] == kept
-    assert (result["classes"][:kept] == class_index).all()
+    assert result["num_detections"] == kept * len(corners)
+    assert (result["classes"][: kept * len(corners)] == class_index).all()
 
 
 def test_boxes_are_clipped_to_each_image():

@@ -27,6 +27,7 @@ def dataset(coco):
 def test_rows_are_those_of_the_image(dataset):
     assert [dataset.boxes[dataset.rows(i), 0].tolist() for i in range(3)] == [[1], [], [2, 3]]
     assert (len(dataset), dataset.num_boxes) == (3, 3)
+    assert dataset.num_objects.tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize(

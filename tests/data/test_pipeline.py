@@ -91,7 +91,7 @@ def test_boxes_stay_on_what_they_mark_under_flips_and_scaling(rectangle):
     for image, boxes, labels in flatten(batches):
         np.testing.assert_allclose(boxes, [red_extent(image)], atol=1)
         assert labels.tolist() == [0]
-        places.add(tuple(boxes[0].round().astype(int)))
+        places.add((image.shape, *boxes[0].round().astype(int)))
     assert len(places) == 3 * 4  # each as drawn, and mirrored in three ways
 
 
@@ -198,6 +198,19 @@ def test_ignored_regions_are_no_objects_and_their_anchors_are_ignored(folder):
     assert (targets["matches"][0, inside] == IGNORE).all()
     assert (targets["matches"][0, far] == BACKGROUND).all()
     assert (targets["matches"] == 0).any()
+
+
+def test_targets_have_the_rows_of_the_fullest_image_in_every_batch(coco):
+    for i, count in enumerate((3, 0, 1)):
+        coco.add_image(f"{i}.jpg")
+        for _ in range(count):
+            coco.add_box(f"{i}.jpg", BOX)
+    for _ in range(3):  # which are no objects, and need no rows
+        coco.add_box("0.jpg", BOX, ignored=True)
+    batches, _ = batches_of(coco.load(), batch_size=1, shuffle=False)
+    assert [targets["gt_boxes"].shape for _, targets in batches] == [(1, 3, 4)] * 3
+    objects = [(targets["gt_labels"] != NO_LABEL).sum() for _, targets in batches]
+    assert objects == [3, 0, 1]
 
 
 @pytest.mark.parametrize("crowd", [False, True])
@@ -376,8 +389,13 @@ def test_batches_are_preprocessed_as_single_images():
         np.testing.assert_array_equal(single_size, size)
 
 
-def test_scaling_interpolates_between_pixels():
+def test_an_image_of_the_right_size_is_left_alone():
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    np.testing.assert_array_equal(preprocess(tf.constant(image), POLICY)[0], image)
+
+
+def test_scaling_interpolates_between_pixels_and_rounds():
     image = np.zeros((32, 32, 3), np.uint8)
-    image[:, 16:] = 200
+    image[:, 16:] = 201
     scaled, _ = preprocess(tf.constant(image), InputPolicy("square", size=64))
-    np.testing.assert_array_equal(scaled[0, 30:34, 0], [0, 50, 150, 200])
+    np.testing.assert_array_equal(scaled[0, 30:34, 0], [0, 50, 151, 201])

@@ -47,6 +47,13 @@ def test_only_left_overs_share_a_batch_with_the_other_orientation():
     assert 0 < shares[4] < 1
 
 
+def test_orientations_take_turns_by_chance():
+    plan = make_plan(40, 40)
+    portrait = plan.heights > plan.widths
+    orders = {tuple(portrait[batch[0]] for batch in batches(plan, epoch)) for epoch in range(3)}
+    assert len(orders) == 3
+
+
 def test_a_batch_larger_than_the_data_set_is_filled_up():
     plan = make_plan(2, 1, batch_size=8)
     (batch,) = batches(plan)
