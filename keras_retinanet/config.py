@@ -185,7 +185,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
             raise ConfigError(f"{override!r}: the value is not valid YAML") from error
         _check_key(key)
         values = _merged(values, _nested(key.split("."), value))
-        source = f"{path} with {override}"
+        source = f"{path} with {' '.join(overrides)}"
     return validated(Config, values, source)
 
 

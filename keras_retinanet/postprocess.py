@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_retinanet.boxes import BoxCoder, clip_boxes
+from keras_retinanet.boxes import BoxCoder, box_area, clip_boxes
 
 Tensor = Any
 
@@ -138,7 +138,8 @@ def _non_maximum_suppression(
     max_detections: int,
 ) -> dict[str, Tensor]:
     """Suppress within each class and keep the best of all: boxes [C, 4] of an image -> [N, 4]."""
-    keep = tf.where(logits > logit_threshold)[:, 0]
+    # Anchors in the padding end as boxes without area at the image's border.
+    keep = tf.where((logits > logit_threshold) & (box_area(boxes) > 0))[:, 0]
     boxes, logits, classes = (tf.gather(x, keep) for x in (boxes, logits, classes))
     index = tf.image.non_max_suppression(
         _apart_by_class(boxes, classes), logits, max_detections, iou_threshold

@@ -1,5 +1,6 @@
 """Training: from a config and two data sets to a run directory with the trained model."""
 
+import functools
 import json
 import os
 import platform
@@ -117,8 +118,14 @@ def make_strategy() -> tf.distribute.Strategy:
     """Return MirroredStrategy over the accelerators there are; with one device, no strategy."""
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored(tuple(device.name for device in devices))
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    # One for the process: the collectives of a second one on the same devices clash with its own.
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:

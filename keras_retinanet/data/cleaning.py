@@ -68,7 +68,7 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
         elif declared not in (None, (header.height, header.width)):
             problem = "annotated image size differs from the image's (which is trusted)"
             if declared == (header.width, header.height):
-                problem += "; the image is annotated on its side: see its EXIF orientation"
+                problem += "; is it annotated on its side, without its EXIF orientation?"
             findings.append(Finding(problem, path, "noted"))
 
     heights = np.array([h.height for h in headers], np.int32)

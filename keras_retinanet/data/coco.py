@@ -32,7 +32,7 @@ def read_coco(images: Path, annotations: Path) -> RawAnnotations:
             (image["height"], image["width"]) if image.get("height") else None
             for image in records["images"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{annotations}: an image needs id and file_name, a category id and name: {error!r}"
         ) from error
@@ -51,7 +51,8 @@ def read_coco(images: Path, annotations: Path) -> RawAnnotations:
             x, y, width, height = (float(v) for v in entry["bbox"])
             category, image_id = entry["category_id"], entry["image_id"]
             crowd, area = bool(entry.get("iscrowd", 0)), float(entry.get("area", np.nan))
-        except (KeyError, TypeError, ValueError) as error:
+            hash((category, image_id, entry.get("id")))  # lists and objects cannot be ids
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{where} needs image_id, category_id and bbox of four numbers: {error!r}"
             ) from error
@@ -112,6 +113,9 @@ def _list_of(content: dict, key: str, path: Path) -> list:
 
 
 def _refuse_duplicates(values: list, what: str, path: Path) -> None:
+    unusable = [value for value in values if not isinstance(value, int | str)]
+    if unusable:
+        raise DataError(f"{path}: the {what} {unusable[0]!r} is neither a number nor a text")
     duplicates = [value for value, count in Counter(values).items() if count > 1]
     if duplicates:
         raise DataError(f"{path}: the {what} {duplicates[0]!r} is used more than once")

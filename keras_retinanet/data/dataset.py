@@ -19,7 +19,7 @@ class Finding:
     Attributes:
         problem: short and the same for all of its kind: what reports count.
         where: file, and the place in it.
-        action: what was done: "image skipped", "box dropped", "box changed", "noted".
+        action: what was done: "image skipped", "box dropped", "box clipped", "box mended", "noted".
     """
 
     problem: str

@@ -74,7 +74,9 @@ def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
         return ImageHeader(fault="missing image file")
     except PermissionError:
         return ImageHeader(fault="no permission to read the image file")
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        return ImageHeader(fault=f"image of more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels")
+    except UnidentifiedImageError:
         return ImageHeader(fault="not an image, or one of an unknown kind")
     except Exception:  # TensorFlow's errors, and Pillow's OSError, SyntaxError, struct.error, ...
         return ImageHeader(fault="truncated or damaged image file")

@@ -13,8 +13,8 @@ from keras_retinanet.input_policy import InputPolicy
 class TrainingPlan:
     """Batches of images of one orientation (landscape or portrait), so that little is padded.
 
-    An epoch shows every image once. Only the batch of what is left over of both orientations is
-    mixed, and the last batch is filled up with images of the epoch's start: all batches are full.
+    An epoch shows every image once. What is left over of both orientations forms the last batches,
+    which may be mixed; the very last is filled up with images shown before: all batches are full.
 
     Args:
         heights, widths: [N], of the upright images in pixels.
@@ -30,6 +30,13 @@ class TrainingPlan:
     seed: int = 0
     sizes: Sequence[int] = ()
     shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        largest = max(self.sizes, default=0)
+        if self.input_policy.resize == "square" and largest > self.input_policy.size:
+            raise ValueError(
+                f"sizes must not be above the square's side {self.input_policy.size}, got {largest}"
+            )
 
     @property
     def steps_per_epoch(self) -> int:

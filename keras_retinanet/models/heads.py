@@ -43,12 +43,13 @@ def shared_head(
 
     def apply(levels: list[Tensor]) -> Tensor:
         predictions = []
-        for x in levels:
+        for i, x in enumerate(levels):
             for layer in tower:
                 x = layer(x)
-            predictions.append(
-                layers.Reshape((-1, outputs_per_anchor), dtype="float32")(predict(x))
+            flat = layers.Reshape(
+                (-1, outputs_per_anchor), dtype="float32", name=f"{name}_flat_{i}"
             )
+            predictions.append(flat(predict(x)))
         return layers.Concatenate(axis=1, dtype="float32", name=f"{name}_outputs")(predictions)
 
     return apply
