@@ -71,7 +71,10 @@ def slow(iou_by_loops):
             candidates += sorted(pairs, key=lambda p: -p[0])[: settings["pre_nms_top_k"]]
             start += count
         candidates.sort(key=lambda p: -p[0])  # stable: of equal scores, the earlier first
-        boxes = [decode_box(deltas[a].astype(float), anchors[a], *size) for _, a, _ in candidates]
+        decoded = [decode_box(deltas[a].astype(float), anchors[a], *size) for _, a, _ in candidates]
+        has_area = [x1 < x2 and y1 < y2 for x1, y1, x2, y2 in decoded]
+        boxes = [box for box, keep in zip(decoded, has_area, strict=True) if keep]
+        candidates = [pair for pair, keep in zip(candidates, has_area, strict=True) if keep]
         iou = iou_by_loops(boxes, boxes)
         kept = []
         for i, (_, _, k) in enumerate(candidates):
@@ -304,3 +307,13 @@ def test_detect_in_a_graph_of_unknown_image_size(model, rng):
         expected = detect(model, images, sizes)
         for name, value in graph(images, sizes).items():
             np.testing.assert_allclose(value, expected[name], atol=1e-3, err_msg=name)
+
+
+def test_boxes_left_without_area_by_clipping_are_no_detections():
+    result = decode_boxes(
+        [[10, 10, 50, 50], [70, 10, 90, 50], [10, 64, 50, 90]],
+        [[0.5], [0.9], [0.8]],
+        image_sizes=[[64, 64]],
+    )
+    assert result["num_detections"] == 1
+    np.testing.assert_allclose(result["boxes"][0], [10, 10, 50, 50])
