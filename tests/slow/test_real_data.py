@@ -43,7 +43,7 @@ def test_bccd_from_random_values(tmp_path):
 
 
 def test_sixteen_coco_images_can_be_learnt(tmp_path):
-    """From random values, on the first 16 training images whose objects all measure 32 px or more."""
+    """From random values, on the first 16 images whose objects all measure 32 px or more."""
     dataset = load_dataset(DATA_YAMLS / "coco_subset.yaml", "train")
     large = [i for i in range(len(dataset)) if smallest_side(dataset, i) >= 32]
     dataset = dataset.select(large[:16])
