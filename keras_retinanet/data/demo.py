@@ -18,11 +18,11 @@ from keras_retinanet.data.demo_drawing import (
 CATEGORIES = {1: "coin", 3: "screw", 4: "gear", 7: "leaf", 9: "donut"}  # ids with gaps, as in COCO
 
 LONG_SIDE, SHORT_SIDE = (288, 352), (208, 272)  # pixels of an image, upright or lying
-OBJECT_SIDE = (44, 120)  # pixels, longer axis; few tiny ones: minutes of training must do
-SLIM_OBJECT_SIDE = (60, 130)  # screw and leaf: their shorter axis is half of it or less
-NUM_OBJECTS = (1, 6)
+OBJECT_SIDE = (44, 110)  # pixels, longer axis; few tiny ones: minutes of training must do
+SLIM_OBJECT_SIDE = (64, 120)  # screw and leaf: their shorter axis is half of it or less
+NUM_OBJECTS = (3, 8)
 TRIES_PER_OBJECT = 4
-MIN_VISIBLE = 0.6  # the share of an object that must be in sight; below, its box is guesswork
+MIN_VISIBLE = 0.5  # the share of an object that must be in sight; below, its box is guesswork
 MIN_VISIBLE_SIDE = 12  # pixels; a thin rest of a covered object is no example of its class
 EMPTY_EVERY, EMPTY_INDEX = 25, 4  # images 4, 29, 54, … of a split show no object
 CROWD_INDEX = 2  # this image of each split holds the crowd region
