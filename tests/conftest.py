@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_retinanet.models import backbones
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.targets import match_anchors
+from keras_retinanet.training import make_strategy
 
 # Two replicas without a GPU; possible only before TensorFlow initialises. For the same reason
 # `keras_retinanet.training.make_strategy` finds two devices in every test: where a test of training
@@ -35,7 +36,8 @@ def rng():
 def two_replicas():
     """The only MirroredStrategy of the session: on CPUs, a second one's reductions get mixed up
     with the first one's ("Shape mismatch in the collective instance")."""
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    # The one that trainings use: two on the same devices in one process clash.
+    return make_strategy()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from keras_retinanet import cli
+from keras_retinanet import cli, training
 from keras_retinanet.data.source import load_dataset
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
@@ -95,9 +95,10 @@ def test_export_files(road):
 def test_run_without_output_gets_a_numbered_folder(road, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "quickstart-001").mkdir(parents=True)
+    monkeypatch.setattr(training, "train", lambda *args, **options: None)
     data = road / "data" / "data.yaml"
-    assert call("train", "quickstart", "--data", data, *TINY) == 0
-    assert (tmp_path / "runs" / "quickstart-002" / "last.keras").is_file()
+    assert call("train", "quickstart", "--data", data) == 0
+    assert (tmp_path / "runs" / "quickstart-002").is_dir()
     assert list((tmp_path / "runs" / "quickstart-001").iterdir()) == []
 
 

@@ -51,7 +51,7 @@ def tiny_config(*overrides):
 def finished(demo, tmp_path_factory, small_resnet18):
     """A run of two epochs on two replicas (the session has two logical CPUs)."""
     folder = tmp_path_factory.mktemp("run")
-    config = tiny_config("optimizer.ema=0.9")
+    config = tiny_config("optimizer.ema=0.9", "training.keep_checkpoints=1")
     model = training.train(config, *demo, folder, progress=False)
     return folder, config, model
 
@@ -75,10 +75,7 @@ def test_run_directory_is_complete(finished):
         "tensorboard",
     }
     assert load_config(folder / "config.yaml") == config
-    assert [p.name for p in sorted((folder / "checkpoints").iterdir())] == [
-        "epoch_0001.keras",
-        "epoch_0002.keras",
-    ]
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["epoch_0002.keras"]
     assert any((folder / "tensorboard").rglob("events.out.tfevents.*"))
 
 
@@ -125,7 +122,7 @@ def test_checkpoint_holds_the_optimizer_and_models_for_use_do_not(finished):
 
 def test_same_seed_and_batch_larger_than_the_data_set_and_no_validation(demo, tmp_path, one_device):
     # Three behaviours in two runs, since a run is most of the time.
-    config = tiny_config("training.batch_size=12", "training.keep_checkpoints=1")
+    config = tiny_config("training.batch_size=12", "schedule.length=1")
     for name in ("a", "b"):
         training.train(config, demo[0], None, tmp_path / name, progress=False)
     rows = [rows_of(tmp_path / name) for name in ("a", "b")]
@@ -138,7 +135,6 @@ def test_same_seed_and_batch_larger_than_the_data_set_and_no_validation(demo, tm
     )
     for a, b in zip(best, last, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert [p.name for p in (tmp_path / "a" / "checkpoints").iterdir()] == ["epoch_0002.keras"]
 
 
 def test_nan_loss_stops_and_names_images_and_last_good_state(

@@ -131,12 +131,6 @@ class RetinaNet(keras.Model):
         self._policy = policy
         self._loss_parts = [keras.metrics.Mean(name=part) for part in ("class_loss", "box_loss")]
 
-    def compile(self, *args: Any, **options: Any) -> None:
-        """Keras' `compile`; `loss` is a `DetectionLoss` or alike."""
-        super().compile(*args, **options)
-        for metric in self._loss_parts:
-            metric.reset_state()  # as Keras does with its own
-
     def compute_loss(
         self,
         x: Tensor = None,

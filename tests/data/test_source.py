@@ -74,7 +74,7 @@ def test_an_image_annotated_on_its_side_is_noted(folder, picture, exif):
     folder.add_image("a.jpg", (64, 48), content=picture(64, 48, exif=exif(6)))
     folder.load()
     ((problem, action),) = folder.findings
-    assert "see its EXIF orientation" in problem
+    assert "without its EXIF orientation" in problem
     assert action == "noted"
 
 

@@ -14,6 +14,8 @@ from keras_retinanet.export.saved_model import export_saved_model
 from keras_retinanet.export.verify import Parity
 from keras_retinanet.input_policy import InputPolicy
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 OUTPUTS = {"detection_boxes", "detection_scores", "detection_classes", "num_detections"}
 NAMES = ("cat", "dog", "élan")
 
@@ -26,7 +28,7 @@ def encoded(height, width, seed=0, kind="PNG"):
 
 
 @pytest.fixture(scope="module", params=["shorter_side", "square"])
-def exported(request, make_tiny, tmp_path_factory):
+def exported(request, make_tiny, tmp_path_factory, small_resnet18):
     # With a high prior an untrained model finds something everywhere.
     model = make_tiny(
         class_names=NAMES,

@@ -46,6 +46,7 @@ def train_steps(model, batch, count=2, **settings):
     """Train for some steps; the values of all variables before and after, by path."""
     optimizer = settings.pop("optimizer", None) or SGDWithL2(0.01, momentum=0.9, l2=1e-4)
     model.compile(optimizer, loss=DetectionLoss(**settings), run_eagerly=True)
+    model.reset_metrics()  # Keras before 3.13 keeps them over compile
     before = {v.path: v.numpy() for v in model.weights}
     logs = [model.train_on_batch(*batch, return_dict=True) for _ in range(count)]
     return before, {v.path: v.numpy() for v in model.weights}, logs
