@@ -109,7 +109,7 @@ def train(
         verbose=1 if progress else 2,
     )
     save_for_inference(model, output / "last.keras")
-    if val_set is None:
+    if not (output / "best.keras").exists():  # nothing to measure AP on
         save_for_inference(model, output / "best.keras")
     return model
 
