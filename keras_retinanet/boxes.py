@@ -75,7 +75,24 @@ def pairwise_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     """
     intersection = pairwise_intersection(boxes_a, boxes_b)
     union = box_area(boxes_a)[..., :, None] + box_area(boxes_b)[..., None, :] - intersection
-    return ops.where(union > 0, intersection / ops.where(union > 0, union, 1.0), 0.0)
+    return _share(intersection, union)
+
+
+def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
+    """Return the GIoU [...] of [..., 4] boxes, one to one: IoU less the empty share of their hull.
+
+    From -1 (far apart) to 1 (equal). Two boxes at one point have GIoU 0.
+    """
+    ax1, ay1, ax2, ay2 = _split(boxes_a)
+    bx1, by1, bx2, by2 = _split(boxes_b)
+    width = ops.maximum(ops.minimum(ax2, bx2) - ops.maximum(ax1, bx1), 0.0)
+    height = ops.maximum(ops.minimum(ay2, by2) - ops.maximum(ay1, by1), 0.0)
+    intersection = width * height
+    union = box_area(boxes_a) + box_area(boxes_b) - intersection
+    hull = (ops.maximum(ax2, bx2) - ops.minimum(ax1, bx1)) * (
+        ops.maximum(ay2, by2) - ops.minimum(ay1, by1)
+    )
+    return _share(intersection, union) - _share(hull - union, hull)
 
 
 @dataclass(frozen=True)
@@ -133,6 +150,11 @@ class BoxCoder:
         return ops.stack(
             [x - half_width, y - half_height, x + half_width, y + half_height], axis=-1
         )
+
+
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole, and 0 (value and gradient) where the whole is nothing."""
+    return ops.where(whole > 0, part / ops.where(whole > 0, whole, 1.0), 0.0)
 
 
 def _split(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -78,13 +78,33 @@ class ImageConfig(_Section):
 
 
 class LossConfig(_Section):
-    """Sections 3.2 and 4.1."""
+    """Sections 3.2, 4.1 and 5.1; see `keras_retinanet.losses`."""
 
+    # focal: gamma, alpha. balanced_cross_entropy: alpha. focal_star: star_gamma, star_beta, alpha.
+    # softmax_focal: gamma, alpha; scores become a softmax over classes and background.
+    # ohem, ohem_1_3: ohem_*. hinge: hinge_threshold
+    class_loss: Literal[
+        "focal",
+        "focal_star",
+        "softmax_focal",
+        "cross_entropy",
+        "balanced_cross_entropy",
+        "ohem",
+        "ohem_1_3",
+        "hinge",
+    ] = "focal"
     gamma: NonNegative = conventions.FOCAL_GAMMA
     alpha: Share | None = conventions.FOCAL_ALPHA
+    star_gamma: PositiveFloat = conventions.FOCAL_STAR_GAMMA
+    star_beta: float = conventions.FOCAL_STAR_BETA
+    # anchors in the minibatch of the whole (global) batch
+    ohem_batch_size: PositiveInt = conventions.OHEM_BATCH_SIZE
+    ohem_nms_iou: Share = conventions.OHEM_NMS_IOU
+    hinge_threshold: Annotated[float, Field(gt=0, le=1)] = conventions.HINGE_THRESHOLD
+    box_loss: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
     smooth_l1_beta: NonNegative = conventions.SMOOTH_L1_BETA
     box_weight: NonNegative = 1.0
-    normalizer: Literal["global", "per_image"] = "global"
+    normalizer: Literal["global", "per_image", "moving_average"] = "global"
 
 
 class ScheduleConfig(_Section):

@@ -34,6 +34,15 @@ MAX_SIZE_RATIO = 1000.0 / 16.0
 FOCAL_GAMMA = 2.0
 FOCAL_ALPHA = 0.25
 SMOOTH_L1_BETA = 1.0 / 9.0
+FOCAL_STAR_GAMMA = 2.0  # FL* (appendix): 2 with 1, or 4 with 0
+FOCAL_STAR_BETA = 1.0
+OHEM_BATCH_SIZE = 128  # with this NMS threshold the best row of table 1d
+OHEM_NMS_IOU = 0.5
+HINGE_THRESHOLD = 0.5  # the paper gives none
+
+# Moving average of the batches' positives (Detectron2; peers differ in what they divide by).
+NORMALIZER_MOMENTUM = 0.9
+NORMALIZER_START = 100.0
 
 # Inference (section 4.1); 100 detections are COCO's convention.
 SCORE_THRESHOLD = 0.05

@@ -14,6 +14,8 @@ from keras_retinanet.boxes import BoxCoder, box_area, clip_boxes
 
 Tensor = Any
 
+SMALLEST = 1e-30  # keeps the logarithm of a vanishing probability finite
+
 
 def detect(model: Any, images: Tensor, image_sizes: Tensor) -> dict[str, Tensor]:
     """Return the detections of a RetinaNet in a batch of network inputs, by the model's settings.
@@ -26,6 +28,9 @@ def detect(model: Any, images: Tensor, image_sizes: Tensor) -> dict[str, Tensor]
         As `decode_detections`.
     """
     outputs = model(images, training=False)
+    if model.class_activation == "softmax":
+        logits = _softmax_to_binary_logits(outputs["class_logits"])
+        outputs = {**outputs, "class_logits": logits}
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     return decode_detections(
         outputs,
@@ -181,3 +186,15 @@ def _logit(probability: float) -> float:
     if probability <= 0:
         return -math.inf
     return math.log(probability / (1.0 - probability)) if probability < 1 else math.inf
+
+
+def _softmax_to_binary_logits(logits: Tensor) -> Tensor:
+    """Return the logits [..., K] whose sigmoids are the softmax' probabilities of the K classes.
+
+    Background takes part in the softmax with the logit 0, as in `SoftmaxFocalLoss`.
+    """
+    highest = tf.maximum(tf.reduce_max(logits, axis=-1, keepdims=True), 0.0)
+    total = tf.reduce_sum(tf.exp(logits - highest), axis=-1, keepdims=True) + tf.exp(-highest)
+    log_p = logits - highest - tf.math.log(total)
+    # log(p / (1 - p)); 1 - p by expm1, which does not cancel where p is small.
+    return log_p - tf.math.log(tf.maximum(-tf.math.expm1(log_p), SMALLEST))

@@ -15,6 +15,13 @@ def sum_over_replicas(value: Any) -> Any:
     return _replica_context().all_reduce("SUM", value)
 
 
+def gather_from_replicas(values: Any) -> Any:
+    """Return `values` [n, ...] of all replicas, one after the other [replicas * n, ...]."""
+    if num_replicas() == 1:
+        return values
+    return _replica_context().all_gather(values, axis=0)
+
+
 def num_replicas() -> int:
     """Return how many replicas run the current step."""
     context = _replica_context()

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,30 @@ from keras_retinanet.callbacks import (
     SaveCheckpoints,
     StopOnNaN,
 )
-from keras_retinanet.config import Config, OptimizerConfig, ScheduleConfig, dump_config
+from keras_retinanet.config import (
+    Config,
+    LossConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    dump_config,
+)
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.input_policy import InputPolicy
-from keras_retinanet.losses import DetectionLoss, FocalLoss, SmoothL1
+from keras_retinanet.losses import (
+    OHEM,
+    BalancedCrossEntropy,
+    DetectionLoss,
+    FocalLoss,
+    FocalLossStar,
+    GIoULoss,
+    HingeLoss,
+    OHEM1To3,
+    SmoothL1,
+    SoftmaxFocalLoss,
+)
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers import SGDWithL2
@@ -140,6 +158,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         head_channels=model.head_channels,
         head_depth=model.head_depth,
         prior=model.prior,
+        class_activation="softmax" if config.loss.class_loss == "softmax_focal" else "sigmoid",
         anchor_generator=make_anchor_generator(config),
         input_policy=make_input_policy(config),
         score_threshold=inference.score_threshold,
@@ -163,11 +182,30 @@ def make_input_policy(config: Config) -> InputPolicy:
 def make_loss(config: Config) -> DetectionLoss:
     loss = config.loss
     return DetectionLoss(
-        class_loss=FocalLoss(gamma=loss.gamma, alpha=loss.alpha),
-        box_loss=SmoothL1(beta=loss.smooth_l1_beta),
+        class_loss=CLASS_LOSSES[loss.class_loss](loss),
+        box_loss=BOX_LOSSES[loss.box_loss](loss),
         box_weight=loss.box_weight,
         normalizer=loss.normalizer,
     )
+
+
+CLASS_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
+    "focal": lambda loss: FocalLoss(gamma=loss.gamma, alpha=loss.alpha),
+    "focal_star": lambda loss: FocalLossStar(
+        gamma=loss.star_gamma, beta=loss.star_beta, alpha=loss.alpha
+    ),
+    "softmax_focal": lambda loss: SoftmaxFocalLoss(gamma=loss.gamma, alpha=loss.alpha),
+    "cross_entropy": lambda loss: BalancedCrossEntropy(),
+    "balanced_cross_entropy": lambda loss: BalancedCrossEntropy(alpha=loss.alpha),
+    "ohem": lambda loss: OHEM(loss.ohem_batch_size, loss.ohem_nms_iou),
+    "ohem_1_3": lambda loss: OHEM1To3(loss.ohem_batch_size, loss.ohem_nms_iou),
+    "hinge": lambda loss: HingeLoss(threshold=loss.hinge_threshold),
+}
+BOX_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
+    "smooth_l1": lambda loss: SmoothL1(beta=loss.smooth_l1_beta),
+    "l1": lambda loss: SmoothL1(beta=0.0),
+    "giou": lambda loss: GIoULoss(),
+}
 
 
 def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:

@@ -70,11 +70,14 @@ def test_training_step_without_tensorflow():
         "conventions.py",
         "boxes.py",
         "anchors.py",
-        "losses.py",
         "input_policy.py",
         "schedules.py",
         "optimizers.py",
-        *sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob("models/*.py")),
+        *(
+            path.relative_to(PACKAGE).as_posix()
+            for folder in ("losses", "models")
+            for path in sorted(PACKAGE.glob(f"{folder}/*.py"))
+        ),
     ],
 )
 def test_source_imports_no_tensorflow(name):

@@ -17,6 +17,7 @@ from keras_retinanet.cli.console import (
     quiet_import,
 )
 from keras_retinanet.cli.data import app as data_app
+from keras_retinanet.cli.reproduce import reproduce
 from keras_retinanet.config import dump_config, load_config
 from keras_retinanet.errors import UserError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.command()(reproduce)
 
 ConfigName = Annotated[
     str, typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config.")

@@ -1,6 +1,7 @@
 """RetinaNet: the functional Keras model, complete with all that its predictions mean."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +28,8 @@ from keras_retinanet.replicas import num_replicas
 
 Tensor = Any
 
+CLASS_ACTIVATIONS = ("sigmoid", "softmax")
+
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class RetinaNet(keras.Model):
@@ -48,6 +51,8 @@ class RetinaNet(keras.Model):
         fpn_channels, head_channels, head_depth: widths of the pyramid and the subnets, and the
             subnets' number of hidden convolutions.
         prior: foreground probability at the start (section 3.3).
+        class_activation: what makes scores of the class logits: "sigmoid", or "softmax" over the
+            classes and background, whose logit is 0 (footnote 1; for `SoftmaxFocalLoss`).
         score_threshold, pre_nms_top_k, nms_iou_threshold, max_detections: the inference settings
             that `keras_retinanet.postprocess` reads off the model.
         dtype: a Keras dtype policy or its name, for example "mixed_bfloat16".
@@ -69,6 +74,7 @@ class RetinaNet(keras.Model):
         head_channels: int = HEAD_CHANNELS,
         head_depth: int = HEAD_DEPTH,
         prior: float = PRIOR_PROBABILITY,
+        class_activation: str = "sigmoid",
         anchor_generator: AnchorGenerator | None = None,
         box_coder: BoxCoder | None = None,
         input_policy: InputPolicy | None = None,
@@ -81,6 +87,13 @@ class RetinaNet(keras.Model):
     ) -> None:
         class_names = _class_names(num_classes, class_names)
         num_classes = len(class_names)
+        if class_activation not in CLASS_ACTIVATIONS:
+            raise ValueError(
+                f"class_activation must be one of {CLASS_ACTIVATIONS}, not {class_activation!r}"
+            )
+        class_bias = prior_bias(prior)
+        if class_activation == "softmax":
+            class_bias -= math.log(num_classes)  # the classes share the prior
         anchor_generator = anchor_generator or AnchorGenerator()
         if batchnorm == "auto":
             batchnorm = "frozen" if weights else "trainable"
@@ -100,7 +113,7 @@ class RetinaNet(keras.Model):
                     bias=bias,
                 )
                 for head, outputs, bias in (
-                    ("class_head", num_classes, prior_bias(prior)),
+                    ("class_head", num_classes, class_bias),
                     ("box_head", 4, 0.0),
                 )
             }
@@ -121,6 +134,7 @@ class RetinaNet(keras.Model):
         self.head_channels = head_channels
         self.head_depth = head_depth
         self.prior = prior
+        self.class_activation = class_activation
         self.anchor_generator = anchor_generator
         self.box_coder = box_coder or BoxCoder()
         self.input_policy = input_policy or InputPolicy()
@@ -130,6 +144,11 @@ class RetinaNet(keras.Model):
         self.max_detections = max_detections
         self._policy = policy
         self._loss_parts = [keras.metrics.Mean(name=part) for part in ("class_loss", "box_loss")]
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Keras' metrics, and the state that the loss carries from step to step."""
+        return super().metrics + getattr(getattr(self, "loss", None), "metrics", [])
 
     def compute_loss(
         self,
@@ -146,7 +165,11 @@ class RetinaNet(keras.Model):
         """
         height, width = keras.ops.shape(x)[1:3]
         parts = self.loss(
-            y, y_pred, anchors=self.anchor_generator(height, width), box_coder=self.box_coder
+            y,
+            y_pred,
+            anchors=self.anchor_generator(height, width),
+            box_coder=self.box_coder,
+            training=training,
         )
         for metric in self._loss_parts:
             # Shares add up over replicas, and a metric averages over them.
@@ -165,6 +188,7 @@ class RetinaNet(keras.Model):
             "head_channels": self.head_channels,
             "head_depth": self.head_depth,
             "prior": self.prior,
+            "class_activation": self.class_activation,
             "anchor_generator": _plain(self.anchor_generator),
             "box_coder": _plain(self.box_coder),
             "input_policy": _plain(self.input_policy),

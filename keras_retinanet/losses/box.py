@@ -1,0 +1,58 @@
+"""Box losses: smooth L1 (and L1) of the deltas, GIoU of the boxes."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_retinanet.boxes import generalized_iou
+from keras_retinanet.conventions import SMOOTH_L1_BETA
+
+Tensor = Any
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class SmoothL1(keras.losses.Loss):
+    """Smooth L1 of box deltas: `call` maps targets and predictions [..., 4] to losses [...].
+
+    The sum over the four coordinates of |d| - beta / 2 where |d| >= beta, else d^2 / (2 beta);
+    beta = 0 is L1 (Fast R-CNN, eq. 3, with Detectron's beta).
+    """
+
+    def __init__(
+        self,
+        beta: float = SMOOTH_L1_BETA,
+        reduction: str | None = "sum",
+        name: str = "smooth_l1",
+    ) -> None:
+        super().__init__(reduction=reduction, name=name, dtype="float32")
+        if beta < 0:
+            raise ValueError(f"beta must not be negative, got {beta}")
+        self.beta = beta
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        distance = ops.abs(y_pred - y_true)
+        if self.beta > 0:
+            quadratic = ops.square(distance) * (0.5 / self.beta)
+            distance = ops.where(distance < self.beta, quadratic, distance - 0.5 * self.beta)
+        return ops.sum(distance, axis=-1)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "beta": self.beta}
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class GIoULoss(keras.losses.Loss):
+    """1 - GIoU of boxes, xyxy: `call` maps boxes [..., 4] to losses [...] between 0 and 2.
+
+    Unlike L1 it weighs an error by the box's size (Rezatofighi et al. 2019).
+    """
+
+    # For DetectionLoss: `call` expects boxes and not deltas.
+    needs_boxes = True
+
+    def __init__(self, reduction: str | None = "sum", name: str = "giou_loss") -> None:
+        super().__init__(reduction=reduction, name=name, dtype="float32")
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return 1.0 - generalized_iou(y_true, y_pred)

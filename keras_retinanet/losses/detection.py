@@ -1,0 +1,161 @@
+"""DetectionLoss: puts a class loss and a box loss together, and divides them by the positives."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_retinanet.boxes import BoxCoder
+from keras_retinanet.conventions import NORMALIZER_MOMENTUM, NORMALIZER_START
+from keras_retinanet.losses.binary import FocalLoss
+from keras_retinanet.losses.box import SmoothL1
+from keras_retinanet.replicas import sum_over_replicas
+
+Tensor = Any
+
+NORMALIZERS = ("global", "per_image", "moving_average")
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class DetectionLoss:
+    """Class loss over all anchors plus box loss over the positive ones (section 4.1, "Focal Loss").
+
+    Args:
+        class_loss: integer targets [B, A], logits [B, A, K] -> losses [B, A].
+        box_loss: delta targets [B, A, 4], deltas [B, A, 4] -> losses [B, A].
+        box_weight: factor of the box loss.
+        normalizer: "global" divides by the positive anchors of the batch over all replicas;
+            "per_image" divides each image by its own positives and averages over the batch;
+            "moving_average" divides by a moving average of the batches' positives (Detectron2).
+            A class loss that is a mean already (OHEM) is not divided.
+        momentum, start: of the moving average.
+    """
+
+    def __init__(
+        self,
+        class_loss: keras.losses.Loss | None = None,
+        box_loss: keras.losses.Loss | None = None,
+        box_weight: float = 1.0,
+        normalizer: str = "global",
+        momentum: float = NORMALIZER_MOMENTUM,
+        start: float = NORMALIZER_START,
+    ) -> None:
+        if normalizer not in NORMALIZERS:
+            raise ValueError(f"normalizer must be one of {NORMALIZERS}, not {normalizer!r}")
+        self.class_loss = FocalLoss() if class_loss is None else class_loss
+        self.box_loss = SmoothL1() if box_loss is None else box_loss
+        self.box_weight = box_weight
+        self.normalizer = normalizer
+        self.momentum = momentum
+        self.start = start
+        self._average = None
+        if normalizer == "moving_average":
+            self._average = MovingAverage(momentum, start)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What has to be threaded through a training step, as Keras does with a model's metrics."""
+        return [self._average] if self._average else []
+
+    def __call__(
+        self,
+        targets: dict,
+        outputs: dict,
+        *,
+        anchors: Tensor,
+        box_coder: BoxCoder,
+        training: bool = True,
+    ) -> dict[str, Tensor]:
+        """Return this replica's share of the scalar losses, {"class_loss": ..., "box_loss": ...}.
+
+        Shares add up to the loss of the global batch when summed over replicas.
+
+        Args:
+            targets: "gt_boxes" [B, M, 4], "gt_labels" [B, M] and "matches" [B, A].
+            outputs: "class_logits" [B, A, K] and "box_deltas" [B, A, 4].
+            anchors: [A, 4].
+            box_coder: how `box_deltas` relate to `anchors`.
+            training: whether a moving average moves.
+        """
+        matches = ops.cast(targets["matches"], "int32")
+        is_positive = matches >= 0
+        class_targets, matched_boxes = _matched(targets, matches)
+        # Anchors without an object get themselves as target: finite, and masked below.
+        box_targets = ops.where(is_positive[..., None], matched_boxes, anchors)
+        deltas = outputs["box_deltas"]
+        class_outputs = outputs["class_logits"]
+        if getattr(self.class_loss, "needs_boxes", False):
+            boxes = box_coder.decode(ops.stop_gradient(deltas), anchors)
+            class_outputs = {"class_logits": class_outputs, "boxes": boxes}
+        class_losses = self.class_loss.call(class_targets, class_outputs)
+        if getattr(self.box_loss, "needs_boxes", False):
+            box_losses = self.box_loss.call(box_targets, box_coder.decode(deltas, anchors))
+        else:
+            box_losses = self.box_loss.call(box_coder.encode(box_targets, anchors), deltas)
+        box_losses = ops.where(is_positive, box_losses, 0.0)
+
+        weights = self._image_weights(is_positive, training)
+        class_weights = 1.0 if getattr(self.class_loss, "is_normalized", False) else weights
+        return {
+            "class_loss": ops.sum(ops.sum(class_losses, axis=1) * class_weights),
+            "box_loss": self.box_weight * ops.sum(ops.sum(box_losses, axis=1) * weights),
+        }
+
+    def _image_weights(self, is_positive: Tensor, training: bool) -> Tensor:
+        """Return each image's factor [B] (or one for all): 1 / the number that normalises it."""
+        positives = ops.sum(ops.cast(is_positive, "float32"), axis=1)
+        if self.normalizer == "per_image":
+            num_images = sum_over_replicas(ops.sum(ops.ones_like(positives)))
+            return 1.0 / (ops.maximum(positives, 1.0) * num_images)
+        # The global count: Keras sums gradients over replicas, so a local count would double them.
+        count = sum_over_replicas(ops.sum(positives))
+        if self._average is not None:
+            if training:
+                self._average.update_state(count)
+            count = self._average.result()
+        return 1.0 / ops.maximum(count, 1.0)
+
+    def get_config(self) -> dict:
+        return {
+            "class_loss": keras.saving.serialize_keras_object(self.class_loss),
+            "box_loss": keras.saving.serialize_keras_object(self.box_loss),
+            "box_weight": self.box_weight,
+            "normalizer": self.normalizer,
+            "momentum": self.momentum,
+            "start": self.start,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "DetectionLoss":
+        config = dict(config)
+        for name in ("class_loss", "box_loss"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+class MovingAverage(keras.metrics.Metric):
+    """A moving average that outlives the epoch, of a value that all replicas share."""
+
+    def __init__(self, momentum: float, start: float, name: str = "average_positives") -> None:
+        super().__init__(name=name, dtype="float32")
+        self.momentum = momentum
+        self.average = self.add_variable(
+            (), keras.initializers.Constant(start), aggregation="mean", name="average"
+        )
+
+    def update_state(self, value: Tensor) -> None:
+        self.average.assign(self.momentum * self.average + (1.0 - self.momentum) * value)
+
+    def result(self) -> Tensor:
+        return ops.convert_to_tensor(self.average)
+
+    def reset_state(self) -> None:
+        """Keep the average: Keras resets metrics before every epoch."""
+
+
+def _matched(targets: dict, matches: Tensor) -> tuple[Tensor, Tensor]:
+    """Return class targets [B, A] and the matched boxes [B, A, 4] (of object 0 where none is)."""
+    index = ops.maximum(matches, 0)
+    labels = ops.take_along_axis(ops.cast(targets["gt_labels"], "int32"), index, axis=1)
+    boxes = ops.take_along_axis(targets["gt_boxes"], index[..., None], axis=1)
+    return ops.where(matches >= 0, labels, matches), boxes

@@ -1,0 +1,149 @@
+"""The figures of the paper, and the plot of an experiment's rows. PNG, readable when printed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+from matplotlib.figure import Figure
+
+from keras_retinanet.losses.curves import cross_entropy, focal, focal_star
+from keras_retinanet.paper.experiment import Experiment
+from keras_retinanet.paper.tables import RowResults
+
+GAMMAS_FIGURE_1 = (0.0, 0.5, 1.0, 2.0, 5.0)
+GAMMAS_FIGURE_4 = (0.0, 0.5, 1.0, 2.0)
+# Okabe and Ito's colours: told apart by colour-blind readers.
+COLORS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", (0, (6, 2)), (0, (3, 1.5)), "-.", ":", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+DPI = 200
+
+
+def draw_focal_loss(path: Path) -> None:
+    """Figure 1: the focal loss against p_t; beside it its derivative and that of FL* (appendix)."""
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    p_t = np.linspace(0.001, 0.999, 999)
+    z = ops.convert_to_tensor(-np.log(p_t / (1 - p_t)), "float32")
+    for gamma, color, dash in zip(GAMMAS_FIGURE_1, COLORS, DASHES, strict=False):
+        loss = ops.convert_to_numpy(focal(z, gamma=gamma)[0])
+        label = f"γ = {gamma:g}" + (" (cross entropy)" if gamma == 0 else "")
+        left.plot(p_t, loss, color=color, linestyle=dash, label=label)
+    left.axvspan(0.6, 1, color="#0072B2", alpha=0.08, lw=0)
+    left.text(0.8, 2.05, "well-classified\nexamples", ha="center", color="#0072B2", fontsize=9)
+    left.set(xlim=(0, 1), ylim=(0, 5), title="Focal loss (figure 1)")
+    left.set(xlabel="probability of the true class $p_t$", ylabel="loss")
+
+    x_t = np.linspace(-6, 8, 561)
+    z = ops.convert_to_tensor(-x_t, "float32")
+    curves = {
+        "CE": cross_entropy(z),
+        "FL, γ = 2": focal(z, gamma=2.0),
+        "FL*, γ = 2, β = 1": focal_star(z, gamma=2.0, beta=1.0),
+        "FL*, γ = 4, β = 0": focal_star(z, gamma=4.0, beta=0.0),
+    }
+    for (label, (_, slope)), color, dash in zip(curves.items(), COLORS, DASHES, strict=False):
+        derivative = -ops.convert_to_numpy(slope())
+        right.plot(x_t, derivative, color=color, linestyle=dash, label=label)
+    right.axvline(0, color="#888888", linewidth=0.8)
+    right.set(xlim=(-6, 8), title="Derivative of the loss (appendix)")
+    right.set(xlabel="logit towards the true class $x_t = y\\,x$", ylabel="dL / d$x_t$")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8, framealpha=1)
+    figure.savefig(path, dpi=DPI)
+
+
+def draw_loss_distribution(positive_p_t: np.ndarray, negative_p_t: np.ndarray, path: Path) -> None:
+    """Figure 4: which share of the loss the easiest examples hold, for several gammas.
+
+    Args:
+        positive_p_t, negative_p_t: [n] probabilities of the truth of foreground and background
+            examples.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    for axes, p_t, kind in zip(
+        figure.subplots(1, 2, sharey=True),
+        (positive_p_t, negative_p_t),
+        ("foreground", "background"),
+        strict=True,
+    ):
+        for gamma, color, dash in zip(GAMMAS_FIGURE_4, COLORS, DASHES, strict=False):
+            share, cumulative = cumulative_loss(p_t, gamma)
+            axes.plot(share, cumulative, color=color, linestyle=dash, label=f"γ = {gamma:g}")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"share of {kind} examples, easiest first")
+        axes.set(title=f"{len(p_t):,} {kind} examples")
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=9, framealpha=1, loc="upper left")
+    figure.axes[0].set(ylabel="share of the focal loss")
+    figure.savefig(path, dpi=DPI)
+
+
+def cumulative_loss(p_t: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return (share of the examples, their share of all loss), from the lowest loss up."""
+    p_t = np.clip(np.asarray(p_t, np.float64), 1e-12, 1.0)
+    loss = np.sort(-((1.0 - p_t) ** gamma) * np.log(p_t))
+    cumulative = np.concatenate([[0.0], np.cumsum(loss)])
+    # A thousand points are a smooth curve; ten million would be a large file.
+    index = np.unique(np.linspace(0, len(loss), 1001).astype(int))
+    return index / max(len(loss), 1), cumulative[index] / max(cumulative[-1], 1e-300)
+
+
+def draw_rows(experiment: Experiment, results: Sequence[RowResults], path: Path) -> None:
+    """Draw each row's AP, the paper's on the left and ours on the right, every seed a dot."""
+    height = 1.3 + 0.42 * len(results)
+    figure = Figure(figsize=(9, height), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(results))
+    for place, row in zip(places, results, strict=True):
+        if row.row.paper:
+            left.plot(row.row.paper[0], place, "s", color=COLORS[0])
+        values = row.values("AP")
+        right.plot(values, np.full(len(values), place), "o", color=COLORS[1], alpha=0.5)
+        if len(values):
+            right.plot(values.mean(), place, "|", color=COLORS[3], markersize=16, markeredgewidth=2)
+        if row.num_diverged:
+            right.text(
+                0.02, place, f"{row.num_diverged} diverged", color=COLORS[3], va="center",
+                transform=right.get_yaxis_transform(),
+            )  # fmt: skip
+    left.set(yticks=places, yticklabels=[row.row.name for row in results])
+    left.set(ylim=(len(results) - 0.5, -0.5), xlabel="AP [%]", title=f"paper: {experiment.paper}")
+    left.title.set_fontsize(9)
+    right.set(xlabel="AP [%]")
+    right.set_title("ours (dots: seeds; bar: mean)", fontsize=9)
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+    figure.suptitle(experiment.title, fontsize=11)
+    figure.savefig(path, dpi=DPI)
+
+
+def draw_speed(experiment: Experiment, results: Sequence[RowResults], path: Path) -> None:
+    """Figure 2: AP against milliseconds for an image, the paper's and ours on this machine."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for family, marker, color in (("ResNet-50", "o", COLORS[1]), ("ResNet-101", "s", COLORS[3])):
+        rows = [row for row in results if row.row.name.startswith(f"{family},")]
+        paper = [(r.row.paper_ms, r.row.paper[0]) for r in rows if r.row.paper and r.row.paper_ms]
+        ours = [(r.values("ms").mean(), r.values("AP").mean()) for r in rows if len(r.values("ms"))]
+        for axes, points in ((left, paper), (right, ours)):
+            if points:
+                axes.plot(*zip(*points, strict=True), color=color, marker=marker, label=family)
+        for axes, points in ((left, paper), (right, ours)):
+            for row, point in zip(rows, points, strict=False):
+                name = row.row.name.partition(", ")[2]
+                axes.annotate(name, point, (4, -9), textcoords="offset points", fontsize=7)
+    for other in experiment.others:
+        left.plot(other.ms, other.ap, "x", color="#555555")
+        left.annotate(
+            other.name, (other.ms, other.ap), (4, 3), textcoords="offset points", fontsize=7
+        )
+    left.set_title("paper: RetinaNet and other detectors (M40)", fontsize=9)
+    right.set_title("ours, on this machine", fontsize=9)
+    for axes in (left, right):
+        axes.set(xlabel="milliseconds for an image", ylabel="AP [%]")
+        axes.grid(alpha=0.25)
+        if axes.lines:
+            axes.legend(fontsize=8, framealpha=1, loc="lower right")
+    figure.suptitle(experiment.title, fontsize=11)
+    figure.savefig(path, dpi=DPI)
