@@ -26,8 +26,8 @@ class BinaryLoss(keras.losses.Loss):
     gradient 0. It is finite, with its gradient, for every finite logit.
 
     With z = -x for the class of a positive anchor and z = x elsewhere, every term is `curve(z)`:
-    one formula without a dense target. Forward and backward are written together, so that at most
-    three temporaries of the size of the logits are alive.
+    one formula without a dense target. The backward pass is written by hand and starts from the
+    logits again, so that forward and backward hold three tensors of their size at a time.
 
     Args:
         alpha: weight of the positive class, 1 - alpha that of the negatives (eq. 3); None weighs
@@ -40,8 +40,12 @@ class BinaryLoss(keras.losses.Loss):
             raise ValueError(f"alpha must be None or between 0 and 1, got {alpha}")
         self.alpha = alpha
 
-    def curve(self, z: Tensor) -> curves.ValueAndSlope:
-        """Return the loss of each z, unweighted, and a function that gives its derivative."""
+    def curve(self, z: Tensor) -> Tensor:
+        """Return the loss of each z, unweighted."""
+        raise NotImplementedError
+
+    def slope(self, z: Tensor) -> Tensor:
+        """Return the derivative of `curve` at each z."""
         raise NotImplementedError
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -50,13 +54,12 @@ class BinaryLoss(keras.losses.Loss):
         negative_weight = 1.0 if self.alpha is None else 1.0 - self.alpha
 
         # What autodiff would keep for the backward pass (some ten tensors of the logits' size) is
-        # most of the memory of a training step, hence the gradient by hand.
+        # most of the memory of a training step (benchmarks/loss_memory.py).
         @ops.custom_gradient
         def per_anchor_loss(logits: Tensor) -> tuple[Tensor, Any]:
             is_positive = targets >= 0
             counts = ops.cast(targets >= BACKGROUND, "float32")  # 0 for ignored anchors
-            z = ops.where(is_target_class(targets, logits), -logits, logits)
-            losses, slope = self.curve(z)
+            losses = self.curve(_towards_error(targets, logits))
             target_loss = ops.where(is_positive, take_class(losses, targets), 0.0)
             loss = negative_weight * ops.sum(losses, axis=-1)
             # The target class is part of the sum, so that giving it its own weight costs little
@@ -65,10 +68,11 @@ class BinaryLoss(keras.losses.Loss):
 
             def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
                 upstream = (args[0] if upstream is None else upstream) * counts
-                return slope() * ops.where(
+                slope = self.slope(_towards_error(targets, logits))
+                return ops.where(
                     is_target_class(targets, logits),
-                    (-positive_weight * upstream)[..., None],
-                    (negative_weight * upstream)[..., None],
+                    slope * (-positive_weight * upstream)[..., None],
+                    slope * (negative_weight * upstream)[..., None],
                 )
 
             return loss * counts, gradient
@@ -91,8 +95,11 @@ class BalancedCrossEntropy(BinaryLoss):
     ) -> None:
         super().__init__(alpha=alpha, reduction=reduction, name=name)
 
-    def curve(self, z: Tensor) -> curves.ValueAndSlope:
+    def curve(self, z: Tensor) -> Tensor:
         return curves.cross_entropy(z)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return curves.cross_entropy_slope(z)
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
@@ -115,8 +122,11 @@ class FocalLoss(BinaryLoss):
             raise ValueError(f"gamma must not be negative, got {gamma}")
         self.gamma = gamma
 
-    def curve(self, z: Tensor) -> curves.ValueAndSlope:
+    def curve(self, z: Tensor) -> Tensor:
         return curves.focal(z, gamma=self.gamma)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return curves.focal_slope(z, gamma=self.gamma)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "gamma": self.gamma}
@@ -145,8 +155,11 @@ class FocalLossStar(BinaryLoss):
         self.gamma = gamma
         self.beta = beta
 
-    def curve(self, z: Tensor) -> curves.ValueAndSlope:
+    def curve(self, z: Tensor) -> Tensor:
         return curves.focal_star(z, gamma=self.gamma, beta=self.beta)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return curves.focal_star_slope(z, gamma=self.gamma, beta=self.beta)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "gamma": self.gamma, "beta": self.beta}
@@ -172,11 +185,19 @@ class HingeLoss(BinaryLoss):
             raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
         self.threshold = threshold
 
-    def curve(self, z: Tensor) -> curves.ValueAndSlope:
+    def curve(self, z: Tensor) -> Tensor:
         return curves.hinge(z, threshold=self.threshold)
+
+    def slope(self, z: Tensor) -> Tensor:
+        return curves.hinge_slope(z, threshold=self.threshold)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "threshold": self.threshold}
+
+
+def _towards_error(targets: Tensor, logits: Tensor) -> Tensor:
+    """Return z = -x_t, the logits [..., A, K] counted away from the truth."""
+    return ops.where(is_target_class(targets, logits), -logits, logits)
 
 
 def is_target_class(targets: Tensor, logits: Tensor) -> Tensor:

@@ -61,11 +61,11 @@ class SoftmaxFocalLoss(keras.losses.Loss):
             rest = ops.sum(ops.exp(others - highest[..., None]), axis=-1)
             rest = highest + ops.log(rest + ops.exp(background - highest))
             z = rest - ops.where(is_positive, take_class(logits, targets), 0.0)
-            loss, slope = curves.focal(z, gamma=self.gamma)
+            loss = curves.focal(z, gamma=self.gamma)
 
             def gradient(*args: Tensor, upstream: Tensor | None = None) -> Tensor:
                 upstream = args[0] if upstream is None else upstream
-                upstream = (upstream * weights * slope())[..., None]
+                upstream = (upstream * weights * curves.focal_slope(z, gamma=self.gamma))[..., None]
                 # dz/dx is -1 for the target, and for the others their share of the sum.
                 is_target = is_target_class(targets, logits)
                 share = ops.exp(ops.where(is_target, 0.0, logits - rest[..., None]))

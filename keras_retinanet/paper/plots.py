@@ -7,7 +7,12 @@ import numpy as np
 from keras import ops
 from matplotlib.figure import Figure
 
-from keras_retinanet.losses.curves import cross_entropy, focal, focal_star
+from keras_retinanet.losses.curves import (
+    cross_entropy_slope,
+    focal,
+    focal_slope,
+    focal_star_slope,
+)
 from keras_retinanet.paper.experiment import Experiment
 from keras_retinanet.paper.tables import RowResults
 
@@ -26,7 +31,7 @@ def draw_focal_loss(path: Path) -> None:
     p_t = np.linspace(0.001, 0.999, 999)
     z = ops.convert_to_tensor(-np.log(p_t / (1 - p_t)), "float32")
     for gamma, color, dash in zip(GAMMAS_FIGURE_1, COLORS, DASHES, strict=False):
-        loss = ops.convert_to_numpy(focal(z, gamma=gamma)[0])
+        loss = ops.convert_to_numpy(focal(z, gamma=gamma))
         label = f"γ = {gamma:g}" + (" (cross entropy)" if gamma == 0 else "")
         left.plot(p_t, loss, color=color, linestyle=dash, label=label)
     left.axvspan(0.6, 1, color="#0072B2", alpha=0.08, lw=0)
@@ -36,14 +41,14 @@ def draw_focal_loss(path: Path) -> None:
 
     x_t = np.linspace(-6, 8, 561)
     z = ops.convert_to_tensor(-x_t, "float32")
-    curves = {
-        "CE": cross_entropy(z),
-        "FL, γ = 2": focal(z, gamma=2.0),
-        "FL*, γ = 2, β = 1": focal_star(z, gamma=2.0, beta=1.0),
-        "FL*, γ = 4, β = 0": focal_star(z, gamma=4.0, beta=0.0),
+    slopes = {
+        "CE": cross_entropy_slope(z),
+        "FL, γ = 2": focal_slope(z, gamma=2.0),
+        "FL*, γ = 2, β = 1": focal_star_slope(z, gamma=2.0, beta=1.0),
+        "FL*, γ = 4, β = 0": focal_star_slope(z, gamma=4.0, beta=0.0),
     }
-    for (label, (_, slope)), color, dash in zip(curves.items(), COLORS, DASHES, strict=False):
-        derivative = -ops.convert_to_numpy(slope())
+    for (label, slope), color, dash in zip(slopes.items(), COLORS, DASHES, strict=False):
+        derivative = -ops.convert_to_numpy(slope)
         right.plot(x_t, derivative, color=color, linestyle=dash, label=label)
     right.axvline(0, color="#888888", linewidth=0.8)
     right.set(xlim=(-6, 8), title="Derivative of the loss (appendix)")
