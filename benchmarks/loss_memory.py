@@ -1,13 +1,13 @@
 """Memory of the class loss, forward and backward, in tensors of the size of the class logits.
 
-The batch is two images of 800 x 1088 with 80 classes: 163,206 anchors and 52 MB of logits each. Each
-loss runs as a graph in a process of its own; its peak of resident memory beyond what was resident
-before the step (the logits and the integer targets) is divided by the size of the logits. The
-gradient that the step returns is one of the tensors counted, and a mask of booleans a quarter of
-one. Linux only.
+The batch is two images of 800 x 1088 with 80 classes: 163,206 anchors and 52 MB of logits each.
+Each loss runs as a graph in a process of its own; its peak of resident memory beyond what was
+resident before the step (the logits and the integer targets) is divided by the size of the logits.
+The gradient that the step returns is one of the tensors counted, and a mask of booleans a quarter
+of one. Linux only.
 
-KerasHub 0.32 compiles its RetinaNet with Keras' BinaryFocalCrossentropy on one-hot targets, and that
-is what is measured under its name.
+KerasHub 0.32 compiles its RetinaNet with Keras' BinaryFocalCrossentropy on one-hot targets: that is
+what is measured under its name.
 
     python benchmarks/loss_memory.py
 """

@@ -317,3 +317,25 @@ def test_boxes_left_without_area_by_clipping_are_no_detections():
     )
     assert result["num_detections"] == 1
     np.testing.assert_allclose(result["boxes"][0], [10, 10, 50, 50])
+
+
+def test_scores_of_a_softmax_model_are_its_softmax(make_tiny):
+    """Over the classes and background, whose logit is 0; the rest is as for sigmoids."""
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    settings = {"score_threshold": 0.0, "nms_iou_threshold": 1.0, "max_detections": 400}
+    model = make_tiny(class_activation="softmax", prior=0.3, **settings)
+    found = detect(model, tf.constant(images), tf.constant([[64, 64]]))
+    logits = np.float64(model(images)["class_logits"][0])
+    exp = np.exp(logits)
+    expected = np.sort((exp / (1 + exp.sum(axis=1, keepdims=True))).ravel())[::-1]
+    np.testing.assert_allclose(found["scores"][0, :300], expected[:300], rtol=1e-5)
+
+
+def test_certain_softmax_scores_are_finite():
+    from keras_retinanet import postprocess
+
+    logits = np.array([[100.0, 0.0], [-100.0, -100.0], [0.0, 0.0], [100.0, 100.0]], np.float32)
+    binary = postprocess._softmax_to_binary_logits(tf.constant(logits))
+    expected = [[1, 0], [0, 0], [1 / 3, 1 / 3], [0.5, 0.5]]
+    np.testing.assert_allclose(tf.sigmoid(binary), expected, rtol=1e-6, atol=1e-30)
+    assert np.isfinite(binary).all()
