@@ -12,12 +12,12 @@ from keras_retinanet.errors import DataError
 
 # Above this share of missing files, the folder is wrong and not the files.
 MAX_MISSING_SHARE = 0.1
+MAX_LISTED = 1000
 # Boxes that end this much outside the image are rounding, and clipped without a word.
 CLIP_TOLERANCE = 1.0
 # Pixel coordinates of a whole data set cannot all be this small: they are shares of the image.
+# And no share of the image is above it: the box would be in pixels, or lie far outside.
 MAX_NORMALIZED = 1.5
-# A few shares above that are faults of single boxes; more of them, and they are pixels.
-MAX_PIXEL_SHARE = 0.1
 # Boxes are cleaned in blocks: what is made on the way then needs little memory.
 BLOCK_SIZE = 1_000_000
 
@@ -84,7 +84,9 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
     has_image = np.array([h.fault is None for h in headers], bool)
     keep, boxes = _clean_boxes(raw, heights, widths, has_image, findings)
 
-    order = np.flatnonzero(keep)[np.argsort(raw.box_images[keep], kind="stable")]
+    order = np.flatnonzero(keep)
+    if (np.diff(raw.box_images[order]) < 0).any():
+        order = order[np.argsort(raw.box_images[order], kind="stable")]
     counts = np.bincount(raw.box_images[order], minlength=len(headers))
     boxes = boxes[order]
     areas = raw.areas[order]
@@ -106,6 +108,23 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
     return dataset if has_image.all() else dataset.select(np.flatnonzero(has_image))
 
 
+def mend_swapped_corners(boxes: np.ndarray, describe_box: Callable[[int], str]) -> list[Finding]:
+    """Put the corners of boxes [T, 4] in order, in place, for readers of formats that have corners.
+
+    Boxes that are flat on one side are left as they are: `clean` drops them.
+    """
+    swapped = (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])
+    swapped &= (boxes[:, 2] != boxes[:, 0]) & (boxes[:, 3] != boxes[:, 1])
+    swapped &= np.isfinite(boxes).all(axis=1)
+    low = np.minimum(boxes[swapped, :2], boxes[swapped, 2:])
+    high = np.maximum(boxes[swapped, :2], boxes[swapped, 2:])
+    boxes[swapped] = np.concatenate([low, high], axis=1)
+    return [
+        Finding("corners of a box are swapped", describe_box(int(t)), "box mended")
+        for t in np.flatnonzero(swapped)
+    ]
+
+
 def _refuse_bad_coordinates(raw: RawAnnotations) -> None:
     broken = np.flatnonzero(~np.isfinite(raw.boxes).all(axis=1))
     if len(broken):
@@ -116,16 +135,17 @@ def _refuse_bad_coordinates(raw: RawAnnotations) -> None:
     if not len(raw.boxes):
         return
     is_large = (np.abs(raw.boxes) > MAX_NORMALIZED).any(axis=1)
+    if raw.boxes_normalized and is_large.any():
+        first = int(is_large.argmax())
+        raise DataError(
+            f"{raw.describe_box(first)}: the box {raw.boxes[first].tolist()} has a coordinate "
+            f"above {MAX_NORMALIZED} ({int(is_large.sum())} such boxes) where shares of the "
+            "image's width and height are expected: divide by the sizes"
+        )
     if not raw.boxes_normalized and not is_large.any():
         raise DataError(
             f"{raw.describe_box(0)}: boxes look normalised (of {len(raw.boxes)}, none has a "
             f"coordinate above {MAX_NORMALIZED}) where pixels are expected: multiply by the sizes"
-        )
-    if raw.boxes_normalized and is_large.mean() > MAX_PIXEL_SHARE:
-        raise DataError(
-            f"{raw.describe_box(int(is_large.argmax()))}: boxes look like pixels (of "
-            f"{len(raw.boxes)}, {int(is_large.sum())} have a coordinate above {MAX_NORMALIZED}) "
-            "where shares of the image are expected: divide by the sizes"
         )
 
 
@@ -134,7 +154,8 @@ def _refuse_missing_folder(raw: RawAnnotations, faults: list[str | None]) -> Non
     if len(missing) > MAX_MISSING_SHARE * len(faults):
         raise DataError(
             f"{raw.source}: {len(missing)} of {len(faults)} image files are missing: is the folder "
-            f"right? {', '.join(missing)}"
+            f"right? {', '.join(missing[:MAX_LISTED])}"
+            + (f" and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else "")
         )
 
 

@@ -36,13 +36,13 @@ def read_coco(images: Path, annotations: Path) -> RawAnnotations:
         raise DataError(
             f"{annotations}: an image needs id and file_name, a category id and name: {error!r}"
         ) from error
+    findings = _dummy_category(records["categories"], boxes_json, annotations)
     _refuse_duplicates(image_ids, "image id", annotations)
     _refuse_duplicates([c for c, _ in categories], "category id", annotations)
     _refuse_duplicates([name for _, name in categories], "category name", annotations)
 
     label_of = {category: label for label, (category, _) in enumerate(categories)}
     index_of = {image_id: i for i, image_id in enumerate(image_ids)}
-    findings: list[Finding] = []
     seen: Counter = Counter()
     rows, places = [], []
     for place, entry in enumerate(boxes_json):
@@ -103,6 +103,23 @@ def _read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a JSON object with images, annotations and categories")
     return content
+
+
+def _dummy_category(categories: list, boxes: list, path: Path) -> list[Finding]:
+    """Report the category 0 of Roboflow's exports, which is the group that the others belong to."""
+    groups = [category.get("supercategory") for category in categories if category["id"] != 0]
+    return [
+        Finding(
+            "category 0 has no objects and names the group of others, as Roboflow's dummy: it is "
+            "trained as a class; remove it from the file",
+            f"{path}: category {category['name']!r}",
+            "noted",
+        )
+        for category in categories
+        if category["id"] == 0
+        and category["name"] in groups
+        and not any(isinstance(b, dict) and b.get("category_id") == 0 for b in boxes)
+    ]
 
 
 def _list_of(content: dict, key: str, path: Path) -> list:

@@ -1,6 +1,7 @@
 """DetectionDataset: labelled images as flat arrays; every reader returns one. Findings: what was
 wrong with the files, and what was done about it."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -119,7 +120,7 @@ class DetectionDataset:
         mapping = [new_label.get(name, ANY_CLASS) for name in self.class_names] + [ANY_CLASS]
         # Classes that this data set lacks get ids of their own, above all of its ids.
         ids = dict(zip(self.class_names, self.category_ids, strict=True))
-        free = iter(range(max(self.category_ids, default=0) + 1, 2**31))
+        free = itertools.count(max(self.category_ids, default=0) + 1)
         return replace(
             self,
             labels=np.array(mapping, np.int32)[self.labels],
