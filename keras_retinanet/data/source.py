@@ -159,7 +159,8 @@ def split_names(data: str | Path) -> list[str]:
 
 def how_to_split(data: str | Path) -> str:
     """Return how a split "val" is made of a data set that has none."""
-    return HOW_TO_SPLIT[_read_source(Path(data))[0].format]
+    kind = _read_source(Path(data))[0].format
+    return HOW_TO_SPLIT.get(kind, "name one under `splits` in the data YAML")
 
 
 def _read_source(path: Path) -> tuple[Any, Path]:

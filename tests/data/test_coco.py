@@ -53,6 +53,23 @@ def test_the_area_is_the_segmentation_s_or_the_box_s(coco):
     np.testing.assert_array_equal(coco.load().areas, [123.5, 32 * 26, 32 * 26])
 
 
+def test_a_dummy_category_0_is_noted(annotated):
+    annotated.content["categories"] = [
+        {"id": 0, "name": "pets", "supercategory": "none"},
+        {"id": 7, "name": "dog", "supercategory": "pets"},
+    ]
+    annotated.content["annotations"][0]["category_id"] = 7
+    dataset = annotated.load()
+    assert dataset.class_names == ("pets", "dog")
+    ((problem, action),) = annotated.findings
+    assert problem.startswith("category 0 has no objects")
+    assert action == "noted"
+    assert dataset.findings[0].where == f"{annotated.annotation_file}: category 'pets'"
+    annotated.add_box("a.jpg", BOX, category_id=0)
+    annotated.load()
+    assert not annotated.findings
+
+
 @pytest.mark.parametrize("box", [(20, 10, 20, 30), (20, 10, 30, 10), (40, 30, 8, 4)])
 def test_zero_or_negative_size_is_dropped_and_reported(annotated, box):
     annotated.add_box("a.jpg", box)
