@@ -58,7 +58,8 @@ def read_kitti(
     for i, stem in enumerate(stems):
         if stem not in found:
             raise DataError(
-                f"{folder / 'label_2'} has no {stem}.txt: an image without objects has an empty one"
+                f"{folder / 'label_2'} has no {stem}.txt (named by {image_list or folder}): an "
+                "image without objects has an empty one"
             )
         for entry in found[stem]:
             if entry.name not in label_of:

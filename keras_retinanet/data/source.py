@@ -3,7 +3,7 @@ format that can be told; `load_dataset` reads one split."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -16,11 +16,20 @@ from keras_retinanet.data.kitti import DONT_CARE, read_kitti
 from keras_retinanet.data.open_images import read_open_images
 from keras_retinanet.data.voc import read_voc
 from keras_retinanet.errors import ConfigError, DataError
-from keras_retinanet.yaml_files import did_you_mean, expand_variables, validated
+from keras_retinanet.yaml_files import did_you_mean, expand_variables, shown, validated
 
 
 class _Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
+
+
+def _different_names(names: list[str]) -> list[str]:
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise ValueError("needs one or more names, all different")
+    return names
+
+
+ClassNames = Annotated[list[str], pydantic.AfterValidator(_different_names)]
 
 
 class CocoSplit(_Settings):
@@ -45,7 +54,7 @@ class VocSource(_Settings):
     format: Literal["voc"]
     root: str
     splits: dict[str, str]
-    classes: list[str] | None = None
+    classes: ClassNames | None = None
 
     def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
         return read_voc(path_of(self.root), self.splits[split], self.classes)
@@ -75,8 +84,15 @@ class KittiSource(_Settings):
     format: Literal["kitti"]
     root: str
     splits: dict[str, KittiSplit]
-    classes: list[str] | None = None
+    classes: ClassNames | None = None
     ignored: list[str] = [DONT_CARE]
+
+    @pydantic.model_validator(mode="after")
+    def _one_or_the_other(self) -> "KittiSource":
+        both = set(self.classes or ()) & set(self.ignored)
+        if both:
+            raise ValueError(f"{sorted(both)} cannot be both in classes and ignored")
+        return self
 
     def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
         root, files = path_of(self.root), self.splits[split]
@@ -166,7 +182,8 @@ def how_to_split(data: str | Path) -> str:
 def _read_source(path: Path) -> tuple[Any, Path]:
     """Return the settings of a data set, and the folder that their paths are relative to."""
     values, folder = detect_format(path)
-    kind = str(values.get("format"))
-    if kind not in SOURCES:
-        raise ConfigError(f"{path}: format = {kind!r}: {did_you_mean(kind, list(SOURCES))}")
+    kind = values.get("format")
+    if not isinstance(kind, str) or kind not in SOURCES:
+        word = kind if isinstance(kind, str) else ""
+        raise ConfigError(f"{path}: format = {shown(kind)}: {did_you_mean(word, list(SOURCES))}")
     return validated(SOURCES[kind], values, str(path)), folder
