@@ -33,7 +33,7 @@ class RawAnnotations:
         box_images: [T] int64, the image of each box.
         boxes: [T, 4] float xyxy, in pixels or, with `boxes_normalized`, as shares of the image.
         labels, is_crowd: [T].
-        areas: [T] in square pixels, NaN where the file gives none.
+        areas: [T] in square pixels, NaN where the file gives none: then that of the box is taken.
         describe_box: says where box t is written.
         findings: what the reader itself found.
         boxes_normalized: boxes are shares of the image's width and height; `clean` makes them
@@ -90,6 +90,7 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
     counts = np.bincount(raw.box_images[order], minlength=len(headers))
     boxes = boxes[order]
     areas = raw.areas[order]
+    has_area = (areas >= 0) & (areas <= np.finfo(np.float32).max)  # neither NaN nor absurd
     sides = boxes[:, 2:] - boxes[:, :2]
     dataset = DetectionDataset(
         image_paths=raw.image_paths,
@@ -100,7 +101,7 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
         boxes=boxes,
         labels=raw.labels[order].astype(np.int32),
         is_crowd=raw.is_crowd[order].astype(bool),
-        areas=np.where(np.isnan(areas), sides.prod(axis=1), areas).astype(np.float32),
+        areas=np.where(has_area, areas, sides.prod(axis=1)).astype(np.float32),
         class_names=raw.class_names,
         category_ids=raw.category_ids,
         findings=findings,

@@ -118,6 +118,7 @@ def _image(record: dict) -> tuple[int | str, str, tuple[int, int] | None]:
     name = record["file_name"]
     if not isinstance(name, str) or not name:
         raise ValueError(f"{name!r} is no file name")
+    f"{record['id']}{name}".encode()  # halves of characters, as "\\ud800", are no text
     return record["id"], name, (record["height"], record["width"]) if record.get("height") else None
 
 
@@ -127,6 +128,7 @@ def _category(record: dict) -> tuple[int, str]:
         raise ValueError(f"the category id {category!r} is no whole number")
     if not isinstance(name, str | int) or not str(name).strip():
         raise ValueError(f"{name!r} is no name")
+    str(name).encode()
     return category, str(name)
 
 

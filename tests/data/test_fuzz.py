@@ -170,7 +170,10 @@ def formats(tmp_path_factory, picture):
         folder = maker(tmp_path_factory.mktemp(name), picture)
         for image in ("a.jpg", "b.jpg", "c.jpg"):
             folder.add_image(image, (64, 64))
-            folder.add_box(image, (8, 4, 40, 30), "cat")
+            more = (
+                {"area": 321.5, "segmentation": [[8, 4, 40, 4, 40, 30]]} if name == "coco" else {}
+            )
+            folder.add_box(image, (8, 4, 40, 30), "cat", **more)
             folder.add_box(image, (1, 2, 30, 60), "dog")
         assert folder.load().num_boxes == 6
         made[name] = (folder.root, [*files, "data.yaml"])
@@ -190,12 +193,16 @@ def test_many_damaged_files(formats, name):
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_something_else_in_place_of_a_file(formats, name):
-    root, (*files, data_yaml) = formats[name]
-    # The same code reads it in every format, and it takes its time.
-    files += [data_yaml] * (name == "csv")
+    root, (*files, _) = formats[name]
     for path in (root / file for file in files):
         for number, content in enumerate(WHOLE_FILES):
             read(root, path, content, f"content {number} as {path.name}")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\0", bytes(range(256)), DEEP[0], BOMBS[-1]])
+def test_something_else_in_place_of_a_data_yaml(formats, content):
+    root, _ = formats["coco"]  # the same code reads it in every format
+    assert not read(root, root / "data.yaml", content, "a data.yaml")
 
 
 def read_damaged(name, root, files, seeds):

@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_retinanet import AnchorGenerator, InputPolicy, TrainingPlan
-from keras_retinanet.conventions import BACKGROUND, IGNORE
 from keras_retinanet.data.dataset import ANY_CLASS
-from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.errors import DataError
 
 BOX = (8, 4, 40, 30)
@@ -32,25 +29,6 @@ def test_regions_not_cared_for_are_ignored_whatever_the_class(annotated):
     assert dataset.num_objects.tolist() == [2]
     assert dataset.class_names == ("cat", "dog")
     assert dataset.category_ids == (1, 2)
-
-
-def test_regions_not_cared_for_are_neither_trained_nor_background(kitti):
-    kitti.add_image("a.png", (128, 128))
-    kitti.add_box("a.png", (0, 0, 64, 128), ignored=True)
-    kitti.add_box("a.png", (80, 80, 112, 112), "dog")
-    dataset = kitti.load()
-    anchors = AnchorGenerator()
-    plan = TrainingPlan(dataset.heights, dataset.widths, InputPolicy("square", 128), 1)
-    batches = training_batches(dataset, plan, anchor_generator=anchors, horizontal_flip=False)
-    _, targets = next(iter(batches))
-    assert targets["gt_labels"].numpy().tolist() == [[1]]
-    boxes, matches = np.asarray(anchors(128, 128)), targets["matches"].numpy()[0]
-    is_inside = (boxes[:, 0] >= 0) & (boxes[:, 2] <= 64) & (boxes[:, 1] >= 0) & (boxes[:, 3] <= 128)
-    assert is_inside.sum() > 100
-    assert set(matches[is_inside]) == {IGNORE}
-    is_right = (boxes[:, 0] >= 64) & (boxes[:, 3] <= 80)
-    assert set(matches[is_right]) == {BACKGROUND}
-    assert (matches == 0).any()
 
 
 def test_other_types_can_be_ignored(annotated):
