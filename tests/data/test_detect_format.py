@@ -217,6 +217,24 @@ def test_a_folder_is_read_as_its_yaml_would_be(folder):
     assert str(error.value).endswith(how_to_split(folder.root))
 
 
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train_fold1", "train"),
+        ("my-val", "val"),
+        ("valid", "val"),
+        ("Validation2", "val"),
+        ("test", "test"),
+        ("values", "train"),
+        ("retest", "train"),
+        ("annotations", "train"),
+    ],
+)
+def test_the_name_of_a_file_tells_its_split(make, name, split):
+    path = make(f"{name}.csv") / f"{name}.csv"
+    assert detect_format(path) == ({"format": "csv", "splits": {split: path.name}}, path.parent)
+
+
 def test_a_csv_file_is_a_data_set(csv):
     write_each_layout(csv.root, csv)
     assert load_dataset(csv.root / "train.csv", "train").num_boxes == 1
