@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -13,6 +14,9 @@ from keras_retinanet.errors import ConfigError
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict = 2, 20, 20
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 300
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -32,6 +36,8 @@ def read_yaml(path: Path) -> dict:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from error
+    except (ValueError, RecursionError, OverflowError) as error:  # a date 2001-99-99; deep nesting
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -73,6 +79,11 @@ def validated(model: type[Model], values: dict, source: str) -> Model:
         raise ConfigError(f"{source}: {_explain(model, problem)}") from error
 
 
+def shown(value: Any) -> str:
+    """Return a value from a YAML file for a message; a few lines of aliases can make it endless."""
+    return _SHORT.repr(value)
+
+
 def did_you_mean(word: str, known: list[str]) -> str:
     """Return a suggestion for a misspelt name, or the list of the known ones."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
@@ -89,12 +100,13 @@ def _explain(model: type[pydantic.BaseModel], problem: dict[str, Any]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "literal_error":
         expected = re.findall(r"'([^']*)'", message)
-        return f"{name} = {problem['input']!r}: {did_you_mean(str(problem['input']), expected)}"
+        word = problem["input"] if isinstance(problem["input"], str) else ""
+        return f"{name} = {shown(problem['input'])}: {did_you_mean(word, expected)}"
     if problem["type"] in ("value_error", "assertion_error") and not name:
         return message
     given = problem["input"]
-    shown = "" if isinstance(given, dict | pydantic.BaseModel) else f" = {given!r}"
-    return f"{name}{shown}: {message}"
+    is_plain = not isinstance(given, dict | pydantic.BaseModel)
+    return f"{name}{f' = {shown(given)}' if is_plain else ''}: {message}"
 
 
 def _siblings(model: type[pydantic.BaseModel], location: list[str]) -> list[str]:

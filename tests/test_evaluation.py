@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_retinanet.anchors import AnchorGenerator
-from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.data.dataset import ANY_CLASS, DetectionDataset
 from keras_retinanet.data.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import DataError
@@ -201,6 +201,22 @@ def test_detections_in_a_crowd_are_neither_right_nor_wrong(is_crowd, ap):
     inside = [((x, x, x + 12, x + 12), 0, 0.9) for x in (2, 20, 34)]
     metrics, _ = evaluated(dataset, {0: detections((box, 0, 0.99), *inside)})
     assert metrics["AP50"] == pytest.approx(ap, abs=0.01)
+
+
+def test_a_region_for_any_class_excuses_each_and_counts_for_none():
+    cat, dog, region = (60, 60, 90, 90), (5, 60, 35, 90), (0, 0, 50, 50)
+    inside = [((x, x, x + 12, x + 12), label, 0.95) for x in (2, 20, 34) for label in (0, 1, 2)]
+    found = {0: detections((cat, 0, 0.9), (dog, 1, 0.9), *inside)}
+    objects, names = [(cat, 0), (dog, 1)], ("cat", "dog", "cow")
+    metrics, _ = evaluated(
+        make_dataset([*objects, (region, ANY_CLASS, True)], class_names=names), found
+    )
+    assert metrics["per_class"] == {"cat": ONE, "dog": ONE, "cow": None}
+    assert (metrics["AP"], metrics["AR100"]) == (ONE, ONE)
+    of_one_class = make_dataset([*objects, (region, 0, True)], class_names=names)
+    per_class = evaluated(of_one_class, found)[0]["per_class"]
+    assert per_class["cat"] == ONE
+    assert per_class["dog"] < 0.3
 
 
 def test_one_class_does_not_answer_for_another():

@@ -42,7 +42,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
 ]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file of a run.")]
-DataYaml = Annotated[Path, typer.Option(help="YAML that names the data set's files.")]
+DataYaml = Annotated[Path, typer.Option(help="Data YAML, or a folder or file of a known format.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
 
 
@@ -78,7 +78,7 @@ def train(
     settings = load_config(config, overrides or [])
     output = new_folder(output, Path("runs") / Path(config).stem)
     with quiet_import():
-        from keras_retinanet.data.source import load_dataset, split_names
+        from keras_retinanet.data.source import how_to_split, load_dataset, split_names
         from keras_retinanet.training import train as run_training
 
     decode = settings.training.check_images
@@ -89,7 +89,10 @@ def train(
         val_set = load_dataset(data, "val", decode_images=decode)
         describe("val", val_set)
     else:
-        err.print("note: the data has no split val: no AP, and best.keras is the last model")
+        err.print(
+            "note: the data has no split val: no AP, and best.keras is the last model; to have "
+            f"one, {plain(how_to_split(data))}"
+        )
     out.print(f"run directory: {output}")
     run_training(settings, train_set, val_set, output, progress=sys.stdout.isatty())
     _summarize_run(output, train_set, val_set)

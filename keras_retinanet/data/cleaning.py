@@ -12,10 +12,14 @@ from keras_retinanet.errors import DataError
 
 # Above this share of missing files, the folder is wrong and not the files.
 MAX_MISSING_SHARE = 0.1
+MAX_LISTED = 1000
 # Boxes that end this much outside the image are rounding, and clipped without a word.
 CLIP_TOLERANCE = 1.0
 # Pixel coordinates of a whole data set cannot all be this small: they are shares of the image.
+# And no share of the image is above it: the box would be in pixels, or lie far outside.
 MAX_NORMALIZED = 1.5
+# Boxes are cleaned in blocks: what is made on the way then needs little memory.
+BLOCK_SIZE = 1_000_000
 
 
 @dataclass
@@ -27,11 +31,13 @@ class RawAnnotations:
         image_paths, image_ids: N each.
         declared_sizes: N (height, width) as annotated, or None.
         box_images: [T] int64, the image of each box.
-        boxes: [T, 4] float64 xyxy.
+        boxes: [T, 4] float xyxy, in pixels or, with `boxes_normalized`, as shares of the image.
         labels, is_crowd: [T].
-        areas: [T], NaN where the file gives none.
+        areas: [T] in square pixels, NaN where the file gives none: then that of the box is taken.
         describe_box: says where box t is written.
         findings: what the reader itself found.
+        boxes_normalized: boxes are shares of the image's width and height; `clean` makes them
+            pixels, once it knows the sizes.
     """
 
     source: str
@@ -47,6 +53,7 @@ class RawAnnotations:
     category_ids: tuple[int, ...]
     describe_box: Callable[[int], str]
     findings: list[Finding] = field(default_factory=list)
+    boxes_normalized: bool = False
 
 
 def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDataset:
@@ -56,7 +63,8 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
         decode_images: read every image to its end, which finds truncated files.
 
     Raises:
-        DataError: coordinates are not numbers, or are not pixels; too many image files are missing.
+        DataError: coordinates are not numbers, or are normalised where pixels are expected or the
+            reverse; too many image files are missing.
     """
     findings = list(raw.findings)
     _refuse_bad_coordinates(raw)
@@ -76,10 +84,13 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
     has_image = np.array([h.fault is None for h in headers], bool)
     keep, boxes = _clean_boxes(raw, heights, widths, has_image, findings)
 
-    order = np.flatnonzero(keep)[np.argsort(raw.box_images[keep], kind="stable")]
+    order = np.flatnonzero(keep)
+    if (np.diff(raw.box_images[order]) < 0).any():
+        order = order[np.argsort(raw.box_images[order], kind="stable")]
     counts = np.bincount(raw.box_images[order], minlength=len(headers))
-    boxes = boxes[order].astype(np.float32)
+    boxes = boxes[order]
     areas = raw.areas[order]
+    has_area = (areas >= 0) & (areas <= np.finfo(np.float32).max)  # neither NaN nor absurd
     sides = boxes[:, 2:] - boxes[:, :2]
     dataset = DetectionDataset(
         image_paths=raw.image_paths,
@@ -90,12 +101,29 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
         boxes=boxes,
         labels=raw.labels[order].astype(np.int32),
         is_crowd=raw.is_crowd[order].astype(bool),
-        areas=np.where(np.isnan(areas), sides.prod(axis=1), areas).astype(np.float32),
+        areas=np.where(has_area, areas, sides.prod(axis=1)).astype(np.float32),
         class_names=raw.class_names,
         category_ids=raw.category_ids,
         findings=findings,
     )
     return dataset if has_image.all() else dataset.select(np.flatnonzero(has_image))
+
+
+def mend_swapped_corners(boxes: np.ndarray, describe_box: Callable[[int], str]) -> list[Finding]:
+    """Put the corners of boxes [T, 4] in order, in place, for readers of formats that have corners.
+
+    Boxes that are flat on one side are left as they are: `clean` drops them.
+    """
+    swapped = (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])
+    swapped &= (boxes[:, 2] != boxes[:, 0]) & (boxes[:, 3] != boxes[:, 1])
+    swapped &= np.isfinite(boxes).all(axis=1)
+    low = np.minimum(boxes[swapped, :2], boxes[swapped, 2:])
+    high = np.maximum(boxes[swapped, :2], boxes[swapped, 2:])
+    boxes[swapped] = np.concatenate([low, high], axis=1)
+    return [
+        Finding("corners of a box are swapped", describe_box(int(t)), "box mended")
+        for t in np.flatnonzero(swapped)
+    ]
 
 
 def _refuse_bad_coordinates(raw: RawAnnotations) -> None:
@@ -105,7 +133,17 @@ def _refuse_bad_coordinates(raw: RawAnnotations) -> None:
             f"{raw.describe_box(broken[0])}: the box {raw.boxes[broken[0]].tolist()} holds NaN or "
             f"infinity ({len(broken)} such boxes): correct the annotations"
         )
-    if len(raw.boxes) and np.abs(raw.boxes).max() <= MAX_NORMALIZED:
+    if not len(raw.boxes):
+        return
+    is_large = (np.abs(raw.boxes) > MAX_NORMALIZED).any(axis=1)
+    if raw.boxes_normalized and is_large.any():
+        first = int(is_large.argmax())
+        raise DataError(
+            f"{raw.describe_box(first)}: the box {raw.boxes[first].tolist()} has a coordinate "
+            f"above {MAX_NORMALIZED} ({int(is_large.sum())} such boxes) where shares of the "
+            "image's width and height are expected: divide by the sizes"
+        )
+    if not raw.boxes_normalized and not is_large.any():
         raise DataError(
             f"{raw.describe_box(0)}: boxes look normalised (of {len(raw.boxes)}, none has a "
             f"coordinate above {MAX_NORMALIZED}) where pixels are expected: multiply by the sizes"
@@ -117,7 +155,8 @@ def _refuse_missing_folder(raw: RawAnnotations, faults: list[str | None]) -> Non
     if len(missing) > MAX_MISSING_SHARE * len(faults):
         raise DataError(
             f"{raw.source}: {len(missing)} of {len(faults)} image files are missing: is the folder "
-            f"right? {', '.join(missing)}"
+            f"right? {', '.join(missing[:MAX_LISTED])}"
+            + (f" and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else "")
         )
 
 
@@ -128,26 +167,35 @@ def _clean_boxes(
     has_image: np.ndarray,
     findings: list[Finding],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which boxes to keep [T] and all boxes clipped to their images [T, 4]."""
-    image = raw.box_images
-    keep = has_image[image]
+    """Return which boxes to keep [T] and all boxes as float32 pixels within their images [T, 4]."""
+    keep = has_image[raw.box_images]
     if not keep.all():
         lost = int((~keep).sum())
         findings.append(Finding("boxes of skipped images", f"{raw.source}: {lost}", "box dropped"))
 
-    def report(mask: np.ndarray, problem: str, action: str) -> None:
-        for t in np.flatnonzero(mask & keep):
-            findings.append(Finding(problem, raw.describe_box(t), action))
+    def report(mask: np.ndarray, start: int, problem: str, action: str) -> None:
+        for t in start + np.flatnonzero(mask & keep[start : start + BLOCK_SIZE]):
+            findings.append(Finding(problem, raw.describe_box(int(t)), action))
 
     def is_flat(boxes: np.ndarray) -> np.ndarray:
         return (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
 
-    flat = is_flat(raw.boxes)
-    report(flat, "box of zero or negative size", "box dropped")
-    limits = np.stack([widths, heights, widths, heights], axis=1)[image]
-    clipped = np.clip(raw.boxes, 0, limits)
-    outside = is_flat(clipped) & ~flat
-    report(outside, "box outside the image", "box dropped")
-    moved = np.abs(clipped - raw.boxes).max(axis=1, initial=0) > CLIP_TOLERANCE
-    report(moved & ~flat & ~outside, "box reaches out of the image", "box clipped")
-    return keep & ~flat & ~outside, clipped
+    sizes = np.stack([widths, heights, widths, heights], axis=1)
+    result = np.empty((len(raw.boxes), 4), np.float32)
+    for start in range(0, len(raw.boxes), BLOCK_SIZE):
+        block = slice(start, start + BLOCK_SIZE)
+        limits = sizes[raw.box_images[block]]
+        boxes = raw.boxes[block].astype(np.float64)
+        if raw.boxes_normalized:
+            boxes *= limits
+        clipped = np.clip(boxes, 0, limits)
+        outside = is_flat(clipped) & ~is_flat(boxes)
+        # In float32 the corners of a tiny box may be one.
+        flat = is_flat(clipped.astype(np.float32)) & ~outside
+        report(flat, start, "box of zero or negative size", "box dropped")
+        report(outside, start, "box outside the image", "box dropped")
+        moved = np.abs(clipped - boxes).max(axis=1, initial=0) > CLIP_TOLERANCE
+        report(moved & ~flat & ~outside, start, "box reaches out of the image", "box clipped")
+        result[block] = clipped
+        keep[block] &= ~flat & ~outside
+    return keep, result

@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,25 +26,18 @@ def read_coco(images: Path, annotations: Path) -> RawAnnotations:
     content = _read_json(annotations)
     records = {key: _list_of(content, key, annotations) for key in ("images", "categories")}
     boxes_json = _list_of(content, "annotations", annotations)
-    try:
-        categories = sorted((int(c["id"]), str(c["name"])) for c in records["categories"])
-        image_ids = [image["id"] for image in records["images"]]
-        paths = [str(images / image["file_name"]) for image in records["images"]]
-        declared = [
-            (image["height"], image["width"]) if image.get("height") else None
-            for image in records["images"]
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{annotations}: an image needs id and file_name, a category id and name: {error!r}"
-        ) from error
+    categories = sorted(_read_all(records["categories"], "categories", _category, annotations))
+    entries = _read_all(records["images"], "images", _image, annotations)
+    image_ids = [image_id for image_id, _, _ in entries]
+    paths = [str(images / name) for _, name, _ in entries]
+    declared = [size for _, _, size in entries]
+    findings = _dummy_category(records["categories"], boxes_json, annotations)
     _refuse_duplicates(image_ids, "image id", annotations)
     _refuse_duplicates([c for c, _ in categories], "category id", annotations)
     _refuse_duplicates([name for _, name in categories], "category name", annotations)
 
     label_of = {category: label for label, (category, _) in enumerate(categories)}
     index_of = {image_id: i for i, image_id in enumerate(image_ids)}
-    findings: list[Finding] = []
     seen: Counter = Counter()
     rows, places = [], []
     for place, entry in enumerate(boxes_json):
@@ -100,9 +95,58 @@ def _read_json(path: Path) -> dict:
         raise DataError(f"{path}{line}: not valid JSON: {error}") from error
     except RecursionError as error:
         raise DataError(f"{path}: not COCO annotations: nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{path}: not COCO annotations: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a JSON object with images, annotations and categories")
     return content
+
+
+def _read_all(records: list, key: str, read: Callable[[dict], Any], path: Path) -> list:
+    """Return what `read` makes of each record of the list `key`."""
+    results = []
+    for place, record in enumerate(records):
+        try:
+            results.append(read(record))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            needed = "id and name" if key == "categories" else "id and file_name"
+            raise DataError(f"{path}: {key}[{place}] needs {needed}: {error!r}") from error
+    return results
+
+
+def _image(record: dict) -> tuple[int | str, str, tuple[int, int] | None]:
+    name = record["file_name"]
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{name!r} is no file name")
+    f"{record['id']}{name}".encode()  # halves of characters, as "\\ud800", are no text
+    return record["id"], name, (record["height"], record["width"]) if record.get("height") else None
+
+
+def _category(record: dict) -> tuple[int, str]:
+    category, name = record["id"], record["name"]
+    if type(category) is not int:
+        raise ValueError(f"the category id {category!r} is no whole number")
+    if not isinstance(name, str | int) or not str(name).strip():
+        raise ValueError(f"{name!r} is no name")
+    str(name).encode()
+    return category, str(name)
+
+
+def _dummy_category(categories: list, boxes: list, path: Path) -> list[Finding]:
+    """Report the category 0 of Roboflow's exports, which is the group that the others belong to."""
+    groups = [category.get("supercategory") for category in categories if category["id"] != 0]
+    return [
+        Finding(
+            "category 0 has no objects and names the group of others, as Roboflow's dummy: it is "
+            "trained as a class; remove it from the file",
+            f"{path}: category {category['name']!r}",
+            "noted",
+        )
+        for category in categories
+        if category["id"] == 0
+        and category["name"] in groups
+        and not any(isinstance(b, dict) and b.get("category_id") == 0 for b in boxes)
+    ]
 
 
 def _list_of(content: dict, key: str, path: Path) -> list:

@@ -1,6 +1,7 @@
 """DetectionDataset: labelled images as flat arrays; every reader returns one. Findings: what was
 wrong with the files, and what was done about it."""
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_retinanet.errors import DataError
+
+# Label of a region to ignore whatever the class, such as KITTI's DontCare.
+ANY_CLASS = -1
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class DetectionDataset:
         heights, widths: [N] int32, of the upright images (EXIF orientation applied).
         row_splits: [N + 1] int64.
         boxes: [T, 4] float32, xyxy in pixels of the upright image.
-        labels: [T] int32, 0 ... K-1.
+        labels: [T] int32, 0 ... K-1; regions to ignore may have ANY_CLASS.
         is_crowd: [T] bool: regions to ignore: crowds, difficult objects.
         areas: [T] float32, square pixels (of the segmentation, where there is one).
         class_names: K names.
@@ -80,15 +84,18 @@ class DetectionDataset:
 
     def select(self, images: Sequence[int]) -> "DetectionDataset":
         """Return the data set of some of the images, in the given order; findings stay."""
-        rows = [np.arange(self.row_splits[i], self.row_splits[i + 1]) for i in images]
-        picked = np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
+        images = np.asarray(images, np.int64)
+        counts = np.diff(self.row_splits)[images]
+        row_splits = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        picked = np.repeat(self.row_splits[images] - row_splits[:-1], counts)
+        picked += np.arange(row_splits[-1])
         return replace(
             self,
             image_paths=[self.image_paths[i] for i in images],
             image_ids=[self.image_ids[i] for i in images],
-            heights=self.heights[list(images)],
-            widths=self.widths[list(images)],
-            row_splits=np.cumsum([0, *(len(r) for r in rows)]).astype(np.int64),
+            heights=self.heights[images],
+            widths=self.widths[images],
+            row_splits=row_splits,
             boxes=self.boxes[picked],
             labels=self.labels[picked],
             is_crowd=self.is_crowd[picked],
@@ -102,20 +109,21 @@ class DetectionDataset:
             DataError: the data set has a class that the model has not.
         """
         unknown = [name for name in self.class_names if name not in class_names]
-        used = {self.class_names[label] for label in np.unique(self.labels)}
+        used = {self.class_names[label] for label in np.unique(self.labels) if label >= 0}
         if used & set(unknown):
             raise DataError(
                 f"the data set has objects of class {sorted(used & set(unknown))} that the model "
                 f"does not know; its classes are {list(class_names)}"
             )
         new_label = {name: i for i, name in enumerate(class_names)}
-        mapping = np.array([new_label.get(name, -1) for name in self.class_names], np.int32)
+        # Unknown classes have no box, and ANY_CLASS finds itself at the end.
+        mapping = [new_label.get(name, ANY_CLASS) for name in self.class_names] + [ANY_CLASS]
         # Classes that this data set lacks get ids of their own, above all of its ids.
         ids = dict(zip(self.class_names, self.category_ids, strict=True))
-        free = iter(range(max(self.category_ids, default=0) + 1, 2**31))
+        free = itertools.count(max(self.category_ids, default=0) + 1)
         return replace(
             self,
-            labels=mapping[self.labels] if len(self.labels) else self.labels,
+            labels=np.array(mapping, np.int32)[self.labels],
             class_names=tuple(class_names),
             category_ids=tuple(ids[n] if n in ids else next(free) for n in class_names),
         )

@@ -21,6 +21,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 # What TensorFlow decodes; MPO is a JPEG with more pictures behind the first.
 DECODABLE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP")
 MIN_SIDE = 10  # pixels; smaller files are thumbnails, trackers or mistakes
+_INSPECTION_BLOCK = 10_000
 
 EXIF_ORIENTATION_TAG = 0x0112
 # Orientations from 5 on exchange rows and columns.
@@ -31,7 +32,7 @@ _EXIF_SEARCH_BYTES = 2048
 _MAX_IFD_ENTRIES = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageHeader:
     """Size of an upright image in pixels, or what is wrong with its file."""
 
@@ -46,7 +47,12 @@ def inspect_images(paths: Sequence[str], *, decode: bool = True) -> list[ImageHe
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         # Large images are the user's choice; Pillow's own limit still refuses bombs.
         warnings.simplefilter("ignore")
-        return list(pool.map(lambda path: inspect_image(path, decode=decode), paths))
+        headers: list[ImageHeader] = []
+        # In blocks: the pool holds a task of a kilobyte for each image that it is given.
+        for start in range(0, len(paths), _INSPECTION_BLOCK):
+            block = paths[start : start + _INSPECTION_BLOCK]
+            headers += pool.map(lambda path: inspect_image(path, decode=decode), block)
+        return headers
 
 
 def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:

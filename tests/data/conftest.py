@@ -1,4 +1,4 @@
-"""Small data sets made on the fly, in COCO's and in Pascal VOC's format, with one interface."""
+"""Small data sets made on the fly, in several formats, with one interface."""
 
 import io
 import json
@@ -143,12 +143,125 @@ class VocFolder(DataFolder):
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+class CsvFolder(DataFolder):
+    delimiter = ","
+    header = None
+
+    def __init__(self, root, picture):
+        super().__init__(root, picture)
+        self.image_folder = root / "images"
+        self.rows = []
+        self.class_rows = [["dog", 7], ["cat", 0]]
+
+    def declare_image(self, name, **declared):
+        self.rows.append([f"images/{name}", "", "", "", "", ""])
+
+    def add_box(self, image, box, class_name="cat"):
+        row = [f"images/{image}", *box, class_name]
+        empty = [row[0], "", "", "", "", ""]
+        if empty in self.rows:
+            self.rows[self.rows.index(empty)] = row
+        else:
+            self.rows.append(row)
+
+    def text(self, rows):
+        return "".join(f"{self.delimiter.join(map(str, row))}\n" for row in rows)
+
+    def write(self):
+        header = [self.header] if self.header else []
+        (self.root / "train.csv").write_text(self.text(header + self.rows), encoding="utf-8")
+        values = {"format": "csv", "splits": {"train": "train.csv"}}
+        if self.class_rows is not None:
+            values["classes"] = "classes.csv"
+            (self.root / "classes.csv").write_text(self.text(self.class_rows), encoding="utf-8")
+        self.write_yaml(values)
+
+
+class KittiFolder(DataFolder):
+    def __init__(self, root, picture):
+        super().__init__(root, picture)
+        self.image_folder = root / "training" / "image_2"
+        self.label_folder = root / "training" / "label_2"
+        self.image_list = []
+        self.labels = {}
+        self.settings = {"classes": list(self.classes)}
+
+    def declare_image(self, name, **declared):
+        self.image_list.append(Path(name).stem)
+        self.labels[Path(name).stem] = []
+
+    def add_box(self, image, box, class_name="cat", ignored=False):
+        name = "DontCare" if ignored else class_name
+        corners = " ".join(map(str, box))
+        row = f"{name} 0.00 0 -1.57 {corners} 1.89 0.48 1.20 1.84 1.47 8.41 0.01"
+        self.labels[Path(image).stem].append(row)
+
+    def write(self):
+        self.label_folder.mkdir(parents=True, exist_ok=True)
+        for stem, rows in self.labels.items():
+            text = "".join(f"{row}\n" for row in rows)
+            (self.label_folder / f"{stem}.txt").write_text(text, encoding="utf-8")
+        split = {"folder": "training"}
+        if self.image_list is not None:
+            text = "\n".join(self.image_list)
+            (self.root / "train.txt").write_text(text, encoding="utf-8")
+            split["image_list"] = "train.txt"
+        self.write_yaml(
+            {"format": "kitti", "root": ".", "splits": {"train": split}, **self.settings}
+        )
+
+
+class OpenImagesFolder(DataFolder):
+    """Boxes of images of 64 x 64 pixels, so that shares of the image are exact."""
+
+    columns = (
+        "ImageID", "Source", "LabelName", "Confidence", "XMin", "XMax", "YMin", "YMax",
+        "IsOccluded", "IsTruncated", "IsGroupOf", "IsDepiction", "IsInside",
+    )  # fmt: skip
+    side = 64
+
+    def __init__(self, root, picture):
+        super().__init__(root, picture)
+        self.image_folder = root / "images"
+        self.image_list = None
+        self.rows = []
+        self.descriptions = "/m/01,dog\n/m/00,cat\n"
+
+    def add_image(self, name="a.jpg", size=(64, 64), content=None, **declared):
+        return super().add_image(name, size, content, **declared)
+
+    def declare_image(self, name, **declared):
+        pass
+
+    def add_box(self, image, box, class_name="cat", ignored=False):
+        x1, y1, x2, y2 = (side / self.side for side in box)
+        name = {"cat": "/m/00", "dog": "/m/01"}.get(class_name, class_name)
+        flags = [0, 0, int(ignored), 0, 0]
+        self.rows.append([Path(image).stem, "xclick", name, 1, x1, x2, y1, y2, *flags])
+
+    def text(self):
+        return "".join(f"{','.join(map(str, row))}\n" for row in [self.columns, *self.rows])
+
+    def write(self):
+        (self.root / "boxes.csv").write_text(self.text(), encoding="utf-8")
+        split = {"images": "images", "annotations": "boxes.csv"}
+        if self.image_list is not None:
+            (self.root / "list.txt").write_text("\n".join(self.image_list), encoding="utf-8")
+            split["image_list"] = "list.txt"
+        values = {"format": "open_images", "splits": {"train": split}}
+        if self.descriptions is not None:
+            values["classes"] = "classes.csv"
+            (self.root / "classes.csv").write_text(self.descriptions, encoding="utf-8")
+        self.write_yaml(values)
+
+
 def _add_texts(node, texts):
     for tag, value in texts.items():
         ElementTree.SubElement(node, tag).text = str(value)
 
 
-FOLDERS = {"coco": CocoFolder, "voc": VocFolder}
+# Open Images is left out: it has no pixels, and lists no image without boxes.
+FOLDERS = {"coco": CocoFolder, "csv": CsvFolder, "kitti": KittiFolder, "voc": VocFolder}
 
 
 @pytest.fixture(scope="session")
@@ -194,9 +307,36 @@ def voc(tmp_path, picture):
     return VocFolder(tmp_path, picture)
 
 
+@pytest.fixture
+def csv(tmp_path, picture):
+    return CsvFolder(tmp_path, picture)
+
+
+@pytest.fixture
+def kitti(tmp_path, picture):
+    return KittiFolder(tmp_path, picture)
+
+
+@pytest.fixture
+def open_images(tmp_path, picture):
+    return OpenImagesFolder(tmp_path, picture)
+
+
 @pytest.fixture(params=sorted(FOLDERS))
 def folder(request, tmp_path, picture):
     """A data folder of each format."""
+    return FOLDERS[request.param](tmp_path, picture)
+
+
+@pytest.fixture(params=["coco", "voc"])
+def sized_folder(request, tmp_path, picture):
+    """A data folder of each format that tells the sizes of the images."""
+    return FOLDERS[request.param](tmp_path, picture)
+
+
+@pytest.fixture(params=["coco", "kitti", "voc"])
+def ignoring_folder(request, tmp_path, picture):
+    """A data folder of each format that has regions to ignore."""
     return FOLDERS[request.param](tmp_path, picture)
 
 

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
+from keras_retinanet.data import cleaning
+from keras_retinanet.data.cleaning import RawAnnotations, clean
 from keras_retinanet.errors import DataError
 
 WIDTH, HEIGHT = 64, 48
 GOOD = (8, 4, 40, 30)
+# Where the formats have the second box.
+SECOND = r"(annotations\[1\]|object 2|train.csv:2|label_2/a.txt:2)"
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def test_a_box_outside_is_dropped_and_reported(folder, boxes_left, box):
 @pytest.mark.parametrize("corner", range(4))
 def test_a_coordinate_that_is_no_number_stops(boxes_left, corner, value):
     box = [value if i == corner else side for i, side in enumerate(GOOD)]
-    with pytest.raises(DataError, match=r"(annotations\[1\]|object 2): the box .* NaN or infinity"):
+    with pytest.raises(DataError, match=rf"{SECOND}: the box .* NaN or infinity"):
         boxes_left(box)
 
 
@@ -91,20 +95,87 @@ def test_one_small_box_is_not_taken_for_normalised(boxes_left):
     assert len(boxes_left((0, 0, 1.4, 1.4))) == 1
 
 
-def test_ignored_objects_are_kept_and_marked(folder):
-    folder.add_image()
-    folder.add_box("a.jpg", GOOD, ignored=True)
-    folder.add_box("a.jpg", GOOD, "dog")
-    assert folder.load().is_crowd.tolist() == [True, False]
+@pytest.fixture
+def cleaned(tmp_path, picture):
+    """A function: boxes of one image, whether they are normalised -> the data set."""
+
+    def make(boxes, *, normalized=True, dtype=np.float32, **options):
+        path = tmp_path / "a.jpg"
+        path.write_bytes(picture(WIDTH, HEIGHT))
+        count = len(boxes)
+        raw = RawAnnotations(
+            source="labels",
+            image_paths=[str(path)],
+            image_ids=["a"],
+            declared_sizes=[None],
+            box_images=np.zeros(count, np.int64),
+            boxes=np.array(boxes, dtype).reshape(-1, 4),
+            labels=np.zeros(count, np.int32),
+            is_crowd=np.zeros(count, bool),
+            areas=np.full(count, np.nan),
+            class_names=("cat",),
+            category_ids=(1,),
+            describe_box=lambda t: f"labels:{t + 1}",
+            boxes_normalized=normalized,
+            **options,
+        )
+        before = raw.boxes.copy()
+        dataset = clean(raw)
+        np.testing.assert_array_equal(raw.boxes, before)
+        return dataset
+
+    return make
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shares_become_pixels(cleaned, dtype):
+    dataset = cleaned([(0.125, 0.25, 0.5, 0.75), (0, 0, 1, 1), (0.9, 0.5, 1.25, 0.75)], dtype=dtype)
+    np.testing.assert_array_equal(
+        dataset.boxes, [(8, 12, 32, 36), (0, 0, 64, 48), (np.float32(0.9 * 64), 24, 64, 36)]
+    )
+    assert dataset.boxes.dtype == np.float32
+    assert dataset.areas[0] == 24 * 24
+    assert [f.where for f in dataset.findings] == ["labels:3"]
+
+
+@pytest.mark.parametrize("box", [(8, 4, 40, 30), (0.1, 0.1, 1.6, 0.5), (0.1, -1.6, 0.2, 0.5)])
+def test_pixels_stop_where_shares_are_expected(cleaned, box):
+    with pytest.raises(DataError, match=r"labels:2: .* above 1.5 \(1 such boxes\) where shares of"):
+        cleaned([(0, 0, 1.4, 1.2), box, (0.1, 0.1, 0.5, 0.5)])
+
+
+def test_a_box_too_thin_for_float32_is_dropped_and_reported(cleaned):
+    dataset = cleaned([(8, 4, 40, 30), (20, 4, 20 + 1e-9, 30)], normalized=False, dtype=np.float64)
+    assert dataset.num_boxes == 1
+    assert [f.problem for f in dataset.findings] == ["box of zero or negative size"]
+
+
+def test_boxes_are_cleaned_alike_in_blocks(cleaned, monkeypatch):
+    boxes = [(0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 0.2, 0.9), (1.1, 0.2, 1.2, 0.4)] * 7
+    boxes += [(0.5, 0.5, 1.3, 0.9), (0.25, 0, 0.5, 0.25)]
+    whole = cleaned(boxes)
+    monkeypatch.setattr(cleaning, "BLOCK_SIZE", 4)
+    blocks = cleaned(boxes)
+    np.testing.assert_array_equal(whole.boxes, blocks.boxes)
+    key = lambda finding: (finding.problem, finding.where)  # noqa: E731
+    assert sorted(whole.findings, key=key) == sorted(blocks.findings, key=key)
+    assert blocks.num_boxes == 9
+
+
+def test_ignored_objects_are_kept_and_marked(ignoring_folder):
+    ignoring_folder.add_image()
+    ignoring_folder.add_box("a.jpg", GOOD, ignored=True)
+    ignoring_folder.add_box("a.jpg", GOOD, "dog")
+    assert ignoring_folder.load().is_crowd.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("declared", [{"width": 640, "height": 480}, {"width": 63}])
-def test_the_image_is_trusted_where_the_declared_size_differs(folder, declared):
-    folder.add_image(**declared)
-    dataset = folder.load()
+def test_the_image_is_trusted_where_the_declared_size_differs(sized_folder, declared):
+    sized_folder.add_image(**declared)
+    dataset = sized_folder.load()
     assert (dataset.widths[0], dataset.heights[0]) == (WIDTH, HEIGHT)
     problem = "annotated image size differs from the image's (which is trusted)"
-    assert folder.findings == {(problem, "noted"): 1}
+    assert sized_folder.findings == {(problem, "noted"): 1}
 
 
 def add_images(folder, count, missing):

@@ -48,9 +48,48 @@ def test_ids_with_gaps_are_mapped_in_their_order(coco):
 
 def test_the_area_is_the_segmentation_s_or_the_box_s(coco):
     coco.add_image()
-    for fields in ({"area": 123.5}, {}, {"area": float("nan")}):
-        coco.add_box("a.jpg", BOX, **fields)
-    np.testing.assert_array_equal(coco.load().areas, [123.5, 32 * 26, 32 * 26])
+    for area in (123.5, 0, float("nan"), 1e300, float("inf"), -1):
+        coco.add_box("a.jpg", BOX, area=area)
+    coco.add_box("a.jpg", BOX)
+    np.testing.assert_array_equal(coco.load().areas, [123.5, 0, *[32 * 26] * 5])
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        ("categories", {"id": "7"}, "categories[0] needs id and name: ValueError"),
+        ("categories", {"id": True}, "categories[0] needs id and name: ValueError"),
+        ("categories", {"id": 1.5}, "categories[0] needs id and name: ValueError"),
+        ("categories", {"name": ""}, "categories[0] needs id and name: ValueError"),
+        ("categories", {"name": None}, "categories[0] needs id and name: ValueError"),
+        ("categories", {"name": "\ud800"}, "categories[0] needs id and name: UnicodeEncodeError"),
+        ("images", {"file_name": None}, "images[0] needs id and file_name: ValueError"),
+        ("images", {"file_name": "\ud800"}, "images[0] needs id and file_name: UnicodeEncodeErr"),
+        ("images", {"id": "\ud800"}, "images[0] needs id and file_name: UnicodeEncodeError"),
+    ],
+)
+def test_an_odd_image_or_category_stops_with_its_place(annotated, kind, fields, message):
+    annotated.content[kind][0].update(fields)
+    with pytest.raises(DataError) as error:
+        annotated.load()
+    assert message in str(error.value)
+
+
+def test_a_dummy_category_0_is_noted(annotated):
+    annotated.content["categories"] = [
+        {"id": 0, "name": "pets", "supercategory": "none"},
+        {"id": 7, "name": "dog", "supercategory": "pets"},
+    ]
+    annotated.content["annotations"][0]["category_id"] = 7
+    dataset = annotated.load()
+    assert dataset.class_names == ("pets", "dog")
+    ((problem, action),) = annotated.findings
+    assert problem.startswith("category 0 has no objects")
+    assert action == "noted"
+    assert dataset.findings[0].where == f"{annotated.annotation_file}: category 'pets'"
+    annotated.add_box("a.jpg", BOX, category_id=0)
+    annotated.load()
+    assert not annotated.findings
 
 
 @pytest.mark.parametrize("box", [(20, 10, 20, 30), (20, 10, 30, 10), (40, 30, 8, 4)])
@@ -144,10 +183,11 @@ def test_malformed_json_is_told_with_file_and_line(written, annotated):
     [
         ("[]", "expected a JSON object"),
         ("[" * 100_000, "nested too deeply"),
+        (f"[{'9' * 5000}]", "Exceeds the limit (4300 digits)"),
         (b"\xff\xfe\x00", "not valid JSON"),
         ("", ":1: not valid JSON"),
     ],
-    ids=["a list", "deep", "binary", "empty"],
+    ids=["a list", "deep", "digits", "binary", "empty"],
 )
 def test_other_files_are_refused(written, text, problem):
     assert problem in written(text)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_retinanet.data.dataset import Finding, summarize, write_findings
+from keras_retinanet.data.dataset import ANY_CLASS, Finding, summarize, write_findings
 from keras_retinanet.errors import DataError
 
 BOXES = {"a.jpg": [("cat", 1)], "b.jpg": [], "c.jpg": [("dog", 2), ("cat", 3)]}
@@ -68,6 +68,13 @@ def test_a_class_without_objects_may_be_unknown_to_the_model(dataset):
 
 def test_a_data_set_without_objects_fits_any_model(dataset):
     assert dataset.select([1]).with_classes(["bird"]).labels.tolist() == []
+
+
+def test_regions_for_any_class_stay_what_they_are(dataset):
+    dataset.labels[1:] = ANY_CLASS
+    assert dataset.with_classes(["bird", "cat"]).labels.tolist() == [1, ANY_CLASS, ANY_CLASS]
+    dataset.labels[0] = ANY_CLASS
+    assert dataset.with_classes(["bird"]).labels.tolist() == [ANY_CLASS] * 3
 
 
 def test_the_summary_counts_each_kind_and_names_its_first(dataset):

@@ -182,12 +182,12 @@ def test_matches_are_those_of_the_boxes_and_the_canvas(coco, force_match):
             assert matches.max() >= 0
 
 
-def test_ignored_regions_are_no_objects_and_their_anchors_are_ignored(folder):
+def test_ignored_regions_are_no_objects_and_their_anchors_are_ignored(ignoring_folder):
     crowd = (24, 8, 64, 48)
-    folder.add_image()
-    folder.add_box("a.jpg", crowd, ignored=True)
-    folder.add_box("a.jpg", (2, 2, 18, 18), "dog")
-    ((_, targets),), _ = batches_of(folder.load(), 1, batch_size=1, horizontal_flip=False)
+    ignoring_folder.add_image()
+    ignoring_folder.add_box("a.jpg", crowd, ignored=True)
+    ignoring_folder.add_box("a.jpg", (2, 2, 18, 18), "dog")
+    ((_, targets),), _ = batches_of(ignoring_folder.load(), 1, batch_size=1, horizontal_flip=False)
     assert targets["gt_labels"].tolist() == [[1]]
     np.testing.assert_array_equal(targets["gt_boxes"], [[[4, 4, 36, 36]]])
     anchors = np.asarray(ANCHORS(96, 128))

@@ -70,10 +70,10 @@ def test_sizes_are_of_the_upright_image(folder, picture, exif, orientation):
     assert not folder.findings
 
 
-def test_an_image_annotated_on_its_side_is_noted(folder, picture, exif):
-    folder.add_image("a.jpg", (64, 48), content=picture(64, 48, exif=exif(6)))
-    folder.load()
-    ((problem, action),) = folder.findings
+def test_an_image_annotated_on_its_side_is_noted(sized_folder, picture, exif):
+    sized_folder.add_image("a.jpg", (64, 48), content=picture(64, 48, exif=exif(6)))
+    sized_folder.load()
+    ((problem, action),) = sized_folder.findings
     assert "without its EXIF orientation" in problem
     assert action == "noted"
 
@@ -86,6 +86,7 @@ def test_a_split_without_usable_images_is_refused_with_the_reasons(folder):
 
 
 def test_an_empty_split_is_refused(folder):
+    folder.image_folder.mkdir(parents=True)
     with pytest.raises(DataError, match=r"the split 'train' of .*data\.yaml has no usable image"):
         folder.load()
 
