@@ -2,7 +2,7 @@
 boxes are found here, for all formats alike, and each is either reported or stops the reading."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ MAX_MISSING_SHARE = 0.1
 # Boxes that end this much outside the image are rounding, and clipped without a word.
 CLIP_TOLERANCE = 1.0
 # Pixel coordinates of a whole data set cannot all be this small: they are shares of the image.
+# And no share of the image is above it: the box would be a pixel box, or lie far outside.
 MAX_NORMALIZED = 1.5
 
 
@@ -32,6 +33,7 @@ class RawAnnotations:
         areas: [T], NaN where the file gives none.
         describe_box: says where box t is written.
         findings: what the reader itself found.
+        boxes_normalized: boxes are shares of the upright image's width and height.
     """
 
     source: str
@@ -47,6 +49,7 @@ class RawAnnotations:
     category_ids: tuple[int, ...]
     describe_box: Callable[[int], str]
     findings: list[Finding] = field(default_factory=list)
+    boxes_normalized: bool = False
 
 
 def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDataset:
@@ -74,6 +77,9 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
     heights = np.array([h.height for h in headers], np.int32)
     widths = np.array([h.width for h in headers], np.int32)
     has_image = np.array([h.fault is None for h in headers], bool)
+    if raw.boxes_normalized:
+        sides = np.stack([widths, heights, widths, heights], axis=1)
+        raw = replace(raw, boxes=raw.boxes * sides[raw.box_images])
     keep, boxes = _clean_boxes(raw, heights, widths, has_image, findings)
 
     order = np.flatnonzero(keep)[np.argsort(raw.box_images[keep], kind="stable")]
@@ -105,7 +111,15 @@ def _refuse_bad_coordinates(raw: RawAnnotations) -> None:
             f"{raw.describe_box(broken[0])}: the box {raw.boxes[broken[0]].tolist()} holds NaN or "
             f"infinity ({len(broken)} such boxes): correct the annotations"
         )
-    if len(raw.boxes) and np.abs(raw.boxes).max() <= MAX_NORMALIZED:
+    if raw.boxes_normalized:
+        far = np.flatnonzero(np.abs(raw.boxes).max(axis=1, initial=0) > MAX_NORMALIZED)
+        if len(far):
+            raise DataError(
+                f"{raw.describe_box(far[0])}: the box {raw.boxes[far[0]].tolist()} has a "
+                f"coordinate above {MAX_NORMALIZED} ({len(far)} such boxes) where shares of the "
+                "image's width and height are expected: divide by the sizes"
+            )
+    elif len(raw.boxes) and np.abs(raw.boxes).max() <= MAX_NORMALIZED:
         raise DataError(
             f"{raw.describe_box(0)}: boxes look normalised (of {len(raw.boxes)}, none has a "
             f"coordinate above {MAX_NORMALIZED}) where pixels are expected: multiply by the sizes"

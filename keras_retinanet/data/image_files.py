@@ -15,6 +15,8 @@ from typing import Any
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
+from keras_retinanet.data.image_bytes import open_image
+
 Tensor = Any
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
@@ -52,15 +54,16 @@ def inspect_images(paths: Sequence[str], *, decode: bool = True) -> list[ImageHe
 def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
     """Return the header of one image file; never raises for a bad file."""
     try:
-        if os.path.getsize(path) == 0:
-            return ImageHeader(fault="empty image file")
-        with Image.open(path) as image:
-            (width, height), kind = image.size, image.format
-            if kind == "BMP" and image.mode in ("1", "P"):
-                kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
-        if kind not in DECODABLE_FORMATS:
-            return ImageHeader(fault=f"{kind} images cannot be read: convert to JPEG or PNG")
-        with open(path, "rb") as file:
+        with open_image(path) as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return ImageHeader(fault="empty image file")
+            with Image.open(file) as image:
+                (width, height), kind = image.size, image.format
+                if kind == "BMP" and image.mode in ("1", "P"):
+                    kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
+            if kind not in DECODABLE_FORMATS:
+                return ImageHeader(fault=f"{kind} images cannot be read: convert to JPEG or PNG")
+            file.seek(0)
             image_bytes = file.read(-1 if decode else _EXIF_SEARCH_BYTES)
         # As the graphs see it: Pillow also knows orientations in XMP, in PNG and behind the search.
         if (
