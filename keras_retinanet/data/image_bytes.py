@@ -41,6 +41,12 @@ def image_name(path: str) -> str:
     return PurePath(path).name
 
 
+def file_of(path: str) -> str:
+    """Return the file that an image's bytes are in."""
+    address = _ADDRESS.fullmatch(path)
+    return address[1] if address else path
+
+
 def open_image(path: str) -> BinaryIO:
     """Open an image for reading; use it in place of `open` where a path comes from a data set.
 
@@ -64,6 +70,16 @@ def read_image(path: str) -> bytes:
     """Return the bytes of an image file; raises as `open_image`."""
     with open_image(path) as file:
         return file.read()
+
+
+def num_image_bytes(path: str) -> int:
+    """Return the size of an image file.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    address = _ADDRESS.fullmatch(path)
+    return int(address[3]) if address else os.path.getsize(path)
 
 
 def image_reader(paths: Sequence[str]) -> Callable[[Tensor], Tensor]:
