@@ -11,6 +11,7 @@ from keras_retinanet.data.coco import read_coco
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.label_map import label_map_of, read_label_map
 from keras_retinanet.data.records import find_shards
+from keras_retinanet.data.tfds import PREFIX, read_tfds, tfds_splits
 from keras_retinanet.data.tfrecord import read_tfrecord
 from keras_retinanet.data.voc import read_voc
 from keras_retinanet.data.yolo import read_yolo, yolo_splits
@@ -103,13 +104,39 @@ class TfrecordSource(_Settings):
         return list(dict.fromkeys(files))
 
 
-SOURCES = {"coco": CocoSource, "voc": VocSource, "yolo": YoloSource, "tfrecord": TfrecordSource}
+class TfdsSource(_Settings):
+    """A data set that TensorFlow Datasets has prepared; a split is one of its splits."""
+
+    format: Literal["tfds"]
+    name: str
+    splits: dict[str, str] = {}
+    data_dir: str | None = None
+
+    def completed(self, path: Path, path_of: Callable[[str], Path]) -> "TfdsSource":
+        splits = self.splits or tfds_splits(self.name, self._folder(path_of))
+        return self.model_copy(update={"splits": splits})
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        return read_tfds(self.name, self.splits[split], self._folder(path_of))
+
+    def _folder(self, path_of: Callable[[str], Path]) -> Path | None:
+        return None if self.data_dir is None else path_of(self.data_dir)
+
+
+SOURCES = {
+    "coco": CocoSource,
+    "voc": VocSource,
+    "yolo": YoloSource,
+    "tfrecord": TfrecordSource,
+    "tfds": TfdsSource,
+}
+Source = CocoSource | VocSource | YoloSource | TfrecordSource | TfdsSource
 
 
 def load_dataset(
     data_yaml: str | Path, split: str, *, decode_images: bool = True
 ) -> DetectionDataset:
-    """Return one split of the data set that a data YAML names.
+    """Return one split of the data set that a data YAML names, or tfds:NAME in its place.
 
     Paths in the YAML are relative to it, and may hold ${VARIABLES}.
 
@@ -146,10 +173,14 @@ def _path_of(data_yaml: Path) -> Callable[[str], Path]:
     return lambda text: data_yaml.parent / expand_variables(text, str(data_yaml))
 
 
-def _read_source(path: Path) -> CocoSource | VocSource | YoloSource | TfrecordSource:
-    values = read_yaml(path)
+def _read_source(path: Path) -> Source:
+    if path.as_posix().startswith(PREFIX):
+        values = {"format": "tfds", "name": path.as_posix().removeprefix(PREFIX)}
+    else:
+        values = read_yaml(path)
     kind = str(values.get("format"))
     if kind not in SOURCES:
         raise ConfigError(f"{path}: format = {kind!r}: {did_you_mean(kind, list(SOURCES))}")
     source = validated(SOURCES[kind], values, str(path))
-    return source.completed(path, _path_of(path)) if kind == "yolo" else source
+    has_splits = kind not in ("yolo", "tfds")  # those may know them without being told
+    return source if has_splits else source.completed(path, _path_of(path))
