@@ -27,7 +27,14 @@ names:
 """
 LABELS = "0 0.5 0.5 0.25 0.25\n1 0.25 0.5 0.1 0.1\r\n\n1 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9\n"
 LABEL_MAP = "item {\n  id: 1\n  name: 'cat'\n}\n# dogs\nitem { name: \"dog\", id: 3 }\n"
-RECORDS_YAML = "{format: tfrecord, label_map: map.pbtxt, splits: {train: train}}"
+RECORDS_YAML = """\
+# Records as another tool has exported them, with the names of their classes beside them
+format: tfrecord
+label_map: map.pbtxt
+splits:
+  train: [train]
+  val: [train.tfrecord]
+"""
 # What breaks readers: signs, limits, other encodings, other types.
 TOKENS = (
     *("nan", "-inf", "1e999", "-1", "0", "99999999999999999999", "0x10", "1_0", "٣", "", " ", "\t"),
@@ -163,8 +170,8 @@ def check(dataset):
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_damage_is_read_or_told(case, tmp_path, picture):
     read, refused = run(case, NUM_QUICK, tmp_path, picture)
-    assert read
     assert refused
+    assert read or case == "tfrecord file"  # whose checksums leave nothing undetected
 
 
 @pytest.mark.slow
