@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.console import err, out, print_findings, quiet_import
+from keras_retinanet.cli.console import err, out, plain, print_findings, quiet_import
 from keras_retinanet.errors import UserError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
@@ -65,7 +65,7 @@ def convert(
     kept = f" ({done.num_kept} were there before)" if done.num_kept else ""
     out.print(
         f"{to}: {done.num_images} images{kept}, {done.num_boxes} boxes of {done.num_classes} "
-        f"classes: {done.data_yaml}"
+        f"classes: {plain(str(done.data_yaml))}"
     )
     if done.findings:
-        out.print(f"{len(done.findings)} findings: {output / FINDINGS}")
+        out.print(f"{len(done.findings)} findings: {plain(str(output / FINDINGS))}")
