@@ -35,9 +35,8 @@ def data(coco):
 
 def test_a_line_of_counts_and_the_findings(call, data, tmp_path):
     out = tmp_path / "out [red]"
-    status, stdout, stderr = call(
-        "data", "convert", "--data", data, "--to", "yolo", "--output", out
-    )
+    arguments = ("data", "convert", "--data", data, "--to", "yolo", "--output", out)
+    status, stdout, stderr = call(*arguments)
     assert status == 0
     assert stdout.splitlines() == [
         f"yolo: 2 images, 1 boxes of 2 classes: {out / 'data.yaml'}",
