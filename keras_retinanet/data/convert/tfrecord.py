@@ -119,4 +119,5 @@ def _example(split: Split, i: int, category_ids: Sequence[int]) -> bytes:
     add(keys.TEXT, "bytes_list", [dataset.class_names[label].encode() for label in labels])
     add(keys.AREA, "float_list", dataset.areas[rows].tolist())
     add(keys.IS_CROWD, "int64_list", dataset.is_crowd[rows].astype(int).tolist())
-    return example.SerializeToString()
+    # Else the order of the keys changes from process to process, and with it the file.
+    return example.SerializeToString(deterministic=True)

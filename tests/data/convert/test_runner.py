@@ -200,6 +200,9 @@ def test_tfrecord_as_model_garden_reads_it(source, tmp_path):
             for k in ("xmin", "ymin", "xmax", "ymax")
         },
     }
+    raw = next(tf.data.TFRecordDataset(shards).as_numpy_iterator())
+    places = [raw.index(b"\n" + bytes([len(key)]) + key.encode()) for key in sorted(keys)]
+    assert places == sorted(places)  # the same file in every process
     records = [tf.io.parse_single_example(r, keys) for r in tf.data.TFRecordDataset(shards)]
     assert [int(r["image/source_id"].numpy()) for r in records] == [100, 93, 86, 79, 72]
     assert records[3]["image/format"] == b"png"
