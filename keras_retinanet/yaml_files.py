@@ -35,7 +35,8 @@ def read_yaml(path: Path) -> dict:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from error
+        problem = " ".join(str(getattr(error, "problem", error)).split())  # may have two lines
+        raise ConfigError(f"{where}: not valid YAML: {problem}") from error
     except (ValueError, RecursionError, OverflowError) as error:  # a date 2001-99-99; deep nesting
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if values is None:

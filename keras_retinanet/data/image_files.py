@@ -15,6 +15,8 @@ from typing import Any
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
+from keras_retinanet.data.image_bytes import open_image
+
 Tensor = Any
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
@@ -28,7 +30,7 @@ EXIF_ORIENTATION_TAG = 0x0112
 FIRST_TRANSPOSED_ORIENTATION = 5
 # The EXIF segment comes first or after JFIF's 18 bytes, and its first directory within it.
 _EXIF_MARKER = b"Exif\x00\x00"
-_EXIF_SEARCH_BYTES = 2048
+EXIF_SEARCH_BYTES = 2048
 _MAX_IFD_ENTRIES = 64
 
 
@@ -58,21 +60,19 @@ def inspect_images(paths: Sequence[str], *, decode: bool = True) -> list[ImageHe
 def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
     """Return the header of one image file; never raises for a bad file."""
     try:
-        if os.path.getsize(path) == 0:
-            return ImageHeader(fault="empty image file")
-        with Image.open(path) as image:
-            (width, height), kind = image.size, image.format
-            if kind == "BMP" and image.mode in ("1", "P"):
-                kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
-        if kind not in DECODABLE_FORMATS:
-            return ImageHeader(fault=f"{kind} images cannot be read: convert to JPEG or PNG")
-        with open(path, "rb") as file:
-            image_bytes = file.read(-1 if decode else _EXIF_SEARCH_BYTES)
+        with open_image(path) as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return ImageHeader(fault="empty image file")
+            with Image.open(file) as image:
+                (width, height), kind = image.size, image.format
+                if kind == "BMP" and image.mode in ("1", "P"):
+                    kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
+            if kind not in DECODABLE_FORMATS:
+                return ImageHeader(fault=f"{kind} images cannot be read: convert to JPEG or PNG")
+            file.seek(0)
+            image_bytes = file.read(-1 if decode else EXIF_SEARCH_BYTES)
         # As the graphs see it: Pillow also knows orientations in XMP, in PNG and behind the search.
-        if (
-            _EXIF_MARKER in image_bytes
-            and int(_exif_orientation_graph(image_bytes)) >= FIRST_TRANSPOSED_ORIENTATION
-        ):
+        if orientation_of(image_bytes) >= FIRST_TRANSPOSED_ORIENTATION:
             width, height = height, width
         if decode:
             _decode_small(image_bytes, kind)
@@ -123,7 +123,7 @@ def decode_image(image_bytes: Tensor) -> Tensor:
 def exif_orientation(image_bytes: Tensor) -> Tensor:
     """Return the EXIF orientation, 1 to 8, in the bytes of an image; 1 where there is none."""
     marker = _EXIF_MARKER
-    head = tf.io.decode_raw(tf.strings.substr(image_bytes, 0, _EXIF_SEARCH_BYTES), tf.uint8)
+    head = tf.io.decode_raw(tf.strings.substr(image_bytes, 0, EXIF_SEARCH_BYTES), tf.uint8)
     head = tf.cast(head, tf.int32)
     # Zeros behind the end, so that no offset read from the file leads out of it.
     head = tf.concat([head, tf.zeros((len(marker),), tf.int32)], axis=0)
@@ -143,6 +143,12 @@ def exif_orientation(image_bytes: Tensor) -> Tensor:
 _exif_orientation_graph = tf.function(
     exif_orientation, input_signature=[tf.TensorSpec((), tf.string)]
 )
+
+
+def orientation_of(image_bytes: bytes) -> int:
+    """Return the same outside of graphs; the bytes that an image begins with will do."""
+    head = image_bytes[:EXIF_SEARCH_BYTES]
+    return int(_exif_orientation_graph(head)) if _EXIF_MARKER in head else 1
 
 
 def _orientation_of_tiff(head: Tensor, start: Tensor) -> Tensor:

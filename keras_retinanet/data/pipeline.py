@@ -10,6 +10,7 @@ from keras_retinanet.anchors import AnchorGenerator
 from keras_retinanet.conventions import NEGATIVE_IOU, PAD_VALUE, POSITIVE_IOU
 from keras_retinanet.data.augment import random_flip
 from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.data.image_bytes import image_reader
 from keras_retinanet.data.image_files import decode_image
 from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.input_policy import InputPolicy
@@ -107,9 +108,10 @@ def network_inputs(
     canvas = np.stack(input_policy.canvas_size(scaled[:, 0], scaled[:, 1]), axis=1)
     order = np.lexsort((np.arange(len(canvas)), canvas[:, 1], canvas[:, 0]))
     paths = tf.constant(image_paths, tf.string)
+    read = image_reader(image_paths)
 
     def make(index: Tensor) -> dict[str, Tensor]:
-        image, size = preprocess(decode_image(tf.io.read_file(paths[index])), input_policy)
+        image, size = preprocess(decode_image(read(paths[index])), input_policy)
         return {"index": index, "image": image, "size": size}
 
     return (
@@ -151,6 +153,7 @@ def fit_to_canvas(images: Tensor, size: Tensor, height: Tensor, width: Tensor) -
 def _example_loader(dataset: DetectionDataset) -> Callable[[Tensor], dict[str, Tensor]]:
     """Return a function from an image's index to its example."""
     paths = tf.constant(dataset.image_paths, tf.string)
+    read = image_reader(dataset.image_paths)
     splits = tf.constant(dataset.row_splits)
     flat = {
         "boxes": tf.constant(dataset.boxes),
@@ -161,7 +164,7 @@ def _example_loader(dataset: DetectionDataset) -> Callable[[Tensor], dict[str, T
     def load(index: Tensor) -> dict[str, Tensor]:
         start, end = splits[index], splits[index + 1]
         return {
-            "image": decode_image(tf.io.read_file(paths[index])),
+            "image": decode_image(read(paths[index])),
             **{name: values[start:end] for name, values in flat.items()},
         }
 

@@ -55,7 +55,9 @@ def test_every_row_and_seed_is_trained_with_its_settings(run, trained):
     folder, _ = trained.calls[5]
     assert folder == output / "gamma-2-alpha-0.25" / "seed-0"
     assert json.loads((folder / "result.json").read_text())["AP"] == pytest.approx(0.12)
-    assert json.loads((folder / "evaluation" / "metrics.json").read_text())["AP"] == pytest.approx(0.12)
+    assert json.loads((folder / "evaluation" / "metrics.json").read_text())["AP"] == pytest.approx(
+        0.12
+    )
     table = (output / "table.md").read_text()
     assert "12.0 ± 0.0" in table and "quick scale" in table and "3 val images" in table
     assert (output / "table.csv").is_file() and (output / "plot.png").is_file()

@@ -1,0 +1,170 @@
+"""The folder that a conversion writes: whose it is, and files that appear whole or not at all."""
+
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_retinanet.data.image_bytes import is_address, num_image_bytes, read_image
+from keras_retinanet.errors import DataError
+
+MANIFEST = "conversion.json"
+_MADE_BY = "retinanet data convert"
+_SCRATCH_PREFIX, _SCRATCH_SUFFIX = ".unfinished-", ".tmp"
+
+
+class Output:
+    """A folder that belongs to one conversion, which may have been interrupted before.
+
+    Every file gets its name when it is complete, so that one that is there need not be written
+    again. Places are relative to the folder, with slashes.
+
+    Args:
+        fingerprint: stands for the data and the options; a folder of another is refused.
+        link: images become links to the originals.
+
+    Raises:
+        DataError: the folder holds something else; or, from all methods, a file of another content
+            is in the way, or cannot be written.
+    """
+
+    def __init__(self, root: Path, fingerprint: str, *, link: bool = False):
+        self.root = root
+        self.fingerprint = fingerprint
+        self.link = link
+        self.is_resumed = self._claim()
+
+    def write_text(self, place: str, text: str) -> bool:
+        """Write a text file; return whether it was there."""
+        content = text.encode("utf-8")
+        target = self._target(place)
+        try:
+            if target.exists() or target.is_symlink():
+                if not target.is_symlink() and target.read_bytes() == content:
+                    return True
+                raise _in_the_way(target)
+            self._publish(target, lambda scratch: scratch.write_bytes(content))
+        except OSError as error:
+            raise _cannot_write(target, error) from error
+        return False
+
+    def put_image(self, place: str, source: str) -> bool:
+        """Copy or link an image; one in a record is always copied. Return whether it was there."""
+        target = self._target(place)
+        linked = self.link and not is_address(source)
+        try:
+            if target.exists() or target.is_symlink():
+                if _is_link(target, source) if linked else _is_copy(target, source):
+                    return True
+                raise _in_the_way(target)
+            if linked:
+                self._publish(target, lambda scratch: scratch.symlink_to(os.path.abspath(source)))
+            elif is_address(source):
+                self._publish(target, lambda scratch: scratch.write_bytes(read_image(source)))
+            else:
+                self._publish(target, lambda scratch: shutil.copyfile(source, scratch))
+        except OSError as error:
+            raise _cannot_write(target, error) from error
+        return False
+
+    def write_file(self, place: str, write: Callable[[Path], object]) -> bool:
+        """Let `write` make a large file, unless it is there; return whether it was."""
+        target = self._target(place)
+        try:
+            if target.exists():
+                return True
+            self._publish(target, write, sync=True)
+        except OSError as error:
+            raise _cannot_write(target, error) from error
+        return False
+
+    def complete(self, report: Callable[[Path], object], report_name: str) -> None:
+        """Write the report, and note that nothing is missing."""
+        try:
+            self._publish(self.root / report_name, report)
+            self._write_manifest(is_complete=True)
+        except OSError as error:
+            raise _cannot_write(self.root, error) from error
+
+    def _claim(self) -> bool:
+        """Make the folder, or see that it is the same conversion's; return whether it was."""
+        manifest = self.root / MANIFEST
+        try:
+            if not os.path.lexists(self.root) or (
+                self.root.is_dir() and not any(self.root.iterdir())
+            ):
+                self.root.mkdir(parents=True, exist_ok=True)
+                self._write_manifest(is_complete=False)
+                return False
+            content = json.loads(manifest.read_bytes()) if manifest.is_file() else None
+        except OSError as error:
+            raise _cannot_write(self.root, error) from error
+        except ValueError:
+            content = None
+        if not isinstance(content, dict) or content.get("made_by") != _MADE_BY:
+            raise DataError(f"{self.root} exists and is not empty: name a new folder")
+        if content.get("fingerprint") != self.fingerprint:
+            raise DataError(
+                f"{self.root} holds a conversion of other data, or with other options: name a new "
+                "folder, or remove this one"
+            )
+        for parent, _, names in os.walk(self.root):
+            for name in names:
+                if name.startswith(_SCRATCH_PREFIX) and name.endswith(_SCRATCH_SUFFIX):
+                    Path(parent, name).unlink(missing_ok=True)
+        return True
+
+    def _write_manifest(self, is_complete: bool) -> None:
+        content = {
+            "made_by": _MADE_BY,
+            "fingerprint": self.fingerprint,
+            "is_complete": is_complete,
+        }
+        text = json.dumps(content, indent=1)
+        self._publish(self.root / MANIFEST, lambda scratch: scratch.write_text(text))
+
+    def _target(self, place: str) -> Path:
+        return self.root.joinpath(*place.split("/"))
+
+    def _publish(
+        self, target: Path, write: Callable[[Path], object], *, sync: bool = False
+    ) -> None:
+        """Let `write` make a file under another name, which then takes the place of `target`.
+
+        `sync`: on disk before it gets its name, since no one looks into it again.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        name = f"{_SCRATCH_PREFIX}{uuid.uuid4().hex}-{threading.get_ident()}{_SCRATCH_SUFFIX}"
+        scratch = target.with_name(name)
+        try:
+            write(scratch)
+            if sync:
+                with open(scratch, "rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(scratch, target)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
+def _is_copy(target: Path, source: str) -> bool:
+    if target.is_symlink() or not target.is_file():
+        return False
+    return target.stat().st_size == num_image_bytes(source)
+
+
+def _is_link(target: Path, source: str) -> bool:
+    return target.is_symlink() and os.readlink(target) == os.path.abspath(source)
+
+
+def _in_the_way(path: Path) -> DataError:
+    return DataError(
+        f"{path} is not what this conversion writes there: remove it, or name a new folder"
+    )
+
+
+def _cannot_write(path: Path, error: OSError) -> DataError:
+    source = f" (from {error.filename})" if error.filename not in (None, str(path)) else ""
+    return DataError(f"cannot write {path}: {error.strerror or error}{source}")

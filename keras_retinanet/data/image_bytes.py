@@ -1,0 +1,102 @@
+"""Where the bytes of an image are: a file of its own, or a range of bytes in a larger file.
+
+A data set stored in records keeps its images there: the "path" of such an image is an address
+`shard.tfrecord@OFFSET+LENGTH/NAME`. It reads like a file in a folder, and NAME is what a person
+sees; whatever reads images by path reads them through this module.
+"""
+
+import io
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.errors import DataError
+
+Tensor = Any
+
+_ADDRESS = re.compile(r"(.+)@(\d+)\+(\d+)/([^/]+)", re.DOTALL)
+
+
+def image_address(file: str | os.PathLike, offset: int, length: int, name: str) -> str:
+    """Return the path that stands for `length` bytes of `file` from `offset` on.
+
+    Only the last part of `name` is kept, whichever slashes it has.
+    """
+    base = re.split(r"[/\\]", name.replace("\0", ""))[-1] or "image"
+    return f"{os.fspath(file)}@{offset}+{length}/{base}"
+
+
+def is_address(path: str) -> bool:
+    """Return whether a path stands for a range of bytes."""
+    return _ADDRESS.fullmatch(path) is not None
+
+
+def image_name(path: str) -> str:
+    """Return the file name of an image, wherever its bytes are."""
+    return PurePath(path).name
+
+
+def file_of(path: str) -> str:
+    """Return the file that an image's bytes are in."""
+    address = _ADDRESS.fullmatch(path)
+    return address[1] if address else path
+
+
+def open_image(path: str) -> BinaryIO:
+    """Open an image for reading; use it in place of `open` where a path comes from a data set.
+
+    Raises:
+        OSError: there is no such file.
+        DataError: the file ends before the range of bytes does.
+    """
+    address = _ADDRESS.fullmatch(path)
+    if not address:
+        return open(path, "rb")
+    offset, length = int(address[2]), int(address[3])
+    with open(address[1], "rb") as file:
+        file.seek(offset)
+        image_bytes = file.read(length)
+    if len(image_bytes) != length:
+        raise DataError(f"{path}: the file ends before the image: was it written anew?")
+    return io.BytesIO(image_bytes)
+
+
+def read_image(path: str) -> bytes:
+    """Return the bytes of an image file; raises as `open_image`."""
+    with open_image(path) as file:
+        return file.read()
+
+
+def num_image_bytes(path: str) -> int:
+    """Return the size of an image file.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    address = _ADDRESS.fullmatch(path)
+    return int(address[3]) if address else os.path.getsize(path)
+
+
+def image_reader(paths: Sequence[str]) -> Callable[[Tensor], Tensor]:
+    """Return a graph function from one of `paths` to the bytes of its image.
+
+    Files are read by TensorFlow; a Python function takes its place only where a path is an address,
+    since no op of TensorFlow's reads a range of bytes at a bearable price.
+    """
+    if not any(map(is_address, paths)):
+        return tf.io.read_file
+
+    def read_one(path: bytes | np.ndarray) -> bytes:
+        return read_image(np.asarray(path).item().decode())  # eagerly, an array of no dimension
+
+    def read(path: Tensor) -> Tensor:
+        image_bytes = tf.numpy_function(read_one, [path], tf.string)
+        image_bytes.set_shape(())
+        return image_bytes
+
+    return read
