@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_retinanet.boxes import xyxy_to_xywh
-from keras_retinanet.data.dataset import ANY_CLASS, DetectionDataset
+from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.pipeline import network_inputs
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.postprocess import detect
@@ -191,7 +191,7 @@ def _ground_truth(dataset: DetectionDataset) -> COCO:
     Regions to ignore for ANY_CLASS become a crowd of each class: crowds are no objects, so that no
     figure counts them, and they excuse the detections of their own class alone.
     """
-    classes = range(len(dataset.class_names))
+    dataset = dataset.with_a_class_for_every_box()
     boxes = np.asarray(xyxy_to_xywh(dataset.boxes.astype(np.float64)))
     image_of_box = np.repeat(np.arange(len(dataset)), np.diff(dataset.row_splits))
     return _coco(
@@ -205,21 +205,14 @@ def _ground_truth(dataset: DetectionDataset) -> COCO:
             ],
             "annotations": [
                 {
-                    "id": number,
+                    "id": t + 1,
                     "image_id": int(image_of_box[t]),
-                    "category_id": label,
+                    "category_id": int(dataset.labels[t]),
                     "bbox": boxes[t].tolist(),
                     "area": float(dataset.areas[t]),
                     "iscrowd": int(dataset.is_crowd[t]),
                 }
-                for number, (t, label) in enumerate(
-                    (
-                        (t, label)
-                        for t, own in enumerate(dataset.labels.tolist())
-                        for label in (classes if own == ANY_CLASS else (own,))
-                    ),
-                    start=1,
-                )
+                for t in range(dataset.num_boxes)
             ],
         }
     )

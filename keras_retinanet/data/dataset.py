@@ -102,6 +102,24 @@ class DetectionDataset:
             areas=self.areas[picked],
         )
 
+    def with_a_class_for_every_box(self) -> "DetectionDataset":
+        """Return the data set with each region for ANY_CLASS as one region of every class."""
+        is_any = self.labels == ANY_CLASS
+        if not is_any.any():
+            return self
+        copies = np.where(is_any, len(self.class_names), 1)
+        rows = np.repeat(np.arange(self.num_boxes), copies)
+        labels = self.labels[rows]
+        labels[is_any[rows]] = np.tile(np.arange(len(self.class_names)), int(is_any.sum()))
+        return replace(
+            self,
+            row_splits=np.concatenate([[0], np.cumsum(copies)])[self.row_splits].astype(np.int64),
+            boxes=self.boxes[rows],
+            labels=labels,
+            is_crowd=self.is_crowd[rows],
+            areas=self.areas[rows],
+        )
+
     def with_classes(self, class_names: Sequence[str]) -> "DetectionDataset":
         """Return the data set with labels in the order of a model's classes.
 

@@ -90,3 +90,14 @@ def test_the_report_holds_every_finding_and_the_counts(tmp_path):
     report = json.loads((tmp_path / "findings.json").read_text(encoding="utf-8"))
     assert report["counts"] == {"truncated": 1, "outside": 2}
     assert [Finding(**entry) for entry in report["findings"]] == FINDINGS
+
+
+def test_regions_of_any_class_become_one_of_every_class(dataset):
+    assert dataset.with_a_class_for_every_box() is dataset
+    dataset.labels[dataset.is_crowd] = ANY_CLASS  # the last box, of the last image
+    whole = dataset.with_a_class_for_every_box()
+    assert whole.labels.tolist() == [0, 1, 0, 1]
+    assert whole.boxes[:, 0].tolist() == [1, 2, 3, 3]
+    assert whole.is_crowd.tolist() == [False, False, True, True]
+    assert whole.row_splits.tolist() == [0, 1, 1, 4]
+    assert whole.num_objects.tolist() == dataset.num_objects.tolist()

@@ -90,7 +90,10 @@ def convert(
 
     datasets = {split: load_dataset(data, split, decode_images=check_images) for split in splits}
     findings = list(dict.fromkeys(f for d in datasets.values() for f in d.findings))
-    datasets = with_common_classes(datasets, findings)
+    datasets = {
+        split: dataset.with_a_class_for_every_box()
+        for split, dataset in with_common_classes(datasets, findings).items()
+    }
     if not next(iter(datasets.values())).class_names:
         raise DataError(f"{data} has no class: there is nothing to convert")
     named = _named(datasets, target, findings)
