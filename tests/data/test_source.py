@@ -123,7 +123,7 @@ COCO_SPLIT = {"images": "images", "annotations": "train.json"}
     ("values", "message"),
     [
         ({"format": "cocoo", "splits": {}}, "format = 'cocoo': did you mean 'coco'"),
-        ({"splits": {}}, "known: coco, voc, yolo, tfrecord, tfds"),
+        ({"splits": {}}, "known: coco, voc, csv, kitti, open_images, yolo, tfrecord, tfds"),
         ({"format": "coco", "split": {}}, "unknown setting 'split': did you mean 'splits'"),
         ({"format": "voc", "splits": {}}, "'root' is missing"),
         ({"format": "coco", "splits": {"train": {"images": "x"}}}, "'splits.train.annotations' is"),
