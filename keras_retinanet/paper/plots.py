@@ -1,5 +1,6 @@
 """The figures of the paper, and the plot of an experiment's rows. PNG, readable when printed."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ GAMMAS_FIGURE_4 = (0.0, 0.5, 1.0, 2.0)
 COLORS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", (0, (6, 2)), (0, (3, 1.5)), "-.", ":", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 DPI = 200
+CAPTION_WIDTH = 130  # characters
 
 
 def draw_focal_loss(path: Path) -> None:
@@ -94,7 +96,9 @@ def cumulative_loss(p_t: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarr
     return index / max(len(loss), 1), cumulative[index] / max(cumulative[-1], 1e-300)
 
 
-def draw_rows(experiment: Experiment, results: Sequence[RowResults], path: Path) -> None:
+def draw_rows(
+    experiment: Experiment, results: Sequence[RowResults], path: Path, *, notes: Sequence[str] = ()
+) -> None:
     """Draw each row's AP, the paper's on the left and ours on the right, every seed a dot."""
     height = 1.3 + 0.42 * len(results)
     figure = Figure(figsize=(9, height), layout="constrained")
@@ -113,17 +117,20 @@ def draw_rows(experiment: Experiment, results: Sequence[RowResults], path: Path)
                 transform=right.get_yaxis_transform(),
             )  # fmt: skip
     left.set(yticks=places, yticklabels=[row.row.name for row in results])
-    left.set(ylim=(len(results) - 0.5, -0.5), xlabel="AP [%]", title=f"paper: {experiment.paper}")
-    left.title.set_fontsize(9)
-    right.set(xlabel="AP [%]")
-    right.set_title("ours (dots: seeds; bar: mean)", fontsize=9)
+    left.set(ylim=(len(results) - 0.5, -0.5))
+    left.set_title("paper", fontsize=10)
+    right.set_title("ours (dots: seeds; bar: mean)", fontsize=10)
     for axes in (left, right):
+        axes.set(xlabel="AP [%]", xlim=(0, 1.08 * max(axes.dataLim.xmax, 1)))
         axes.grid(alpha=0.25)
-    figure.suptitle(experiment.title, fontsize=11)
+    figure.suptitle(experiment.title, fontsize=12)
+    _write_caption(figure, experiment, notes)
     figure.savefig(path, dpi=DPI)
 
 
-def draw_speed(experiment: Experiment, results: Sequence[RowResults], path: Path) -> None:
+def draw_speed(
+    experiment: Experiment, results: Sequence[RowResults], path: Path, *, notes: Sequence[str] = ()
+) -> None:
     """Figure 2: AP against milliseconds for an image, the paper's and ours on this machine."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -134,10 +141,14 @@ def draw_speed(experiment: Experiment, results: Sequence[RowResults], path: Path
         for axes, points in ((left, paper), (right, ours)):
             if points:
                 axes.plot(*zip(*points, strict=True), color=color, marker=marker, label=family)
+        # The two curves cross: each has its labels on a side of its own.
+        place, side = ((6, -9), "left") if family == "ResNet-50" else ((-6, 4), "right")
         for axes, points in ((left, paper), (right, ours)):
             for row, point in zip(rows, points, strict=False):
-                name = row.row.name.partition(", ")[2]
-                axes.annotate(name, point, (4, -9), textcoords="offset points", fontsize=7)
+                size = row.row.name.partition(", ")[2]
+                axes.annotate(
+                    size, point, place, textcoords="offset points", fontsize=7, ha=side, color=color
+                )
     for other in experiment.others:
         left.plot(other.ms, other.ap, "x", color="#555555")
         left.annotate(
@@ -147,8 +158,18 @@ def draw_speed(experiment: Experiment, results: Sequence[RowResults], path: Path
     right.set_title("ours, on this machine", fontsize=9)
     for axes in (left, right):
         axes.set(xlabel="milliseconds for an image", ylabel="AP [%]")
+        axes.margins(x=0.15, y=0.08)
         axes.grid(alpha=0.25)
         if axes.lines:
             axes.legend(fontsize=8, framealpha=1, loc="lower right")
-    figure.suptitle(experiment.title, fontsize=11)
+    figure.suptitle(experiment.title, fontsize=12)
+    _write_caption(figure, experiment, notes)
     figure.savefig(path, dpi=DPI)
+
+
+def _write_caption(figure: Figure, experiment: Experiment, notes: Sequence[str]) -> None:
+    lines = [f"paper: {experiment.paper}"] if experiment.paper else []
+    lines += [f"ours: {note}" for note in notes]
+    text = "\n".join(textwrap.fill(line, CAPTION_WIDTH) for line in lines)
+    if text:
+        figure.supxlabel(text, fontsize=8)

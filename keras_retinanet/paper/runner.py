@@ -171,6 +171,6 @@ def _write(
     experiment: Experiment, results: list[RowResults], notes: list[str], output: Path
 ) -> None:
     write_tables(experiment, results, notes, output)
-    draw_rows(experiment, results, output / "plot.png")
+    draw_rows(experiment, results, output / "plot.png", notes=notes)
     if experiment.measure_speed:
-        draw_speed(experiment, results, output / "speed.png")
+        draw_speed(experiment, results, output / "speed.png", notes=notes)
