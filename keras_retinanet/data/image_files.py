@@ -6,7 +6,7 @@ evaluation and serving, and boxes are in pixels of the upright image.
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +40,23 @@ class ImageHeader:
     fault: str | None = None
 
 
-def inspect_images(paths: Sequence[str], *, decode: bool = True) -> list[ImageHeader]:
-    """Return the headers of image files, read in parallel; `decode` also finds truncated ones."""
+def inspect_images(
+    paths: Sequence[str], *, decode: bool = True, on_image: Callable[[], None] = lambda: None
+) -> list[ImageHeader]:
+    """Return the headers of image files, read in parallel; `decode` also finds truncated ones.
+
+    Args:
+        on_image: called after each image, in the caller's thread.
+    """
     # The filter is for all threads: set in each, one's exit would bring back another's.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         # Large images are the user's choice; Pillow's own limit still refuses bombs.
         warnings.simplefilter("ignore")
-        return list(pool.map(lambda path: inspect_image(path, decode=decode), paths))
+        headers = []
+        for header in pool.map(lambda path: inspect_image(path, decode=decode), paths):
+            headers.append(header)
+            on_image()
+        return headers
 
 
 def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
