@@ -10,5 +10,8 @@ setup(
         "keras_retinanet.configs",
     ],
     package_dir={"keras_retinanet.configs": "configs"},
-    package_data={"keras_retinanet.configs": ["*.yaml", "data/*.yaml"]},
+    package_data={
+        "keras_retinanet": ["*.html"],
+        "keras_retinanet.configs": ["*.yaml", "data/*.yaml"],
+    },
 )

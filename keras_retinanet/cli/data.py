@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from keras_retinanet.cli.check_tables import print_findings_table, print_statistics, progress_bar
-from keras_retinanet.cli.console import out, quiet_import
+from keras_retinanet.cli.console import out, plain, print_findings, quiet_import
 from keras_retinanet.config import load_config
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import ConfigError, UserError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
@@ -90,3 +90,47 @@ def check(
         if not as_json:
             out.print(", ".join(str(path) for path in (output / "check.json", *plots)))
     raise typer.Exit(report.exit_status)
+
+
+@app.command()
+def show(
+    data: DataYaml,
+    output: Annotated[Path, typer.Option(help="Folder for sample.html and sample.png.")],
+    split: Annotated[str, typer.Option(help="Split to show.")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="Images to show.")] = 16,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="Config: show its training batches, as the network sees them."),
+    ] = None,
+    anchors: Annotated[
+        str | None, typer.Option(help="Config: show the anchors that find each object.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed picks other images.")] = 0,
+) -> None:
+    """Draw a sample of a data set with its boxes: a page for the browser, and a picture."""
+    if augment and anchors and augment != anchors:
+        raise ConfigError("--augment and --anchors need the same config: batches hold its matches")
+    settings = load_config(augment or anchors) if augment or anchors else None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_import():
+        from keras_retinanet.cli.sample import annotated_sample, network_sample
+        from keras_retinanet.contact_sheet import contact_sheet
+        from keras_retinanet.gallery_page import write_page
+
+    if augment:
+        sample = network_sample(data, split, count, seed, settings, with_anchors=bool(anchors))
+    else:
+        sample = annotated_sample(data, split, count, seed, settings)
+    print_findings(sample.findings)
+    output.mkdir(parents=True, exist_ok=True)
+    page, sheet = output / "sample.html", output / "sample.png"
+    title = f"{data}: {split}"
+    write_page(sample.pictures, sample.class_names, page, title=title, notes=sample.notes)
+    contact_sheet(sample.pictures, sample.class_names).save(sheet)
+    missed = [p for p in sample.pictures if p.is_unmatched.any()]
+    if anchors:
+        number = sum(int(p.is_unmatched.sum()) for p in missed)
+        out.print(f"{number} objects of {len(missed)} images have no anchor")
+        for picture in missed:
+            out.print(f"  {plain(picture.title)}: {int(picture.is_unmatched.sum())}")
+    out.print(f"{len(sample.pictures)} images: {page}, {sheet}")

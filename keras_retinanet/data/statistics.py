@@ -9,7 +9,15 @@ from keras_retinanet.data.dataset import DetectionDataset
 
 # Width over height, from this limit on to the next.
 ASPECT_LIMITS = (0.0, 0.25, 0.5, 0.8, 1.25, 2.0, 4.0, np.inf)
-ASPECT_NAMES = ("below 1:4", "1:4", "1:2", "1:1", "2:1", "4:1", "above 4:1")
+ASPECT_NAMES = (
+    "below 1:4",
+    "1:4 to 1:2",
+    "1:2 to 4:5",
+    "about 1:1",
+    "5:4 to 2:1",
+    "2:1 to 4:1",
+    "above 4:1",
+)
 PER_IMAGE_LIMITS = (0, 1, 2, 3, 6, 11, 21, 51, 101, np.inf)
 PER_IMAGE_NAMES = ("0", "1", "2", "3-5", "6-10", "11-20", "21-50", "51-100", "above 100")
 PERCENTILES = (0, 5, 50, 95, 100)
