@@ -22,7 +22,7 @@ LINE_HEIGHT = 18
 BACKGROUND, CARD, TEXT, FAINT = (238, 240, 243), (255, 255, 255), (25, 28, 32), (105, 112, 120)
 WARNING = (178, 70, 0)
 # A picture taller than this times its cell's width is made narrower.
-MAX_CELL_RATIO = 1.1
+MAX_CELL_RATIO = 0.8
 
 
 def contact_sheet(
@@ -63,15 +63,14 @@ def draw_picture(picture: Picture, class_names: Sequence[str], scale: float) -> 
     for i in order:
         color = class_color(int(picture.labels[i]))
         if unmatched[i]:
-            draw_dashed_box(draw, boxes[i], UNMATCHED_COLOR, line=3, dash=5)
+            draw_dashed_box(draw, boxes[i], UNMATCHED_COLOR, line=3, dash=5, gaps=CARD)
         else:
             x1, y1, x2, y2 = boxes[i]
             draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=color, width=2)
     for i in order:
         name = class_names[int(picture.labels[i])]
         color = UNMATCHED_COLOR if unmatched[i] else class_color(int(picture.labels[i]))
-        text = f"{name}: no anchor" if unmatched[i] else name
-        draw_label(draw, text, tuple(boxes[i, :2]), color, font, drawn.size)
+        draw_label(draw, name, tuple(boxes[i, :2]), color, font, drawn.size)
     return drawn
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.gallery import Picture
-from keras_retinanet.visualize import class_color
+from keras_retinanet.visualize import class_color, is_light
 
 # Larger images are embedded smaller: the page is for looking, and is to stay a few megabytes.
 MAX_EMBEDDED_SIDE = 1024
 JPEG_QUALITY = 85
 # Letters are this share of the image's longer side.
-LETTER_SHARE = 1 / 48
+LETTER_SHARE = 1 / 36
 TEMPLATE = Path(__file__).with_name("gallery_page.html")
 
 
@@ -86,7 +86,7 @@ def _card(picture: Picture, class_names: Sequence[str]) -> str:
     listed = "".join(f"<li>{html.escape(remark)}</li>" for remark in remarks)
     return (
         f'<figure class="{" ".join(states)}" data-name="{html.escape(picture.title.lower())}">'
-        f'<svg viewBox="0 0 {width} {height}" style="font-size:'
+        f'<svg viewBox="0 0 {width} {height}" style="--letters:'
         f'{max(max(width, height) * LETTER_SHARE, 4):.1f}px">'
         f'<image href="{_data_url(picture.image)}" width="{width}" height="{height}"/>'
         f"{_shapes(picture, class_names)}</svg>"
@@ -98,6 +98,7 @@ def _card(picture: Picture, class_names: Sequence[str]) -> str:
 
 def _shapes(picture: Picture, class_names: Sequence[str]) -> str:
     shapes = []
+    room = 1.4 * max(picture.image.size) * LETTER_SHARE
     if picture.anchors is not None:
         for box, i in zip(picture.anchors, picture.anchor_objects, strict=True):
             label = int(picture.labels[i])
@@ -115,17 +116,16 @@ def _shapes(picture: Picture, class_names: Sequence[str]) -> str:
             hint = f"<title>{name}: ignored region</title>"
             shapes.append(f'<rect class="ignored" {_geometry(boxes[i])}>{hint}</rect>')
             continue
-        state = " missed" if unmatched[i] else ""
-        stroke = "" if unmatched[i] else f' stroke="{_css(label)}"'
+        kind, color, ink = f"c{label}", f' stroke="{_css(label)}"', _ink(label)
+        if unmatched[i]:
+            shapes.append(f'<rect class="under {kind}" {_geometry(boxes[i])}/>')
+            kind, color, ink = f"{kind} missed", "", "#fff"
+            hint = f"<title>{name}, {width:.0f} x {height:.0f}: no anchor finds it</title>"
+        shapes.append(f'<rect class="box {kind}" {_geometry(boxes[i])}{color}>{hint}</rect>')
         shapes.append(
-            f'<rect class="box c{label}{state}" {_geometry(boxes[i])}{stroke}>{hint}</rect>'
-        )
-        text = f"{name}: no anchor" if unmatched[i] else name
-        color = "" if unmatched[i] else f' fill="{_css(label)}"'
-        shapes.append(
-            f'<text class="label c{label}{state}" x="{boxes[i, 0]:.1f}" '
-            f'y="{boxes[i, 1]:.1f}" dy="{"-.3em" if boxes[i, 1] > 12 else "1em"}"{color}>'
-            f"{text}</text>"
+            f'<text class="label {kind}" x="{boxes[i, 0]:.1f}" y="{boxes[i, 1]:.1f}" '
+            f'dx=".25em" dy="{"-.35em" if boxes[i, 1] > room else "1em"}"{color} fill="{ink}">'
+            f"{name}</text>"
         )
     return "".join(shapes)
 
@@ -137,6 +137,10 @@ def _geometry(box: np.ndarray) -> str:
 
 def _css(label: int) -> str:
     return "#{:02x}{:02x}{:02x}".format(*class_color(int(label)))
+
+
+def _ink(label: int) -> str:
+    return "#000" if is_light(class_color(label)) else "#fff"
 
 
 def _data_url(image: Image.Image) -> str:

@@ -21,6 +21,11 @@ def class_color(label: int) -> tuple[int, int, int]:
     return tuple(round(255 * channel) for channel in rgb)
 
 
+def is_light(color: tuple[int, int, int]) -> bool:
+    """Whether black letters are easier to read on a colour than white ones (Rec. 601 luma)."""
+    return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
+
+
 def draw_detections(
     image: Image.Image,
     boxes: np.ndarray,
@@ -59,8 +64,7 @@ def draw_label(
     x = max(0.0, min(corner[0], size[0] - width - 4))
     y = corner[1] - height - 2 if corner[1] >= height + 2 else corner[1]
     draw.rectangle((x, y, x + width + 3, y + height + 2), fill=color)
-    is_light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
-    draw.text((x + 2, y), text, fill=(0, 0, 0) if is_light else (255, 255, 255), font=font)
+    draw.text((x + 2, y), text, fill=(0, 0, 0) if is_light(color) else (255, 255, 255), font=font)
 
 
 def draw_dashed_box(
@@ -70,9 +74,12 @@ def draw_dashed_box(
     *,
     line: int = 2,
     dash: int = 6,
+    gaps: tuple[int, int, int] | None = None,
 ) -> None:
-    """Draw the outline of a box, xyxy, in dashes."""
+    """Draw the outline of a box, xyxy, in dashes; `gaps` is the colour between them."""
     x1, y1, x2, y2 = (float(v) for v in box)
+    if gaps is not None:
+        draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=gaps, width=line)
     for start in np.arange(x1, x2, 2 * dash):
         end = min(start + dash, x2)
         for y in (y1, max(y2 - line, y1)):
