@@ -28,6 +28,8 @@ SEVERITIES = ("note", "warning", "error")
 # Noted, and read; but the boxes may be those of another picture.
 _SUSPICIOUS = "annotated image size differs"
 
+UNREADABLE = "annotations that cannot be read"
+
 # (stage, images done, images in all)
 Progress = Callable[[str, int, int], None]
 
@@ -174,22 +176,18 @@ def _read(
         try:
             dataset = load_dataset(data_yaml, split, decode_images=decode)
         except DataError as error:
-            if faults.raw is not None:  # the single faults are known
-                return None, faults
-            faults.findings.append(_as_finding(str(error), str(data_yaml), split))
+            kind = UNREADABLE if faults.raw is None else "split that cannot be used"
+            faults.findings.append(_as_finding(kind, str(error), f"{data_yaml}: {split}"))
             return None, faults
     faults.findings += dataset.findings
     return dataset, faults
 
 
-def _as_finding(message: str, source: str, split: str) -> Finding:
+def _as_finding(problem: str, message: str, source: str) -> Finding:
     """Return an error that nothing can be read after; it begins with its place, if it has one."""
-    place = split_place(message)
-    if os.path.lexists(place["file"]):
-        return Finding("annotations that cannot be read", message, STOPS_TRAINING)
-    return Finding(
-        "annotations that cannot be read", f"{source}: {split}: {message}", STOPS_TRAINING
-    )
+    is_placed = os.path.lexists(split_place(message)["file"])
+    where = message if is_placed else f"{source}: {message}"
+    return Finding(problem, where, STOPS_TRAINING)
 
 
 def _counter(progress: Progress, stage: str, total: int) -> Callable[[], None]:

@@ -148,6 +148,14 @@ def test_annotations_that_cannot_be_read_are_one_error(coco, text):
     assert report.exit_status == 2 and report.statistics == {}
 
 
+def test_a_split_without_a_usable_image_is_an_error(folder):
+    folder.add_image("a.jpg", content=b"")
+    report = check(folder)
+    assert problems(report) == ["split that cannot be used"]
+    assert "empty image file" in report.findings[0].where
+    assert report.exit_status == 2
+
+
 def test_faults_stop_again_after_collecting(folder):
     folder.add_image()
     folder.add_box("a.jpg", (float("nan"), 1, 2, 3))
