@@ -192,9 +192,19 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     Raises:
         ConfigError: a file cannot be read, or a setting is unknown or does not fit.
     """
-    path = _find(Path(path))
+    path = find_config(Path(path))
     values = _read_with_base(path, ())
-    source = str(path)
+    source = f"{path} with {' '.join(overrides)}" if overrides else str(path)
+    return validated(Config, _merged(values, nested_overrides(overrides)), source)
+
+
+def nested_overrides(overrides: list[str] | tuple[str, ...]) -> dict:
+    """Return "key=value" overrides as a config file would state them.
+
+    Raises:
+        ConfigError: not of that form, or no setting has the name.
+    """
+    values: dict = {}
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
@@ -205,8 +215,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
             raise ConfigError(f"{override!r}: the value is not valid YAML") from error
         _check_key(key)
         values = _merged(values, _nested(key.split("."), value))
-        source = f"{path} with {' '.join(overrides)}"
-    return validated(Config, values, source)
+    return values
 
 
 def dump_config(config: Config) -> str:
@@ -214,7 +223,12 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
 
 
-def _find(path: Path) -> Path:
+def find_config(path: Path) -> Path:
+    """Return the file of a config: the path itself, or that of a shipped config of the name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
     if path.is_file():
         return path
     # "retinanet_r50_600", "configs/retinanet_r50_600.yaml": works without a checkout, too.

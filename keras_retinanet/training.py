@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_retinanet.anchor_recall import AnchorRecall, anchor_recall
 from keras_retinanet.anchors import AnchorGenerator
 from keras_retinanet.callbacks import (
     EvaluateOnDataset,
@@ -49,6 +50,9 @@ from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers import SGDWithL2
 from keras_retinanet.schedules import WarmupSchedule
 
+# Below this share of objects with an anchor, training says how to fit the anchors to the data.
+LOW_ANCHOR_RECALL = 0.95
+
 
 def train(
     config: Config,
@@ -60,8 +64,8 @@ def train(
 ) -> RetinaNet:
     """Train a RetinaNet and return it; everything about the run is written into `output`.
 
-    config.yaml, environment.json, data_findings.json, metrics.csv, tensorboard/, checkpoints/,
-    best.keras (by AP on `val_set`) and last.keras.
+    config.yaml, environment.json, data_findings.json, anchor_recall.json, metrics.csv,
+    tensorboard/, checkpoints/, best.keras (by AP on `val_set`) and last.keras.
 
     Args:
         output: an empty or new folder.
@@ -94,6 +98,7 @@ def train(
     (output / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
     findings = train_set.findings + (val_set.findings if val_set else [])
     write_findings(findings, output / "data_findings.json")
+    report_anchor_recall(config, train_set, output)
 
     callbacks = [
         StopOnNaN(
@@ -206,6 +211,33 @@ BOX_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
     "l1": lambda loss: SmoothL1(beta=0.0),
     "giou": lambda loss: GIoULoss(),
 }
+
+
+def make_anchor_recall(config: Config, dataset: DetectionDataset) -> AnchorRecall:
+    """Return how well the config's anchors fit a data set at the sizes it is trained at."""
+    return anchor_recall(
+        dataset,
+        anchor_generator=make_anchor_generator(config),
+        input_policy=make_input_policy(config),
+        sizes=config.image.jitter_sizes,
+        positive_iou=config.anchors.positive_iou,
+    )
+
+
+def report_anchor_recall(config: Config, dataset: DetectionDataset, output: Path) -> None:
+    """Write anchor_recall.json; a low recall is a line on stderr, with the command that helps.
+
+    `output` holds the run's config.yaml, which is what that command reads.
+    """
+    found = make_anchor_recall(config, dataset)
+    (output / "anchor_recall.json").write_text(json.dumps(found.as_json(), indent=1))
+    if found.recall is not None and found.recall < LOW_ANCHOR_RECALL:
+        print(
+            f"warning: anchor recall {found.recall:.3f}: {len(found.unmatched)} of "
+            f"{len(found.rows)} objects have no anchor of IoU {found.positive_iou:g} and cannot be "
+            f"learnt well: retinanet anchors {output / 'config.yaml'} --data DATA --fit",
+            file=sys.stderr,
+        )
 
 
 def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:

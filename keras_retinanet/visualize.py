@@ -1,4 +1,4 @@
-"""Pictures: detections drawn on images."""
+"""Pictures: boxes, regions and labels drawn on images."""
 
 import colorsys
 from collections.abc import Sequence
@@ -9,12 +9,21 @@ from PIL import Image, ImageDraw, ImageFont
 # Neighbouring classes get hues this far apart on the colour circle (the golden ratio), so that any
 # number of classes stays well spread.
 HUE_STEP = 0.618034
+UNMATCHED_COLOR = (214, 20, 30)
+IGNORED_COLOR = (245, 245, 245)
+_SHADE, _HATCH = (20, 20, 20, 70), (245, 245, 245, 120)
+_HATCH_DISTANCE = 9
 
 
 def class_color(label: int) -> tuple[int, int, int]:
     """Return the colour of a class, the same in every picture."""
     rgb = colorsys.hsv_to_rgb((label * HUE_STEP) % 1.0, 0.85, 0.95)
     return tuple(round(255 * channel) for channel in rgb)
+
+
+def is_light(color: tuple[int, int, int]) -> bool:
+    """Whether black letters are easier to read on a colour than white ones (Rec. 601 luma)."""
+    return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
 
 
 def draw_detections(
@@ -38,11 +47,11 @@ def draw_detections(
         text = class_names[int(labels[i])]
         if scores is not None:
             text += f" {float(scores[i]):.2f}"
-        _draw_label(draw, text, (x1, y1), color, font, picture.size)
+        draw_label(draw, text, (x1, y1), color, font, picture.size)
     return picture
 
 
-def _draw_label(
+def draw_label(
     draw: ImageDraw.ImageDraw,
     text: str,
     corner: tuple[float, float],
@@ -55,5 +64,43 @@ def _draw_label(
     x = max(0.0, min(corner[0], size[0] - width - 4))
     y = corner[1] - height - 2 if corner[1] >= height + 2 else corner[1]
     draw.rectangle((x, y, x + width + 3, y + height + 2), fill=color)
-    is_light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
-    draw.text((x + 2, y), text, fill=(0, 0, 0) if is_light else (255, 255, 255), font=font)
+    draw.text((x + 2, y), text, fill=(0, 0, 0) if is_light(color) else (255, 255, 255), font=font)
+
+
+def draw_dashed_box(
+    draw: ImageDraw.ImageDraw,
+    box: np.ndarray,
+    color: tuple[int, int, int],
+    *,
+    line: int = 2,
+    dash: int = 6,
+    gaps: tuple[int, int, int] | None = None,
+) -> None:
+    """Draw the outline of a box, xyxy, in dashes; `gaps` is the colour between them."""
+    x1, y1, x2, y2 = (float(v) for v in box)
+    if gaps is not None:
+        draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=gaps, width=line)
+    for start in np.arange(x1, x2, 2 * dash):
+        end = min(start + dash, x2)
+        for y in (y1, max(y2 - line, y1)):
+            draw.rectangle((start, y, end, y + line - 1), fill=color)
+    for start in np.arange(y1, y2, 2 * dash):
+        end = min(start + dash, y2)
+        for x in (x1, max(x2 - line, x1)):
+            draw.rectangle((x, start, x + line - 1, end), fill=color)
+
+
+def draw_hatched_box(picture: Image.Image, box: np.ndarray) -> None:
+    """Shade and hatch a region of a picture, in place: something that is not looked at."""
+    x1, y1, x2, y2 = (round(float(v)) for v in box)
+    x1, y1 = max(x1, 0), max(y1, 0)
+    x2, y2 = min(x2, picture.width), min(y2, picture.height)
+    if x2 <= x1 or y2 <= y1:
+        return
+    width, height = x2 - x1, y2 - y1
+    layer = Image.new("RGBA", (width, height), _SHADE)
+    draw = ImageDraw.Draw(layer)
+    for x in range(-height, width, _HATCH_DISTANCE):
+        draw.line((x, height, x + height, 0), fill=_HATCH, width=1)
+    picture.paste(layer, (x1, y1), layer)
+    draw_dashed_box(ImageDraw.Draw(picture), np.array([x1, y1, x2, y2]), IGNORED_COLOR)

@@ -65,6 +65,7 @@ def test_run_directory_is_complete(finished):
     folder, config, _ = finished
     names = {path.name for path in folder.iterdir()}
     assert names == {
+        "anchor_recall.json",
         "best.keras",
         "checkpoints",
         "config.yaml",

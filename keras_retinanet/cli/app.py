@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_retinanet.cli.anchors import anchors
 from keras_retinanet.cli.console import (
     describe,
     err,
@@ -182,6 +183,9 @@ def config(
 ) -> None:
     """Print all settings of a config, defaults included."""
     sys.stdout.write(dump_config(load_config(name, overrides or [])))
+
+
+app.command()(anchors)
 
 
 def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:

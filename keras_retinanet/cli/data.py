@@ -1,14 +1,21 @@
 """The verbs of `retinanet data`."""
 
+import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from keras_retinanet.cli.check_tables import print_findings_table, print_statistics, progress_bar
 from keras_retinanet.cli.console import err, out, plain, print_findings, quiet_import
-from keras_retinanet.errors import UserError
+from keras_retinanet.config import load_config
+from keras_retinanet.errors import ConfigError, UserError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
+
+DataYaml = Annotated[Path, typer.Option(help="YAML that names the data set's files.")]
 
 
 @app.command()
@@ -69,3 +76,104 @@ def convert(
     )
     if done.findings:
         out.print(f"{len(done.findings)} findings: {plain(str(output / FINDINGS))}")
+
+
+@app.command()
+def check(
+    data: DataYaml,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to check; give it again for more. Default: all.")
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every image, and compare how they look.")
+    ] = False,
+    config: Annotated[
+        str | None, typer.Option(help="Config whose anchors are tried on every object.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for check.json and plots as PNG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and no tables.")] = False,
+) -> None:
+    """Find all faults in a data set, with their places, and count what is in it.
+
+    Exit status: 0 with nothing found but notes (what the reading copes with), 1 with warnings
+    (something is left out of training, or spoils its measuring), 2 with errors (training would
+    stop).
+    """
+    settings = load_config(config) if config else None
+    # The decoders' own errors say less than the findings, and would tear the progress bar apart.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_import():
+        from keras_retinanet.data.check import check_dataset
+        from keras_retinanet.dataset_plots import plot_statistics
+        from keras_retinanet.training import make_anchor_recall
+
+    measure = (lambda dataset: make_anchor_recall(settings, dataset)) if settings else None
+    with progress_bar() as progress:
+        report = check_dataset(
+            data, split or (), decode=decode, measure_anchors=measure, progress=progress
+        )
+    result = report.as_json()
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    else:
+        print_statistics(result["statistics"])
+        print_findings_table(result["findings"], data.parent)
+        counts = ", ".join(
+            f"{n} {level}{'' if n == 1 else 's'}" for level, n in reversed(result["counts"].items())
+        )
+        out.print(f"{result['images']} images read: {counts}")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "check.json").write_text(
+            json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8"
+        )
+        plots = plot_statistics(result["statistics"], output)
+        if not as_json:
+            out.print(", ".join(str(path) for path in (output / "check.json", *plots)))
+    raise typer.Exit(report.exit_status)
+
+
+@app.command()
+def show(
+    data: DataYaml,
+    output: Annotated[Path, typer.Option(help="Folder for sample.html and sample.png.")],
+    split: Annotated[str, typer.Option(help="Split to show.")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="Images to show.")] = 16,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="Config: show its training batches, as the network sees them."),
+    ] = None,
+    anchors: Annotated[
+        str | None, typer.Option(help="Config: show the anchors that find each object.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed picks other images.")] = 0,
+) -> None:
+    """Draw a sample of a data set with its boxes: a page for the browser, and a picture."""
+    if augment and anchors and augment != anchors:
+        raise ConfigError("--augment and --anchors need the same config: batches hold its matches")
+    settings = load_config(augment or anchors) if augment or anchors else None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_import():
+        from keras_retinanet.cli.sample import annotated_sample, network_sample
+        from keras_retinanet.contact_sheet import contact_sheet
+        from keras_retinanet.gallery_page import write_page
+
+    if augment:
+        sample = network_sample(data, split, count, seed, settings, with_anchors=bool(anchors))
+    else:
+        sample = annotated_sample(data, split, count, seed, settings)
+    print_findings(sample.findings)
+    output.mkdir(parents=True, exist_ok=True)
+    page, sheet = output / "sample.html", output / "sample.png"
+    title = f"{data}: {split}"
+    write_page(sample.pictures, sample.class_names, page, title=title, notes=sample.notes)
+    contact_sheet(sample.pictures, sample.class_names).save(sheet)
+    missed = [p for p in sample.pictures if p.is_unmatched.any()]
+    if anchors:
+        number = sum(int(p.is_unmatched.sum()) for p in missed)
+        out.print(f"{number} objects of {len(missed)} images have no anchor")
+        for picture in missed:
+            out.print(f"  {plain(picture.title)}: {int(picture.is_unmatched.sum())}")
+    out.print(f"{len(sample.pictures)} images: {page}, {sheet}")

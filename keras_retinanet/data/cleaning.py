@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset, Finding
+from keras_retinanet.data.faults import is_collecting, note_raw, stop
 from keras_retinanet.data.image_files import inspect_images
-from keras_retinanet.errors import DataError
 
 # Above this share of missing files, the folder is wrong and not the files.
 MAX_MISSING_SHARE = 0.1
@@ -67,8 +67,9 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
             reverse; too many image files are missing.
     """
     findings = list(raw.findings)
-    _refuse_bad_coordinates(raw)
-    headers = inspect_images(raw.image_paths, decode=decode_images)
+    on_image = note_raw(raw)
+    usable = _refuse_bad_coordinates(raw)
+    headers = inspect_images(raw.image_paths, decode=decode_images, on_image=on_image)
     _refuse_missing_folder(raw, [h.fault for h in headers])
     for path, header, declared in zip(raw.image_paths, headers, raw.declared_sizes, strict=True):
         if header.fault:
@@ -82,7 +83,7 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
     heights = np.array([h.height for h in headers], np.int32)
     widths = np.array([h.width for h in headers], np.int32)
     has_image = np.array([h.fault is None for h in headers], bool)
-    keep, boxes = _clean_boxes(raw, heights, widths, has_image, findings)
+    keep, boxes = _clean_boxes(raw, usable, heights, widths, has_image, findings)
 
     order = np.flatnonzero(keep)
     if (np.diff(raw.box_images[order]) < 0).any():
@@ -126,52 +127,69 @@ def mend_swapped_corners(boxes: np.ndarray, describe_box: Callable[[int], str]) 
     ]
 
 
-def _refuse_bad_coordinates(raw: RawAnnotations) -> None:
-    broken = np.flatnonzero(~np.isfinite(raw.boxes).all(axis=1))
-    if len(broken):
-        raise DataError(
-            f"{raw.describe_box(broken[0])}: the box {raw.boxes[broken[0]].tolist()} holds NaN or "
-            f"infinity ({len(broken)} such boxes): correct the annotations"
+def _refuse_bad_coordinates(raw: RawAnnotations) -> np.ndarray:
+    """Return which boxes are of numbers [T]; while faults are collected, that may not be all."""
+    usable = np.isfinite(raw.boxes).all(axis=1)
+    broken = np.flatnonzero(~usable)
+    for t in broken if is_collecting() else broken[:1]:
+        where = raw.describe_box(int(t))
+        stop(
+            "box with NaN or infinite coordinates",
+            where,
+            f"{where}: the box {raw.boxes[t].tolist()} holds NaN or "
+            f"infinity ({len(broken)} such boxes): correct the annotations",
         )
-    if not len(raw.boxes):
-        return
-    is_large = (np.abs(raw.boxes) > MAX_NORMALIZED).any(axis=1)
+    if not usable.any():
+        return usable
+    is_large = (np.abs(raw.boxes) > MAX_NORMALIZED).any(axis=1) & usable
     if raw.boxes_normalized and is_large.any():
         first = int(is_large.argmax())
-        raise DataError(
-            f"{raw.describe_box(first)}: the box {raw.boxes[first].tolist()} has a coordinate "
+        where = raw.describe_box(first)
+        stop(
+            "boxes in pixels where shares of the image are expected",
+            where,
+            f"{where}: the box {raw.boxes[first].tolist()} has a coordinate "
             f"above {MAX_NORMALIZED} ({int(is_large.sum())} such boxes) where shares of the "
-            "image's width and height are expected: divide by the sizes"
+            "image's width and height are expected: divide by the sizes",
         )
     if not raw.boxes_normalized and not is_large.any():
-        raise DataError(
-            f"{raw.describe_box(0)}: boxes look normalised (of {len(raw.boxes)}, none has a "
-            f"coordinate above {MAX_NORMALIZED}) where pixels are expected: multiply by the sizes"
+        where = raw.describe_box(int(np.argmax(usable)))
+        stop(
+            "boxes look normalised where pixels are expected",
+            where,
+            f"{where}: boxes look normalised (of {len(raw.boxes)}, none has a "
+            f"coordinate above {MAX_NORMALIZED}) where pixels are expected: multiply by the sizes",
         )
+    return usable
 
 
 def _refuse_missing_folder(raw: RawAnnotations, faults: list[str | None]) -> None:
     missing = [p for p, f in zip(raw.image_paths, faults, strict=True) if f and "missing" in f]
     if len(missing) > MAX_MISSING_SHARE * len(faults):
-        raise DataError(
+        stop(
+            "many image files are missing: is the folder right?",
+            f"{raw.source}: {len(missing)} of {len(faults)}",
             f"{raw.source}: {len(missing)} of {len(faults)} image files are missing: is the folder "
             f"right? {', '.join(missing[:MAX_LISTED])}"
-            + (f" and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else "")
+            + (f" and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else ""),
         )
 
 
 def _clean_boxes(
     raw: RawAnnotations,
+    usable: np.ndarray,
     heights: np.ndarray,
     widths: np.ndarray,
     has_image: np.ndarray,
     findings: list[Finding],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which boxes to keep [T] and all boxes as float32 pixels within their images [T, 4]."""
+    """Return which of the usable boxes to keep [T], and all boxes as float32 pixels within their
+    images [T, 4]."""
     keep = has_image[raw.box_images]
     if not keep.all():
         lost = int((~keep).sum())
         findings.append(Finding("boxes of skipped images", f"{raw.source}: {lost}", "box dropped"))
+    keep &= usable
 
     def report(mask: np.ndarray, start: int, problem: str, action: str) -> None:
         for t in start + np.flatnonzero(mask & keep[start : start + BLOCK_SIZE]):

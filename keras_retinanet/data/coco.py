@@ -1,5 +1,6 @@
 """Reader of COCO detection annotations (instances_*.json)."""
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,8 @@ import numpy as np
 
 from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.dataset import Finding
+from keras_retinanet.data.faults import stop
+from keras_retinanet.data.text_places import json_element_place
 from keras_retinanet.errors import DataError
 
 
@@ -41,26 +44,32 @@ def read_coco(images: Path, annotations: Path) -> RawAnnotations:
     seen: Counter = Counter()
     rows, places = [], []
     for place, entry in enumerate(boxes_json):
-        where = f"{annotations}: annotations[{place}]"
+        where = functools.partial(json_element_place, annotations, "annotations", place)
         try:
             x, y, width, height = (float(v) for v in entry["bbox"])
             category, image_id = entry["category_id"], entry["image_id"]
             crowd, area = bool(entry.get("iscrowd", 0)), float(entry.get("area", np.nan))
             hash((category, image_id, entry.get("id")))  # lists and objects cannot be ids
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f"{where} needs image_id, category_id and bbox of four numbers: {error!r}"
-            ) from error
-        if category not in label_of:
-            raise DataError(
-                f"{where} has the unknown category_id {category!r}; known: {list(label_of)}"
+            stop(
+                "annotation without image_id, category_id or a bbox of four numbers",
+                f"{where()}: {error!r}",
+                f"{where()} needs image_id, category_id and bbox of four numbers: {error!r}",
             )
+            continue
+        if category not in label_of:
+            stop(
+                "object of an unknown class",
+                f"{where()}: category_id {category!r}",
+                f"{where()} has the unknown category_id {category!r}; known: {list(label_of)}",
+            )
+            continue
         if "id" in entry:
             seen[entry["id"]] += 1
             if seen[entry["id"]] == 2:
-                findings.append(Finding("annotation id used twice", where, "noted"))
+                findings.append(Finding("annotation id used twice", where(), "noted"))
         if image_id not in index_of:
-            findings.append(Finding("annotation of an unknown image", where, "box dropped"))
+            findings.append(Finding("annotation of an unknown image", where(), "box dropped"))
             continue
         places.append(place)
         rows.append(
@@ -80,7 +89,7 @@ def read_coco(images: Path, annotations: Path) -> RawAnnotations:
         areas=table[:, 7],
         class_names=tuple(name for _, name in categories),
         category_ids=tuple(category for category, _ in categories),
-        describe_box=lambda t: f"{annotations}: annotations[{places[t]}]",
+        describe_box=lambda t: json_element_place(annotations, "annotations", places[t]),
         findings=findings,
     )
 

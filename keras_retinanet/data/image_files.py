@@ -6,7 +6,7 @@ evaluation and serving, and boxes are in pixels of the upright image.
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +43,14 @@ class ImageHeader:
     fault: str | None = None
 
 
-def inspect_images(paths: Sequence[str], *, decode: bool = True) -> list[ImageHeader]:
-    """Return the headers of image files, read in parallel; `decode` also finds truncated ones."""
+def inspect_images(
+    paths: Sequence[str], *, decode: bool = True, on_image: Callable[[], None] = lambda: None
+) -> list[ImageHeader]:
+    """Return the headers of image files, read in parallel; `decode` also finds truncated ones.
+
+    Args:
+        on_image: called after each image, in the caller's thread.
+    """
     # The filter is for all threads: set in each, one's exit would bring back another's.
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         # Large images are the user's choice; Pillow's own limit still refuses bombs.
@@ -53,7 +59,9 @@ def inspect_images(paths: Sequence[str], *, decode: bool = True) -> list[ImageHe
         # In blocks: the pool holds a task of a kilobyte for each image that it is given.
         for start in range(0, len(paths), _INSPECTION_BLOCK):
             block = paths[start : start + _INSPECTION_BLOCK]
-            headers += pool.map(lambda path: inspect_image(path, decode=decode), block)
+            for header in pool.map(lambda path: inspect_image(path, decode=decode), block):
+                headers.append(header)
+                on_image()
         return headers
 
 

@@ -1,0 +1,94 @@
+"""Where in an annotation file something is written: found only when it has to be told."""
+
+import functools
+import json
+import re
+import xml.parsers.expat
+from pathlib import Path
+
+_SPACE = re.compile(r"[\s,]*")
+
+
+def xml_object_place(path: Path, number: int) -> str:
+    """Return "file:line: object 3" for the <object> of that number (from 1) in a VOC file."""
+    return _place(path, _xml_object_lines(path, _stamp(path)), number - 1, f"object {number}")
+
+
+def json_element_place(path: Path, key: str, index: int) -> str:
+    """Return "file:line: annotations[3]" for an element of a list in a JSON object."""
+    lines = _json_element_lines(path, key, _stamp(path))
+    return _place(path, lines, index, f"{key}[{index}]")
+
+
+def _place(path: Path, lines: tuple[int, ...], index: int, name: str) -> str:
+    # That all is on line 1 of 1 tells nobody anything.
+    line = f":{lines[index]}" if index < len(lines) and lines[-1] > 1 else ""
+    return f"{path}{line}: {name}"
+
+
+def _stamp(path: Path) -> int:
+    """Return a number that changes with the file, so that no lines of an older one are told."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(maxsize=64)
+def _xml_object_lines(path: Path, _: int) -> tuple[int, ...]:
+    """Return the lines of the <object> elements right below the root."""
+    lines: list[int] = []
+    depth = 0
+
+    def start(name: str, attributes: dict) -> None:
+        nonlocal depth
+        depth += 1
+        if depth == 2 and name == "object":
+            lines.append(parser.CurrentLineNumber)
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = xml.parsers.expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    try:
+        parser.Parse(path.read_bytes(), True)
+    except (OSError, xml.parsers.expat.ExpatError, ValueError, LookupError):
+        return ()  # the reader has told
+    return tuple(lines)
+
+
+@functools.lru_cache(maxsize=4)
+def _json_element_lines(path: Path, key: str, _: int) -> tuple[int, ...]:
+    """Return the lines that the elements of a list begin on, in a file that is known to be JSON."""
+    text = path.read_text(encoding="utf-8-sig")
+    if text.rstrip().count("\n") == 0:
+        return ()
+    decode = json.JSONDecoder().raw_decode
+    at = _skip(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, at = decode(text, at)
+        at = _skip(text, text.index(":", at) + 1)
+        if name == key and text[at] == "[":
+            return _element_lines(text, _skip(text, at + 1), decode)
+        _, at = decode(text, at)
+        at = _skip(text, at)
+    return ()
+
+
+def _element_lines(text: str, at: int, decode) -> tuple[int, ...]:
+    lines: list[int] = []
+    line, counted = 1, 0
+    while text[at] != "]":
+        line += text.count("\n", counted, at)
+        counted = at
+        lines.append(line)
+        _, at = decode(text, at)
+        at = _skip(text, at)
+    return tuple(lines)
+
+
+def _skip(text: str, at: int) -> int:
+    """Return where the next value begins."""
+    return _SPACE.match(text, at).end()
