@@ -20,9 +20,13 @@ from keras_retinanet.callbacks import (
     StopOnNaN,
 )
 from keras_retinanet.config import Config, OptimizerConfig, ScheduleConfig, dump_config
+from keras_retinanet.data.augment.settings import Augmentation
+from keras_retinanet.data.augment.settings import make_augmentation as augmentation_of
+from keras_retinanet.data.cache import DiskCache, ImageCache, MemoryCache, default_folder
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.data.sampling import image_repeats
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss, FocalLoss, SmoothL1
@@ -170,7 +174,13 @@ def make_loss(config: Config) -> DetectionLoss:
     )
 
 
+def make_augmentation(config: Config) -> Augmentation:
+    """Return the preset with the settings that take the place of its own."""
+    return augmentation_of(**config.augment.model_dump())
+
+
 def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:
+    augmentation = make_augmentation(config)
     return TrainingPlan(
         heights=dataset.heights,
         widths=dataset.widths,
@@ -178,6 +188,9 @@ def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:
         batch_size=config.training.batch_size,
         seed=config.training.seed,
         sizes=config.image.jitter_sizes,
+        repeats=image_repeats(dataset, config.training.repeat_threshold),
+        mosaic=augmentation.mosaic,
+        mixup=augmentation.mixup,
     )
 
 
@@ -191,7 +204,20 @@ def make_batches(config: Config, dataset: DetectionDataset, plan: TrainingPlan) 
         force_match=config.anchors.force_match,
         horizontal_flip=config.image.horizontal_flip,
         vertical_flip=config.image.vertical_flip,
+        augmentation=make_augmentation(config),
+        cache=make_cache(config, dataset),
+        num_epochs=count_epochs(config.schedule, plan.steps_per_epoch),
+        data_service=config.training.data_service,
     )
+
+
+def make_cache(config: Config, dataset: DetectionDataset) -> ImageCache | None:
+    if config.training.cache == "memory":
+        return MemoryCache(dataset)
+    if config.training.cache == "disk":
+        folder = config.training.cache_folder
+        return DiskCache(dataset, Path(folder) if folder else default_folder())
+    return None
 
 
 def make_optimizer(config: Config, steps_per_epoch: int) -> keras.optimizers.Optimizer:
