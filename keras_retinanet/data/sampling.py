@@ -63,8 +63,7 @@ def repeat_factors(dataset: DetectionDataset, threshold: float) -> np.ndarray:
     label = dataset.labels[is_object]
     pairs = np.unique(np.stack([image, label]), axis=1)
     share = np.bincount(pairs[1], minlength=len(dataset.class_names)) / len(dataset)
-    factor = np.ones_like(share)
-    np.sqrt(threshold / share, out=factor, where=share > 0)
+    factor = np.sqrt(threshold / np.maximum(share, 1 / len(dataset)))
     result = np.ones(len(dataset))
     np.maximum.at(result, pairs[0], factor[pairs[1]])
     return result

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
 from keras_retinanet.data.cleaning import RawAnnotations, clean
 from keras_retinanet.data.coco import read_coco
 from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.data.voc import read_voc
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.yaml_files import did_you_mean, expand_variables, read_yaml, validated
@@ -46,7 +47,22 @@ class VocSource(_Settings):
         return read_voc(path_of(self.root), self.splits[split], self.classes)
 
 
-SOURCES = {"coco": CocoSource, "voc": VocSource}
+class MixPart(_Settings):
+    """One of the data sets in a mix; `splits` maps the mix's splits to its own."""
+
+    data: str
+    weight: pydantic.PositiveFloat = 1.0
+    splits: dict[str, str] | None = None
+
+
+class MixSource(_Settings):
+    """Several data sets in one: other data YAMLs, and how much of an epoch each has."""
+
+    format: Literal["mix"]
+    sources: Annotated[list[MixPart], pydantic.Field(min_length=1)]
+
+
+SOURCES = {"coco": CocoSource, "voc": VocSource, "mix": MixSource}
 
 
 def load_dataset(
@@ -65,10 +81,11 @@ def load_dataset(
     """
     data_yaml = Path(data_yaml)
     source = _read_source(data_yaml)
-    if split not in source.splits:
-        raise DataError(
-            f"{data_yaml} has no split {split!r}: {did_you_mean(split, list(source.splits))}"
-        )
+    names = split_names(data_yaml)
+    if split not in names:
+        raise DataError(f"{data_yaml} has no split {split!r}: {did_you_mean(split, names)}")
+    if isinstance(source, MixSource):
+        return _load_mix(source, data_yaml, split, decode_images=decode_images)
 
     def path_of(text: str) -> Path:
         return data_yaml.parent / expand_variables(text, str(data_yaml))
@@ -84,11 +101,50 @@ def load_dataset(
 
 
 def split_names(data_yaml: str | Path) -> list[str]:
-    """Return the names of the splits in a data YAML."""
-    return list(_read_source(Path(data_yaml)).splits)
+    """Return the names of the splits in a data YAML; a mix has those of all its sources."""
+    return _split_names(Path(data_yaml), ())
 
 
-def _read_source(path: Path) -> CocoSource | VocSource:
+def _split_names(path: Path, seen: tuple[Path, ...]) -> list[str]:
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: the mix leads back to the same file")
+    source = _read_source(path)
+    if not isinstance(source, MixSource):
+        return list(source.splits)
+    names = {}
+    for part in source.sources:
+        own = _split_names(_path_of_part(part, path), (*seen, path.resolve()))
+        for target, name in (part.splits or {}).items():
+            if name not in own:
+                raise ConfigError(
+                    f"{path}: sources: {part.data} has no split {name!r} for {target!r}: "
+                    f"{did_you_mean(name, own)}"
+                )
+        names.update(dict.fromkeys(own if part.splits is None else part.splits))
+    return list(names)
+
+
+def _load_mix(
+    source: MixSource, path: Path, split: str, *, decode_images: bool
+) -> DetectionDataset:
+    datasets, weights, names = [], [], []
+    for number, part in enumerate(source.sources, start=1):
+        part_path = _path_of_part(part, path)
+        own = (
+            {name: name for name in split_names(part_path)} if part.splits is None else part.splits
+        )
+        if split in own:
+            datasets.append(load_dataset(part_path, own[split], decode_images=decode_images))
+            weights.append(part.weight)
+            names.append(f"{part_path.stem}-{number}")
+    return mix_datasets(datasets, weights, names)
+
+
+def _path_of_part(part: MixPart, path: Path) -> Path:
+    return path.parent / expand_variables(part.data, str(path))
+
+
+def _read_source(path: Path) -> CocoSource | VocSource | MixSource:
     values = read_yaml(path)
     kind = str(values.get("format"))
     if kind not in SOURCES:

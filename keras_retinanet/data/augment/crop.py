@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_retinanet.boxes import pairwise_iou
+from keras_retinanet.boxes import clip_boxes, pairwise_iou
 from keras_retinanet.data.augment.visibility import Example, cut_to_image
 from keras_retinanet.data.canvas import fit_to_canvas, scale_boxes
 
@@ -82,7 +82,9 @@ def large_scale_jitter(
     top, left = tf.unstack(tf.cast(corner, tf.int32))
     window_height, window_width = tf.unstack(tf.cast(window, tf.int32))
     cropped = crop(example, top, left, window_height, window_width)
-    return fit_example(cropped, tf.cast(seen, tf.int32), height, width)
+    placed = fit_example(cropped, tf.cast(seen, tf.int32), height, width)
+    # Scaling may have rounded a box out of what is seen.
+    return {**placed, "boxes": clip_boxes(placed["boxes"], seen[0], seen[1])}
 
 
 def fit_example(example: Example, size: Tensor, height: Tensor, width: Tensor) -> Example:

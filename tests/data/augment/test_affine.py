@@ -37,6 +37,7 @@ def check_uncut(drawings, results, at_least):
 
 def test_boxes_are_the_extents_of_turned_objects(drawings, in_tf_data):
     count = 200 if in_tf_data else 40
+
     # The canvas is large and the image in its middle, so that nothing is cut.
     def run(example, seed):
         padded = tf.pad(example["image"], [[80, 80], [80, 80], [0, 0]], constant_values=20)
