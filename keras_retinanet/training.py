@@ -83,7 +83,7 @@ def train(
 
     callbacks = [
         StopOnNaN(
-            lambda epoch, step: [train_set.image_paths[i] for i in plan.batch(epoch, step)],
+            lambda epoch, step: planned_files(config, train_set, plan, epoch, step),
             checkpoints,
         ),
         LogLearningRate(),
@@ -206,9 +206,23 @@ def make_batches(config: Config, dataset: DetectionDataset, plan: TrainingPlan) 
         vertical_flip=config.image.vertical_flip,
         augmentation=make_augmentation(config),
         cache=make_cache(config, dataset),
-        num_epochs=count_epochs(config.schedule, plan.steps_per_epoch),
+        # A service is sent the plan of all epochs; without one, the stream need not end.
+        num_epochs=(
+            count_epochs(config.schedule, plan.steps_per_epoch)
+            if config.training.data_service
+            else None
+        ),
         data_service=config.training.data_service,
     )
+
+
+def planned_files(
+    config: Config, dataset: DetectionDataset, plan: TrainingPlan, epoch: int, step: int
+) -> list[str]:
+    """Return the image files of a batch; of a data service's, whose order is its own, a remark."""
+    if config.training.data_service is not None:
+        return ["not known: with training.data_service batches come in no planned order"]
+    return [dataset.image_paths[i] for i in plan.batch(epoch, step)]
 
 
 def make_cache(config: Config, dataset: DetectionDataset) -> ImageCache | None:

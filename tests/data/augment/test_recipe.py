@@ -28,7 +28,7 @@ def painted(coco, picture):
     for i in range(12):
         width, height = (48, 64) if i % 3 == 0 else (64, 48)
         pixels = np.full((height, width, 3), 100)
-        x, y = rng.integers(0, 15, 2)
+        x, y = rng.integers(0, 15, 2).tolist()
         pixels[y : y + 24, x : x + 28] = OBJECT
         pixels[:, -18:] = CROWD
         name = f"{i}.png"
