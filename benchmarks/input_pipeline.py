@@ -9,7 +9,6 @@ Wall time is what the machine gives at the time; CPU time counts all threads, so
 time is about what as many quiet cores would reach.
 """
 
-import importlib.util
 import sys
 import time
 from collections.abc import Iterator
@@ -55,11 +54,11 @@ def main() -> None:
     for preset in options.preset:
         batches = preset_batches(dataset, preset, options, anchors)
         streams[preset] = (iter(batches), options.batch_size)
-    if importlib.util.find_spec("keras_hub") is None:
-        print("KerasHub is skipped: pip install keras-hub")
-    else:
+    try:
         batches = hub_batches(dataset, options)
         streams["KerasHub's label encoder"] = (iter(batches), options.batch_size)
+    except ImportError as error:
+        print(f"KerasHub is skipped ({error}): pip install keras-hub")
 
     num_images = len(dataset) // options.batch_size * options.batch_size
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in streams}
