@@ -1,13 +1,23 @@
-"""Images per second of the training pipeline: decode, flip, resize, anchors matched, batched.
+"""Images per second of the training pipeline: decode, augment, resize, anchors matched, batched.
+
+Each preset is measured, the JPEG decoder alone, and, where it is installed (pip install keras-hub),
+the preset paper with KerasHub's label encoder in place of the anchors' matching.
 
 Needs a data set: by default coco_subset in the folder KERAS_RETINANET_DATA.
+
+Wall time is what the machine gives at the time; CPU time counts all threads, so that cores / CPU
+time is about what as many quiet cores would reach.
 """
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import measure
+
+PRESETS = ("paper", "default", "strong")
 
 
 def main() -> None:
@@ -17,17 +27,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=640, help="side of the square input")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--passes", type=int, default=5, help="times through the data set")
+    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=list(PRESETS))
+    parser.add_argument("--cores", type=int, default=2, help="for the estimate from CPU time")
     options = parser.parse_args()
 
     import tensorflow as tf
 
-    from keras_retinanet import (
-        AnchorGenerator,
-        InputPolicy,
-        TrainingPlan,
-        load_dataset,
-        training_batches,
-    )
+    from keras_retinanet import AnchorGenerator, load_dataset
     from keras_retinanet.data.image_files import decode_image
     from keras_retinanet.errors import UserError
 
@@ -35,52 +41,111 @@ def main() -> None:
         dataset = load_dataset(options.data, "train", decode_images=False)
     except UserError as error:
         sys.exit(f"input_pipeline.py: {error}")
-    policy = InputPolicy("square", options.size)
-    plan = TrainingPlan(dataset.heights, dataset.widths, policy, options.batch_size)
     anchors = AnchorGenerator()
-    batches = training_batches(dataset, plan, anchor_generator=anchors)
     # What no pipeline can do without: the decoder alone, on the same cores.
     decoder = (
         tf.data.Dataset.from_tensor_slices(dataset.image_paths)
         .repeat()
         .map(lambda path: decode_image(tf.io.read_file(path)), num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(1)
         .prefetch(tf.data.AUTOTUNE)
     )
+    streams = {"decoder alone": (iter(decoder), 1)}
+    for preset in options.preset:
+        batches = preset_batches(dataset, preset, options, anchors)
+        streams[preset] = (iter(batches), options.batch_size)
+    try:
+        batches = hub_batches(dataset, options)
+        streams["KerasHub's label encoder"] = (iter(batches), options.batch_size)
+    except ImportError as error:
+        print(f"KerasHub is skipped ({error}): pip install keras-hub")
 
-    full, decoding = iter(batches), iter(decoder)
-    steps = plan.steps_per_epoch
-    num_images = steps * options.batch_size
+    num_images = len(dataset) // options.batch_size * options.batch_size
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in streams}
+    for number in range(options.passes + 1):
+        for name, (stream, images) in streams.items():
+            taken = seconds_of(stream, num_images // images)
+            if number:  # the first fills the file cache and tunes tf.data
+                times[name].append(tuple(t / num_images for t in taken))
 
-    def rate(pull: object, count: int) -> float:
-        start = time.perf_counter()
-        for _ in range(count):
-            next(pull)
-        return num_images / (time.perf_counter() - start)
-
-    rate(full, steps), rate(decoding, num_images)  # file cache and tf.data's tuning
-    rates = {"pipeline": [], "decoder": []}
-    for _ in range(options.passes):
-        rates["pipeline"].append(rate(full, steps))
-        rates["decoder"].append(rate(decoding, num_images))
-    result = {
-        "images_per_second": measure.spread(rates["pipeline"]),
-        "decoder_alone_images_per_second": measure.spread(rates["decoder"]),
-        "anchors": sum(anchors.num_anchors_per_level(options.size, options.size)),
-        "size": options.size,
-        "batch_size": options.batch_size,
-        "images": len(dataset),
+    result: dict[str, Any] = {
+        name: {
+            "images_per_second": measure.spread([1 / wall for wall, _ in values]),
+            "cpu_milliseconds": measure.spread([1000 * cpu for _, cpu in values]),
+            "images_per_second_by_cpu_time": options.cores / min(cpu for _, cpu in values),
+        }
+        for name, values in times.items()
     }
-    result["share_of_decoder"] = (
-        result["images_per_second"]["median"] / result["decoder_alone_images_per_second"]["median"]
+    count = sum(anchors.num_anchors_per_level(options.size, options.size))
+    print(f"{options.size} px, {count} anchors, batch {options.batch_size}, {len(dataset)} images")
+    first = result[options.preset[0]]["cpu_milliseconds"]["min"]
+    for name, values in result.items():
+        rate, cpu = values["images_per_second"], values["cpu_milliseconds"]
+        print(
+            f"{name:>25}: {rate['median']:4.0f} images/s (min {rate['min']:.0f}, max "
+            f"{rate['max']:.0f}); CPU {cpu['median']:.2f} ms an image (min {cpu['min']:.2f}): "
+            f"{values['images_per_second_by_cpu_time']:.0f} images/s on {options.cores} quiet "
+            f"cores; {cpu['min'] / first:.2f} x {options.preset[0]}"
+        )
+    settings = {"size": options.size, "batch_size": options.batch_size, "images": len(dataset)}
+    measure.finish({"results": result, "anchors": count, **settings}, options.json)
+
+
+def seconds_of(stream: Iterator, count: int) -> tuple[float, float]:
+    """Return wall and CPU seconds that `count` elements take."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(count):
+        next(stream)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def preset_batches(dataset: Any, preset: str, options: Any, anchors: Any) -> Any:
+    from keras_retinanet import InputPolicy, TrainingPlan, training_batches
+    from keras_retinanet.data.augment.settings import make_augmentation
+
+    augmentation = make_augmentation(preset)
+    plan = TrainingPlan(
+        dataset.heights,
+        dataset.widths,
+        InputPolicy("square", options.size),
+        options.batch_size,
+        mosaic=augmentation.mosaic,
+        mixup=augmentation.mixup,
     )
-    print(
-        f"{options.size} px, {result['anchors']} anchors, batch {options.batch_size}: "
-        f"{result['images_per_second']['median']:.0f} images/s "
-        f"(min {result['images_per_second']['min']:.0f}, "
-        f"max {result['images_per_second']['max']:.0f}); "
-        f"the JPEG decoder alone: {result['decoder_alone_images_per_second']['median']:.0f}"
+    return training_batches(dataset, plan, anchor_generator=anchors, augmentation=augmentation)
+
+
+def hub_batches(dataset: Any, options: Any) -> Any:
+    """Return batches of the same images, flipped and resized alike, encoded by KerasHub."""
+    import keras_hub
+    import tensorflow as tf
+
+    from keras_retinanet import AnchorGenerator
+
+    encoder = keras_hub.layers.RetinaNetLabelEncoder(
+        keras_hub.layers.AnchorGenerator(
+            bounding_box_format="xyxy",
+            min_level=3,
+            max_level=7,
+            num_scales=3,
+            aspect_ratios=[0.5, 1.0, 2.0],
+            anchor_size=4.0,
+        ),
+        bounding_box_format="xyxy",
     )
-    measure.finish(result, options.json)
+    # A single anchor a cell leaves next to nothing of this package's own matching.
+    few = AnchorGenerator(levels=(7,), sizes=(512.0,), scales=(1.0,), ratios=(1.0,))
+
+    def encode(images: Any, targets: dict) -> tuple:
+        images = tf.ensure_shape(images, (options.batch_size, options.size, options.size, 3))
+        labels = tf.cast(targets["gt_labels"], tf.float32)
+        return images, encoder(tf.cast(images, tf.float32), targets["gt_boxes"], labels)
+
+    return (
+        preset_batches(dataset, "paper", options, few)
+        .map(encode, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 # --help without TensorFlow, and the Keras-only parts run where there is none.
 _PUBLIC = {
     "AnchorGenerator": "anchors",
+    "Augmentation": "data.augment.settings",
     "BoxCoder": "boxes",
     "DetectionDataset": "data.dataset",
     "DetectionLoss": "losses",

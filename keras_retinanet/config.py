@@ -26,6 +26,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
+def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("the first number must not be above the second")
+    return limits
+
+
+ScaleFactor = Annotated[float, Field(gt=0, le=10)]
+ScaleRange = Annotated[tuple[ScaleFactor, ScaleFactor], pydantic.AfterValidator(_in_order)]
+
+
 class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -75,6 +85,36 @@ class ImageConfig(_Section):
     jitter_sizes: tuple[PositiveInt, ...] = ()
     horizontal_flip: bool = True
     vertical_flip: bool = False
+
+
+class AugmentConfig(_Section):
+    """What else is done to training images: a preset, and single settings in place of the preset's.
+
+    null leaves a setting to the preset; docs/augmentation.md lists the presets' values, and
+    `keras_retinanet.data.augment.settings.Augmentation` says what each means.
+    """
+
+    preset: Literal["paper", "default", "strong"] = "paper"
+    scale: ScaleRange | None = None
+    crop: Share | None = None
+    affine: Share | None = None
+    rotate: Annotated[float, Field(ge=0, le=180)] | None = None
+    shear: Annotated[float, Field(ge=0, le=45)] | None = None
+    translate: Share | None = None
+    photometric: Share | None = None
+    brightness: Share | None = None
+    contrast: Share | None = None
+    saturation: Share | None = None
+    hue: Annotated[float, Field(ge=0, le=180)] | None = None
+    gray: Share | None = None
+    cutout: Share | None = None
+    cutout_count: PositiveInt | None = None
+    cutout_size: Share | None = None
+    mosaic: Share | None = None
+    mosaic_scale: ScaleRange | None = None
+    mixup: Share | None = None
+    mixup_alpha: PositiveFloat | None = None
+    min_visible: Share | None = None
 
 
 class LossConfig(_Section):
@@ -145,6 +185,14 @@ class TrainingConfig(_Section):
     evaluate_every: PositiveInt = 1
     # resumable checkpoints to keep; best.keras and last.keras are kept beside them
     keep_checkpoints: PositiveInt = 3
+    # show images with classes in less than this share of the images more often (LVIS: 0.001)
+    repeat_threshold: Share | None = None
+    # keep decoded images for later epochs: in memory, or in `cache_folder` on disk
+    cache: Literal["none", "memory", "disk"] = "none"
+    # null: keras_retinanet/images in the user's cache folder
+    cache_folder: str | None = None
+    # "grpc://host:port" of a tf.data service whose workers make the batches
+    data_service: str | None = None
 
 
 class InferenceConfig(_Section):
@@ -160,6 +208,7 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     anchors: AnchorConfig = AnchorConfig()
     image: ImageConfig = ImageConfig()
+    augment: AugmentConfig = AugmentConfig()
     loss: LossConfig = LossConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

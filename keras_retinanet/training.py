@@ -28,9 +28,13 @@ from keras_retinanet.config import (
     ScheduleConfig,
     dump_config,
 )
+from keras_retinanet.data.augment.settings import Augmentation
+from keras_retinanet.data.augment.settings import make_augmentation as augmentation_of
+from keras_retinanet.data.cache import DiskCache, ImageCache, MemoryCache, default_folder
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.data.sampling import image_repeats
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.losses import (
@@ -102,7 +106,7 @@ def train(
 
     callbacks = [
         StopOnNaN(
-            lambda epoch, step: [train_set.image_paths[i] for i in plan.batch(epoch, step)],
+            lambda epoch, step: planned_files(config, train_set, plan, epoch, step),
             checkpoints,
         ),
         LogLearningRate(),
@@ -240,7 +244,13 @@ def report_anchor_recall(config: Config, dataset: DetectionDataset, output: Path
         )
 
 
+def make_augmentation(config: Config) -> Augmentation:
+    """Return the preset with the settings that take the place of its own."""
+    return augmentation_of(**config.augment.model_dump())
+
+
 def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:
+    augmentation = make_augmentation(config)
     return TrainingPlan(
         heights=dataset.heights,
         widths=dataset.widths,
@@ -248,6 +258,9 @@ def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:
         batch_size=config.training.batch_size,
         seed=config.training.seed,
         sizes=config.image.jitter_sizes,
+        repeats=image_repeats(dataset, config.training.repeat_threshold),
+        mosaic=augmentation.mosaic,
+        mixup=augmentation.mixup,
     )
 
 
@@ -261,7 +274,34 @@ def make_batches(config: Config, dataset: DetectionDataset, plan: TrainingPlan) 
         force_match=config.anchors.force_match,
         horizontal_flip=config.image.horizontal_flip,
         vertical_flip=config.image.vertical_flip,
+        augmentation=make_augmentation(config),
+        cache=make_cache(config, dataset),
+        # A service is sent the plan of all epochs; without one, the stream need not end.
+        num_epochs=(
+            count_epochs(config.schedule, plan.steps_per_epoch)
+            if config.training.data_service
+            else None
+        ),
+        data_service=config.training.data_service,
     )
+
+
+def planned_files(
+    config: Config, dataset: DetectionDataset, plan: TrainingPlan, epoch: int, step: int
+) -> list[str]:
+    """Return the image files of a batch; of a data service's, whose order is its own, a remark."""
+    if config.training.data_service is not None:
+        return ["not known: with training.data_service batches come in no planned order"]
+    return [dataset.image_paths[i] for i in plan.batch(epoch, step)]
+
+
+def make_cache(config: Config, dataset: DetectionDataset) -> ImageCache | None:
+    if config.training.cache == "memory":
+        return MemoryCache(dataset)
+    if config.training.cache == "disk":
+        folder = config.training.cache_folder
+        return DiskCache(dataset, Path(folder) if folder else default_folder())
+    return None
 
 
 def make_optimizer(config: Config, steps_per_epoch: int) -> keras.optimizers.Optimizer:

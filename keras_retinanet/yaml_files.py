@@ -116,6 +116,8 @@ def _siblings(model: type[pydantic.BaseModel], location: list[str]) -> list[str]
     for part in location[:-1]:
         if get_origin(annotation) is dict:  # `part` is one of its keys
             annotation = get_args(annotation)[1]
+        elif get_origin(annotation) is list:
+            annotation = get_args(annotation)[0]
         else:
             field = getattr(annotation, "model_fields", {}).get(part)
             annotation = field.annotation if field else None

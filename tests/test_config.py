@@ -1,10 +1,18 @@
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from keras_retinanet.config import CONFIG_FOLDER, Config, dump_config, load_config
+from keras_retinanet.config import (
+    CONFIG_FOLDER,
+    AugmentConfig,
+    Config,
+    dump_config,
+    load_config,
+)
+from keras_retinanet.data.augment.settings import Augmentation, make_augmentation
 from keras_retinanet.errors import ConfigError
 
 SHIPPED = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml"))
@@ -253,3 +261,40 @@ def test_tensorflow_is_not_loaded(code):
     heavy = "{'tensorflow', 'keras', 'numpy', 'PIL', 'pycocotools'}"
     check = f"{code}; import sys; loaded = {heavy} & set(sys.modules); assert not loaded, loaded"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+class TestAugment:
+    def test_the_default_is_the_paper_s_and_settings_are_the_preset_s(self):
+        augment = Config().augment
+        assert augment.preset == "paper"
+        assert set(augment.model_dump(exclude={"preset"}).values()) == {None}
+
+    def test_every_setting_of_the_augmentation_can_be_set(self):
+        names = {field.name for field in dataclasses.fields(Augmentation)}
+        assert set(AugmentConfig.model_fields) == {"preset", *names}
+
+    def test_single_settings_take_the_place_of_the_preset_s(self, with_override):
+        config = with_override("augment.preset=strong", "augment.mosaic=0", "augment.scale=[1, 1]")
+        assert (config.augment.mosaic, config.augment.scale) == (0.0, (1.0, 1.0))
+        assert config.augment.mixup is None
+        found = make_augmentation(**config.augment.model_dump())
+        expected = dataclasses.replace(make_augmentation("strong"), mosaic=0.0, scale=(1.0, 1.0))
+        assert found == expected
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("augment.preset=stronk", "did you mean 'strong'"),
+            ("augment.mosiac=1", "did you mean 'augment.mosaic'"),
+            ("augment.mosaic=1.5", "augment.mosaic = 1.5: .*less than or equal to 1"),
+            ("augment.scale=[2, 1]", "augment.scale = .*first number must not be above"),
+            ("augment.scale=[0, 1]", r"augment.scale.0 = 0.*greater than 0"),
+            ("augment.rotate=-5", "augment.rotate = -5"),
+            ("augment.cutout_count=0", "augment.cutout_count = 0"),
+            ("training.cache=ram", "training.cache = 'ram': known: none, memory, disk"),
+            ("training.repeat_threshold=2", "training.repeat_threshold = 2"),
+        ],
+    )
+    def test_a_wrong_setting_says_what_to_mend(self, with_override, override, message):
+        with pytest.raises(ConfigError, match=message):
+            with_override(override)

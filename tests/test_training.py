@@ -261,3 +261,45 @@ def test_only_the_softmax_loss_makes_a_softmax_model(small_resnet18):
         config = load_config("quickstart", [*TINY, f"loss.class_loss={name}"])
         model = training.build_model(config, ("a", "b"))
         assert model.class_activation == ("softmax" if name == "softmax_focal" else "sigmoid")
+
+
+class TestBatches:
+    """What the config says about the batches arrives in the plan and the pipeline."""
+
+    def test_the_plan_draws_partners_and_repeats(self, demo):
+        plan = training.make_plan(tiny_config("augment.preset=strong"), demo[0])
+        assert (plan.mosaic, plan.mixup) == (0.2, 0.1)
+        assert plan.repeats is None
+        plan = training.make_plan(tiny_config("training.repeat_threshold=1"), demo[0])
+        assert (plan.mosaic, plan.mixup) == (0, 0)
+        assert len(plan.repeats) == 8 and plan.repeats.max() > 1
+
+    def test_a_batch_s_files_name_the_partners(self, demo):
+        config = tiny_config("augment.mosaic=1")
+        plan = training.make_plan(config, demo[0])
+        named = training.planned_files(config, demo[0], plan, 0, 1)
+        assert named == [demo[0].image_paths[i] for i in plan.batch(0, 1)]
+        assert len(named) == 4 * 4
+        config = tiny_config("training.data_service='grpc://localhost:1'")
+        (remark,) = training.planned_files(config, demo[0], plan, 0, 1)
+        assert "training.data_service" in remark
+
+    def test_settings_reach_the_pipeline(self, demo, tmp_path, monkeypatch):
+        given = {}
+        monkeypatch.setattr(training, "training_batches", lambda *_, **k: given.update(k))
+        config = tiny_config(
+            "augment.preset=default",
+            "augment.hue=3",
+            "training.cache=disk",
+            f"training.cache_folder={tmp_path / 'c'}",
+        )
+        training.make_batches(config, demo[0], training.make_plan(config, demo[0]))
+        assert given["augmentation"].hue == 3
+        assert given["augmentation"].scale == (0.6, 1.4)
+        assert given["cache"].files[0].parent == tmp_path / "c"
+        assert (given["data_service"], given["num_epochs"]) == (None, None)
+        config = tiny_config("training.data_service='grpc://localhost:1'")
+        training.make_batches(config, demo[0], training.make_plan(config, demo[0]))
+        assert given["cache"] is None
+        assert given["data_service"] == "grpc://localhost:1"
+        assert given["num_epochs"] == 2

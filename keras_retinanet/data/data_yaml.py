@@ -200,6 +200,21 @@ class TfdsSource(_Settings):
         return None if self.data_dir is None else path_of(self.data_dir)
 
 
+class MixPart(_Settings):
+    """One of the data sets in a mix; `splits` maps the mix's splits to its own."""
+
+    data: str
+    weight: pydantic.PositiveFloat = 1.0
+    splits: dict[str, str] | None = None
+
+
+class MixSource(_Settings):
+    """Several data sets in one: other data YAMLs or folders, and how much of an epoch each has."""
+
+    format: Literal["mix"]
+    sources: Annotated[list[MixPart], pydantic.Field(min_length=1)]
+
+
 SOURCES = {
     "coco": CocoSource,
     "voc": VocSource,
@@ -209,4 +224,5 @@ SOURCES = {
     "yolo": YoloSource,
     "tfrecord": TfrecordSource,
     "tfds": TfdsSource,
+    "mix": MixSource,
 }

@@ -50,6 +50,7 @@ class DetectionDataset:
         class_names: K names.
         category_ids: K ids of the data set itself.
         findings: what was wrong with the files.
+        repeats: [N] float64, how often an epoch shows each image on average; None: once.
     """
 
     image_paths: list[str]
@@ -64,6 +65,7 @@ class DetectionDataset:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     findings: list[Finding] = field(default_factory=list)
+    repeats: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -100,6 +102,7 @@ class DetectionDataset:
             labels=self.labels[picked],
             is_crowd=self.is_crowd[picked],
             areas=self.areas[picked],
+            repeats=None if self.repeats is None else self.repeats[list(images)],
         )
 
     def with_a_class_for_every_box(self) -> "DetectionDataset":

@@ -2,6 +2,7 @@
 reading copes with but their owner may not know."""
 
 import hashlib
+import io
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from keras_retinanet.data.image_bytes import read_image
 from keras_retinanet.data.image_files import EXIF_ORIENTATION_TAG
 
 # Beyond these an image is read all the same, but takes memory, or is hard to believe.
@@ -76,9 +78,9 @@ def scan_images(
 def scan_image(path: str, *, with_look: bool) -> ScannedImage:
     """Read one image file whose header is known to be good; never raises for a bad one."""
     try:
-        content = Path(path).read_bytes()
+        content = read_image(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(content)) as image:
             remarks = _remarks(image, content, Path(path).suffix.lower())
             if not _is_complete(content, image.format):
                 return ScannedImage(TRUNCATED, digest, remarks)

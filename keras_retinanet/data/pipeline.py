@@ -7,12 +7,18 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.anchors import AnchorGenerator
-from keras_retinanet.conventions import NEGATIVE_IOU, PAD_VALUE, POSITIVE_IOU
-from keras_retinanet.data.augment import random_flip
+from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU
+from keras_retinanet.data.augment.recipe import NUM_TILES, augment
+from keras_retinanet.data.augment.settings import Augmentation
+from keras_retinanet.data.cache import ImageCache, cached_image
+from keras_retinanet.data.canvas import fit_to_canvas
+from keras_retinanet.data.data_service import distributed
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.image_bytes import image_reader
 from keras_retinanet.data.image_files import decode_image
 from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.data.plan_stream import planned_batches, planned_images
+from keras_retinanet.errors import ConfigError
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.targets import match_anchors
 
@@ -20,6 +26,7 @@ Tensor = Any
 
 # Label of the rows that fill gt_labels up.
 NO_LABEL = -1
+NO_AUGMENTATION = Augmentation()
 
 
 def training_batches(
@@ -32,46 +39,49 @@ def training_batches(
     force_match: bool = False,
     horizontal_flip: bool = True,
     vertical_flip: bool = False,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    cache: ImageCache | None = None,
     first_epoch: int = 0,
+    num_epochs: int | None = None,
+    data_service: str | None = None,
 ) -> tf.data.Dataset:
     """Return an endless stream of batches (images, targets), `plan.steps_per_epoch` to an epoch.
 
     images: uint8 [B, H, W, 3], RGB. targets: "gt_boxes" float32 [B, M, 4] xyxy in pixels of the
-    images, "gt_labels" int32 [B, M] and "matches" int32 [B, A]. M is the data set's largest number
-    of objects in an image; rows are filled up with zeros and NO_LABEL. Crowds and difficult objects
-    are not among them, and anchors in them are ignored.
+    images, "gt_labels" int32 [B, M] and "matches" int32 [B, A]. M is the largest number of objects
+    that an image can have; rows are filled up with zeros and NO_LABEL. Crowds, difficult and cut
+    objects are not among them, and anchors in them are ignored.
 
     The same data set, plan and settings give the same batches.
+
+    Args:
+        augmentation: what is done beside flips and the plan's sizes; mosaics and mixup happen where
+            the plan gives images partners.
+        cache: keeps decoded images for later epochs.
+        num_epochs: the stream ends before this epoch. Needed with a data service.
+        data_service: address of a tf.data service ("grpc://host:port") whose workers make the
+            batches; with several workers their order is not the plan's.
+
+    Raises:
+        ConfigError: the settings do not go with a data service.
     """
-
-    def epoch(number: Tensor) -> tf.data.Dataset:
-        names = ("index", "scaled_size", "canvas_size", "seed")
-        arrays = tf.numpy_function(
-            lambda n: [plan.epoch(int(n))[name] for name in names],
-            [number],
-            [tf.int64, tf.int32, tf.int32, tf.int32],
-        )
-        for array, columns in zip(arrays, ((), (2,), (2,), (2,)), strict=True):
-            array.set_shape((None, *columns))
-        return tf.data.Dataset.from_tensor_slices(dict(zip(names, arrays, strict=True)))
-
-    load = _example_loader(dataset)
-    # One row at least: images without any object still have something to gather from.
-    max_objects = max(1, int(dataset.num_objects.max(initial=0)))
+    load = _example_loader(dataset, cache)
+    max_objects = _max_objects(dataset, plan)
 
     def make(planned: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        example = load(planned["index"])
-        example = random_flip(
-            example, planned["seed"], horizontal=horizontal_flip, vertical=vertical_flip
+        example = augment(
+            load,
+            planned,
+            augmentation,
+            horizontal_flip=horizontal_flip,
+            vertical_flip=vertical_flip,
         )
         height, width = tf.unstack(planned["canvas_size"])
-        images = fit_to_canvas(example["image"], planned["scaled_size"], height, width)
-        boxes = _scale_boxes(example, planned["scaled_size"])
         ignored = example["is_crowd"]
-        gt_boxes = tf.boolean_mask(boxes, ~ignored)
+        gt_boxes = tf.boolean_mask(example["boxes"], ~ignored)
         matches = match_anchors(
             gt_boxes,
-            tf.boolean_mask(boxes, ignored),
+            tf.boolean_mask(example["boxes"], ignored),
             anchor_generator=anchor_generator,
             height=height,
             width=width,
@@ -80,19 +90,30 @@ def training_batches(
             force_match=force_match,
         )
         gt_labels = tf.boolean_mask(example["labels"], ~ignored)
-        return images, {
+        return example["image"], {
             "gt_boxes": _padded_rows(gt_boxes, max_objects, 0.0),
             "gt_labels": _padded_rows(gt_labels, max_objects, NO_LABEL),
             "matches": matches,
         }
 
-    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-    return (
-        epochs.flat_map(epoch)
-        .map(make, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(plan.batch_size, drop_remainder=True, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    def batched(planned: tf.data.Dataset) -> tf.data.Dataset:
+        return planned.map(make, num_parallel_calls=tf.data.AUTOTUNE).batch(
+            plan.batch_size, drop_remainder=True, num_parallel_calls=tf.data.AUTOTUNE
+        )
+
+    if data_service is None:
+        planned = planned_images(plan, first_epoch=first_epoch)
+        if num_epochs is not None:
+            draws = (num_epochs - first_epoch) * plan.steps_per_epoch * plan.batch_size
+            planned = planned.take(draws)
+        return batched(planned).prefetch(tf.data.AUTOTUNE)
+    if num_epochs is None:
+        raise ValueError("data_service needs num_epochs: the plan travels to the workers")
+    if cache is not None:
+        raise ConfigError("training.cache: the workers of training.data_service cannot use it")
+    planned = planned_batches(plan, first_epoch=first_epoch, num_epochs=num_epochs)
+    batches = batched(planned.flat_map(tf.data.Dataset.from_tensor_slices))
+    return distributed(batches, data_service).prefetch(tf.data.AUTOTUNE)
 
 
 def network_inputs(
@@ -133,24 +154,9 @@ def preprocess(images: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tenso
     return fit_to_canvas(images, size, canvas_height, canvas_width), size
 
 
-def fit_to_canvas(images: Tensor, size: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """Scale uint8 images [..., H, W, 3] to `size` [2], and pad them at right and bottom.
-
-    Bilinear without antialiasing, as Detectron did.
-    """
-    shape = tf.shape(images)[-3:-1]
-    # The cast cuts, so that adding a half rounds.
-    scaled = tf.cond(
-        tf.reduce_all(shape == size),
-        lambda: images,
-        lambda: tf.cast(tf.image.resize(images, size, method="bilinear") + 0.5, tf.uint8),
-    )
-    paddings = [[0, 0]] * (images.shape.rank - 3)
-    paddings += [[0, height - size[0]], [0, width - size[1]], [0, 0]]
-    return tf.pad(scaled, paddings, constant_values=PAD_VALUE)
-
-
-def _example_loader(dataset: DetectionDataset) -> Callable[[Tensor], dict[str, Tensor]]:
+def _example_loader(
+    dataset: DetectionDataset, cache: ImageCache | None
+) -> Callable[[Tensor], dict[str, Tensor]]:
     """Return a function from an image's index to its example."""
     paths = tf.constant(dataset.image_paths, tf.string)
     read = image_reader(dataset.image_paths)
@@ -164,17 +170,21 @@ def _example_loader(dataset: DetectionDataset) -> Callable[[Tensor], dict[str, T
     def load(index: Tensor) -> dict[str, Tensor]:
         start, end = splits[index], splits[index + 1]
         return {
-            "image": decode_image(read(paths[index])),
+            "image": cached_image(cache, index, lambda: decode_image(read(paths[index]))),
+            "visible": tf.ones((end - start,)),
             **{name: values[start:end] for name, values in flat.items()},
         }
 
     return load
 
 
-def _scale_boxes(example: dict[str, Tensor], size: Tensor) -> Tensor:
-    """Return the boxes of an example whose image is scaled to `size` [2]."""
-    factors = tf.cast(size / tf.shape(example["image"])[:2], tf.float32)
-    return example["boxes"] * tf.tile(factors[::-1], [2])
+def _max_objects(dataset: DetectionDataset, plan: TrainingPlan) -> int:
+    """Return the largest number of objects that an example can have.
+
+    One row at least: images without any object still have something to gather from.
+    """
+    num_images = 1 + (NUM_TILES - 1) * (plan.mosaic > 0) + (plan.mixup > 0)
+    return max(1, num_images * int(dataset.num_objects.max(initial=0)))
 
 
 def _padded_rows(values: Tensor, num_rows: int, padding: float | int) -> Tensor:

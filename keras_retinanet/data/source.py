@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.data.cleaning import clean
-from keras_retinanet.data.data_yaml import SOURCES
+from keras_retinanet.data.data_yaml import SOURCES, MixSource
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.detect_format import HOW_TO_SPLIT, detect_format
+from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.data.tfds import PREFIX
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.yaml_files import did_you_mean, expand_variables, shown, validated
@@ -26,11 +27,14 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
         DataError: the annotations cannot be used, or the split has no usable image.
     """
     source, path_of = _read_source(Path(data))
-    if split not in source.splits:
+    names = split_names(data)
+    if split not in names:
         raise DataError(
-            f"{data} has no split {split!r}: {did_you_mean(split, list(source.splits))}"
+            f"{data} has no split {split!r}: {did_you_mean(split, names)}"
             + (f"; to have one, {how_to_split(data)}" if split == "val" else "")
         )
+    if isinstance(source, MixSource):
+        return _load_mix(source, path_of, split, decode_images=decode_images)
 
     dataset = clean(source.read(split, path_of), decode_images=decode_images)
     if not len(dataset):
@@ -43,14 +47,50 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
 
 
 def split_names(data: str | Path) -> list[str]:
-    """Return the names of the splits of a data set, named as for `load_dataset`."""
-    return list(_read_source(Path(data))[0].splits)
+    """Return the names of the splits of a data set, named as for `load_dataset`.
+
+    A mix has those of all its sources.
+    """
+    return _split_names(Path(data), ())
 
 
 def how_to_split(data: str | Path) -> str:
     """Return how a split "val" is made of a data set that has none."""
     kind = _read_source(Path(data))[0].format
     return HOW_TO_SPLIT.get(kind, "name one under `splits` in the data YAML")
+
+
+def _split_names(path: Path, seen: tuple[Path, ...]) -> list[str]:
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: the mix leads back to the same file")
+    source, path_of = _read_source(path)
+    if not isinstance(source, MixSource):
+        return list(source.splits)
+    names: dict[str, None] = {}
+    for part in source.sources:
+        own = _split_names(path_of(part.data), (*seen, path.resolve()))
+        for target, name in (part.splits or {}).items():
+            if name not in own:
+                raise ConfigError(
+                    f"{path}: sources: {part.data} has no split {name!r} for {target!r}: "
+                    f"{did_you_mean(name, own)}"
+                )
+        names.update(dict.fromkeys(own if part.splits is None else part.splits))
+    return list(names)
+
+
+def _load_mix(
+    source: MixSource, path_of: Callable[[str], Path], split: str, *, decode_images: bool
+) -> DetectionDataset:
+    datasets, weights, names = [], [], []
+    for number, part in enumerate(source.sources, start=1):
+        path = path_of(part.data)
+        own = {name: name for name in split_names(path)} if part.splits is None else part.splits
+        if split in own:
+            datasets.append(load_dataset(path, own[split], decode_images=decode_images))
+            weights.append(part.weight)
+            names.append(f"{path.stem}-{number}")
+    return mix_datasets(datasets, weights, names)
 
 
 def _read_source(path: Path) -> tuple[Any, Callable[[str], Path]]:
@@ -66,6 +106,8 @@ def _read_source(path: Path) -> tuple[Any, Callable[[str], Path]]:
     source = validated(SOURCES[kind], values, str(path))
 
     def path_of(text: str) -> Path:
+        if text.startswith(PREFIX):
+            return Path(text)
         return folder / expand_variables(text, str(path))
 
     if kind in ("yolo", "tfds"):  # their splits may stand in the data itself

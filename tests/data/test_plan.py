@@ -120,3 +120,73 @@ def test_each_image_gets_a_seed_of_its_own():
 def test_batch_is_a_part_of_the_epoch():
     plan = make_plan()
     np.testing.assert_array_equal(np.concatenate(batches(plan, 2)), plan.epoch(2)["index"])
+
+
+class TestRepeats:
+    @pytest.mark.parametrize("total", [19, 19.4, 40, 7.2])
+    def test_images_are_shown_as_often_as_they_should_be_on_average(self, total):
+        repeats = np.random.default_rng(1).uniform(0.1, 2, 19)
+        repeats *= total / repeats.sum()
+        plan = make_plan(repeats=repeats)
+        counts = np.zeros((400, 19))
+        for number in range(400):
+            index = plan.epoch(number)["index"][: plan.num_draws]
+            counts[number] = np.bincount(index, minlength=19)
+        assert plan.num_draws == round(total) == counts[0].sum()
+        assert plan.steps_per_epoch == -(-plan.num_draws // 4)
+        exact = repeats * plan.num_draws / total
+        np.testing.assert_allclose(counts.mean(axis=0), exact, atol=0.1)
+        assert (abs(counts - exact) < 1).all()  # the next whole number below or above
+
+    def test_batches_are_full_and_of_one_orientation(self):
+        plan = make_plan(repeats=np.full(19, 1.7))
+        portrait = plan.heights > plan.widths
+        assert all(len(batch) == 4 for batch in batches(plan))
+        assert sum(portrait[b].all() or not portrait[b].any() for b in batches(plan)) >= 7
+
+    def test_one_for_each_image_is_an_epoch_of_all(self):
+        index = make_plan(repeats=np.ones(19)).epoch(0)["index"]
+        assert sorted(index[:19]) == list(range(19))
+
+    def test_an_image_that_is_never_shown(self):
+        repeats = np.ones(19)
+        repeats[5] = 0
+        assert 5 not in make_plan(repeats=repeats).epoch(0)["index"]
+
+    def test_a_wrong_number_of_them_is_refused(self):
+        with pytest.raises(ValueError, match="repeats has 3 numbers, not 19"):
+            make_plan(repeats=np.ones(3))
+
+
+class TestPartners:
+    def test_without_mosaic_and_mixup_nobody_has_any(self):
+        assert (make_plan().epoch(0)["partners"] == -1).all()
+
+    @pytest.mark.parametrize(("mosaic", "mixup"), [(0.3, 0.0), (0.0, 0.6), (0.5, 0.25), (1, 1)])
+    def test_they_come_together_with_their_chances(self, mosaic, mixup):
+        plan = make_plan(300, 100, mosaic=mosaic, mixup=mixup)
+        partners = plan.epoch(0)["partners"]
+        three = (partners[:, :3] >= 0).sum(axis=1)
+        assert set(three) <= {0, 3}
+        assert (three == 3).mean() == pytest.approx(mosaic, abs=0.08)
+        assert (partners[:, 3] >= 0).mean() == pytest.approx(mixup, abs=0.08)
+        assert len(np.unique(partners)) > 100
+        assert partners.max() < 400
+
+    def test_they_leave_the_other_draws_alone(self):
+        same = equal(make_plan().epoch(2), make_plan(mosaic=0.5, mixup=0.5).epoch(2))
+        assert not same.pop("partners")
+        assert all(same.values())
+
+    def test_images_that_are_never_shown_are_no_partners(self):
+        repeats = np.ones(19)
+        repeats[5] = 0
+        assert 5 not in make_plan(repeats=repeats, mosaic=1.0).epoch(0)["partners"]
+
+    def test_a_batch_names_its_partners(self):
+        plan = make_plan(mosaic=0.5, mixup=0.5)
+        epoch = plan.epoch(1)
+        named = plan.batch(1, 2)
+        np.testing.assert_array_equal(named[:4], epoch["index"][8:12])
+        partners = epoch["partners"][8:12]
+        assert sorted(named[4:]) == sorted(partners[partners >= 0])

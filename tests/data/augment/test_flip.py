@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.data.augment import flip_horizontally, flip_vertically, random_flip
+from keras_retinanet.data.augment.flip import flip_horizontally, flip_vertically, random_flip
 
 BOXES = np.array([[2, 1, 7, 4], [0, 0, 10, 6]], np.float32)
 

@@ -1,0 +1,90 @@
+"""How often training shows each image: data sets mixed by weights, and rare classes repeated."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from keras_retinanet.data.dataset import DetectionDataset
+
+
+def mix_datasets(
+    datasets: Sequence[DetectionDataset], weights: Sequence[float], names: Sequence[str]
+) -> DetectionDataset:
+    """Return one data set of the images of several, each shown by its share of the weights.
+
+    An epoch has as many draws as there are images in all. Classes are united by name, in the order
+    in which they first occur, and keep the category ids of the first data set that has them unless
+    another class has that id already. Image ids that occur twice are prefixed by the data set's
+    name.
+
+    Args:
+        weights: shares of the draws, of any sum; a weight of 0 leaves a data set's images out of
+            training.
+        names: one for each data set, for ids.
+    """
+    class_names = tuple(dict.fromkeys(name for d in datasets for name in d.class_names))
+    united = [d.with_classes(class_names) for d in datasets]
+    ids = [image_id for d in datasets for image_id in d.image_ids]
+    if len(set(map(str, ids))) < len(ids):
+        ids = [f"{name}/{i}" for d, name in zip(datasets, names) for i in d.image_ids]
+    total, sum_of_weights = len(ids), float(sum(weights))
+    repeats = [
+        np.ones(len(d)) if d.repeats is None else d.repeats / d.repeats.mean() for d in datasets
+    ]
+    shares = [
+        r * (total * weight / sum_of_weights / len(d))
+        for r, d, weight in zip(repeats, datasets, weights)
+    ]
+    counts = np.concatenate([np.diff(d.row_splits) for d in datasets])
+    return replace(
+        united[0],
+        image_paths=[path for d in datasets for path in d.image_paths],
+        image_ids=ids,
+        **{
+            name: np.concatenate([getattr(d, name) for d in united])
+            for name in ("heights", "widths", "boxes", "labels", "is_crowd", "areas")
+        },
+        row_splits=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        category_ids=_category_ids(datasets, class_names),
+        findings=[finding for d in datasets for finding in d.findings],
+        repeats=np.concatenate(shares),
+    )
+
+
+def repeat_factors(dataset: DetectionDataset, threshold: float) -> np.ndarray:
+    """Return how often to show each image [N] so that rare classes are seen more (LVIS).
+
+    max(1, sqrt(threshold / f)) for the rarest class in the image, f being the share of the images
+    that have the class (Gupta et al. 2019, appendix B). Images without objects have 1.
+    """
+    is_object = ~dataset.is_crowd
+    image = np.repeat(np.arange(len(dataset)), np.diff(dataset.row_splits))[is_object]
+    label = dataset.labels[is_object]
+    pairs = np.unique(np.stack([image, label]), axis=1)
+    share = np.bincount(pairs[1], minlength=len(dataset.class_names)) / len(dataset)
+    factor = np.sqrt(threshold / np.maximum(share, 1 / len(dataset)))
+    result = np.ones(len(dataset))
+    np.maximum.at(result, pairs[0], factor[pairs[1]])
+    return result
+
+
+def image_repeats(dataset: DetectionDataset, threshold: float | None) -> np.ndarray | None:
+    """Return the data set's own repeats times the repeat factors; None: every image once."""
+    if threshold is None:
+        return dataset.repeats
+    factors = repeat_factors(dataset, threshold)
+    return factors if dataset.repeats is None else factors * dataset.repeats
+
+
+def _category_ids(
+    datasets: Sequence[DetectionDataset], class_names: Sequence[str]
+) -> tuple[int, ...]:
+    ids: dict[str, int] = {}
+    for dataset in datasets:
+        taken = set(ids.values())
+        for name, category_id in zip(dataset.class_names, dataset.category_ids):
+            if name not in ids and category_id not in taken:
+                ids[name] = category_id
+    free = iter(sorted(set(range(1, 2 * len(class_names) + 1)) - set(ids.values())))
+    return tuple(ids[name] if name in ids else next(free) for name in class_names)
