@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet import training
+from keras_retinanet import builders, training
 from keras_retinanet.config import load_config
 from keras_retinanet.data.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
@@ -156,7 +156,7 @@ def test_nan_loss_stops_and_names_images_and_last_good_state(
     config = tiny_config("schedule.length=3")
     with pytest.raises(TrainingDiverged) as error:
         training.train(config, demo[0], None, tmp_path, progress=False)
-    plan = training.make_plan(config, demo[0])
+    plan = builders.make_plan(config, demo[0])
     for image in plan.batch(1, 0):
         assert demo[0].image_paths[image] in str(error.value)
     assert "epoch 2, step 1" in str(error.value)
@@ -173,28 +173,28 @@ def test_batch_that_cannot_be_split_is_refused(demo, tmp_path):
 
 def test_schedule_counts_in_epochs_or_iterations():
     config = load_config("retinanet_r50_600")
-    rate = training.make_schedule(config, steps_per_epoch=7330)
+    rate = builders.make_schedule(config, steps_per_epoch=7330)
     expected = {500: 0.01, 59_999: 0.01, 60_000: 0.001, 80_000: 0.0001, 89_999: 0.0001}
     assert {step: pytest.approx(float(rate(step))) for step in expected} == expected
-    assert training.count_epochs(config.schedule, 7330) == 13
+    assert builders.count_epochs(config.schedule, 7330) == 13
     config = load_config(
         "retinanet_r50_600",
         ["schedule.unit=epochs", "schedule.length=12", "schedule.drops=[8,11]"],
     )
-    rate = training.make_schedule(config, steps_per_epoch=1000)
+    rate = builders.make_schedule(config, steps_per_epoch=1000)
     assert float(rate(7_999)) == pytest.approx(0.01)
     assert float(rate(8_000)) == pytest.approx(0.001)
-    assert training.count_epochs(config.schedule, 1000) == 12
+    assert builders.count_epochs(config.schedule, 1000) == 12
 
 
 def test_learning_rate_scales_with_the_batch_by_choice():
     overrides = ["training.batch_size=8", "optimizer.learning_rate_batch_size=16"]
     config = load_config("retinanet_r50_600", overrides)
-    assert float(training.make_schedule(config, 100)(1000)) == pytest.approx(0.005)
+    assert float(builders.make_schedule(config, 100)(1000)) == pytest.approx(0.005)
 
 
 def test_paper_optimizer_is_sgd_with_l2():
-    optimizer = training.make_optimizer(load_config("retinanet_r50_600"), 100)
+    optimizer = builders.make_optimizer(load_config("retinanet_r50_600"), 100)
     assert isinstance(optimizer, SGDWithL2)
     assert (optimizer.momentum, optimizer.l2) == (0.9, 1e-4)
 
@@ -229,10 +229,10 @@ LOSS_SETTINGS = (
 )
 
 
-@pytest.mark.parametrize("name", training.CLASS_LOSSES)
+@pytest.mark.parametrize("name", builders.CLASS_LOSSES)
 def test_class_loss_of_a_config(name):
     config = load_config("quickstart", [f"loss.class_loss={name}", *LOSS_SETTINGS])
-    found = training.make_loss(config).class_loss.get_config()
+    found = builders.make_loss(config).class_loss.get_config()
     assert CLASS_LOSSES[name].items() <= found.items()
 
 
@@ -245,7 +245,7 @@ def test_class_loss_of_a_config(name):
     ],
 )
 def test_box_loss_of_a_config(settings, name, expected):
-    loss = training.make_loss(load_config("quickstart", [*settings, "loss.box_weight=2"]))
+    loss = builders.make_loss(load_config("quickstart", [*settings, "loss.box_weight=2"]))
     found = loss.box_loss.get_config()
     assert found["name"] == name and expected.items() <= found.items()
     assert loss.box_weight == 2
@@ -253,13 +253,13 @@ def test_box_loss_of_a_config(settings, name, expected):
 
 def test_normalizer_of_a_config():
     config = load_config("quickstart", ["loss.normalizer=moving_average"])
-    assert training.make_loss(config).normalizer == "moving_average"
+    assert builders.make_loss(config).normalizer == "moving_average"
 
 
 def test_only_the_softmax_loss_makes_a_softmax_model(small_resnet18):
-    for name in training.CLASS_LOSSES:
+    for name in builders.CLASS_LOSSES:
         config = load_config("quickstart", [*TINY, f"loss.class_loss={name}"])
-        model = training.build_model(config, ("a", "b"))
+        model = builders.build_model(config, ("a", "b"))
         assert model.class_activation == ("softmax" if name == "softmax_focal" else "sigmoid")
 
 
@@ -267,39 +267,39 @@ class TestBatches:
     """What the config says about the batches arrives in the plan and the pipeline."""
 
     def test_the_plan_draws_partners_and_repeats(self, demo):
-        plan = training.make_plan(tiny_config("augment.preset=strong"), demo[0])
+        plan = builders.make_plan(tiny_config("augment.preset=strong"), demo[0])
         assert (plan.mosaic, plan.mixup) == (0.2, 0.1)
         assert plan.repeats is None
-        plan = training.make_plan(tiny_config("training.repeat_threshold=1"), demo[0])
+        plan = builders.make_plan(tiny_config("training.repeat_threshold=1"), demo[0])
         assert (plan.mosaic, plan.mixup) == (0, 0)
         assert len(plan.repeats) == 8 and plan.repeats.max() > 1
 
     def test_a_batch_s_files_name_the_partners(self, demo):
         config = tiny_config("augment.mosaic=1")
-        plan = training.make_plan(config, demo[0])
-        named = training.planned_files(config, demo[0], plan, 0, 1)
+        plan = builders.make_plan(config, demo[0])
+        named = builders.planned_files(config, demo[0], plan, 0, 1)
         assert named == [demo[0].image_paths[i] for i in plan.batch(0, 1)]
         assert len(named) == 4 * 4
         config = tiny_config("training.data_service='grpc://localhost:1'")
-        (remark,) = training.planned_files(config, demo[0], plan, 0, 1)
+        (remark,) = builders.planned_files(config, demo[0], plan, 0, 1)
         assert "training.data_service" in remark
 
     def test_settings_reach_the_pipeline(self, demo, tmp_path, monkeypatch):
         given = {}
-        monkeypatch.setattr(training, "training_batches", lambda *_, **k: given.update(k))
+        monkeypatch.setattr(builders, "training_batches", lambda *_, **k: given.update(k))
         config = tiny_config(
             "augment.preset=default",
             "augment.hue=3",
             "training.cache=disk",
             f"training.cache_folder={tmp_path / 'c'}",
         )
-        training.make_batches(config, demo[0], training.make_plan(config, demo[0]))
+        builders.make_batches(config, demo[0], builders.make_plan(config, demo[0]))
         assert given["augmentation"].hue == 3
         assert given["augmentation"].scale == (0.6, 1.4)
         assert given["cache"].files[0].parent == tmp_path / "c"
         assert (given["data_service"], given["num_epochs"]) == (None, None)
         config = tiny_config("training.data_service='grpc://localhost:1'")
-        training.make_batches(config, demo[0], training.make_plan(config, demo[0]))
+        builders.make_batches(config, demo[0], builders.make_plan(config, demo[0]))
         assert given["cache"] is None
         assert given["data_service"] == "grpc://localhost:1"
         assert given["num_epochs"] == 2

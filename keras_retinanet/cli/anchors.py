@@ -33,8 +33,8 @@ def anchors(
     """Tell the share of objects that an anchor matches at the training size (anchor recall)."""
     settings = load_config(config, overrides or [])
     with quiet_import():
+        from keras_retinanet.builders import make_anchor_recall
         from keras_retinanet.data.source import load_dataset, split_names
-        from keras_retinanet.training import make_anchor_recall
 
     dataset = load_dataset(data, split, decode_images=False)
     print_findings(dataset.findings)
@@ -101,7 +101,7 @@ def _fit(
 ) -> dict:
     """Print, and write into `output`, anchors fitted to the first of the data sets."""
     from keras_retinanet.anchor_fit import fit_anchors
-    from keras_retinanet.training import (
+    from keras_retinanet.builders import (
         make_anchor_generator,
         make_anchor_recall,
         make_input_policy,

@@ -105,9 +105,9 @@ def check(
     # The decoders' own errors say less than the findings, and would tear the progress bar apart.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
+        from keras_retinanet.builders import make_anchor_recall
         from keras_retinanet.data.check import check_dataset
         from keras_retinanet.dataset_plots import plot_statistics
-        from keras_retinanet.training import make_anchor_recall
 
     measure = (lambda dataset: make_anchor_recall(settings, dataset)) if settings else None
     with progress_bar() as progress:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet import gallery, training
+from keras_retinanet import builders, gallery
 from keras_retinanet.config import Config
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import collect_faults
@@ -45,8 +45,8 @@ def annotated_sample(
         pictures = [
             gallery.with_anchors(
                 picture,
-                anchor_generator=training.make_anchor_generator(anchors),
-                input_policy=training.make_input_policy(anchors),
+                anchor_generator=builders.make_anchor_generator(anchors),
+                input_policy=builders.make_input_policy(anchors),
                 positive_iou=settings.positive_iou,
                 negative_iou=settings.negative_iou,
                 force_match=settings.force_match,
@@ -69,11 +69,11 @@ def network_sample(
         update={"seed": seed, "batch_size": min(settings.training.batch_size, count)}
     )
     settings = settings.model_copy(update={"training": seeded})
-    plan = training.make_plan(settings, dataset)
-    batches = training.make_batches(settings, dataset, plan)
+    plan = builders.make_plan(settings, dataset)
+    batches = builders.make_batches(settings, dataset, plan)
     order = plan.epoch(0)["index"][:count]
     titles = [os.path.basename(dataset.image_paths[i]) for i in order]
-    generator: Any = training.make_anchor_generator(settings) if with_anchors else None
+    generator: Any = builders.make_anchor_generator(settings) if with_anchors else None
     pictures = gallery.network_pictures(batches, titles, generator)
     notes = [
         _sampled(len(pictures), len(dataset), seed),

@@ -17,7 +17,7 @@ import tensorflow as tf
 import yaml
 from PIL import Image
 
-from keras_retinanet import training
+from keras_retinanet import builders, training
 from keras_retinanet.config import load_config
 from keras_retinanet.data.check import check_dataset, severity, split_place
 from keras_retinanet.data.dataset import write_findings
@@ -323,7 +323,7 @@ def check(root, **options):
     config = load_config("bccd_r18", ["image.size=480", "image.max_size=640"])
     report = check_dataset(
         root / "data.yaml",
-        measure_anchors=lambda dataset: training.make_anchor_recall(config, dataset),
+        measure_anchors=lambda dataset: builders.make_anchor_recall(config, dataset),
         **options,
     )
     return report, {told(f) for f in report.findings}
@@ -368,8 +368,8 @@ def test_without_decoding_the_same_is_found(faulty, checked):
 def test_training_runs_through_and_counts_what_is_left_out(faulty, checked, tmp_path):
     config = load_config("bccd_r18", ["image.size=64", "image.max_size=96"])
     train_set, val_set = (load_dataset(faulty.root / "data.yaml", s) for s in ("train", "val"))
-    plan = training.make_plan(config, train_set)
-    batches = training.make_batches(config, train_set, plan).take(plan.steps_per_epoch)
+    plan = builders.make_plan(config, train_set)
+    batches = builders.make_batches(config, train_set, plan).take(plan.steps_per_epoch)
     for images, targets in batches:
         assert np.isfinite(targets["gt_boxes"]).all() and len(images) == 4
     skipped = sum(f.problem.startswith(SKIPPED) for f in checked[0].findings)

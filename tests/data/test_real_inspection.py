@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from keras_retinanet import training
+from keras_retinanet import builders
 from keras_retinanet.anchor_fit import fit_anchors
 from keras_retinanet.anchor_recall import anchor_recall
 from keras_retinanet.config import CONFIG_FOLDER, load_config
@@ -25,8 +25,8 @@ def data_yaml(real_data, monkeypatch):
 def settings(size):
     config = load_config("retinanet_r50_600", [f"image.size={size}"])
     return {
-        "anchor_generator": training.make_anchor_generator(config),
-        "input_policy": training.make_input_policy(config),
+        "anchor_generator": builders.make_anchor_generator(config),
+        "input_policy": builders.make_input_policy(config),
     }
 
 
