@@ -1,6 +1,7 @@
 """What many tests share: TensorFlow's devices, the seed, small inputs, and slow references."""
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_retinanet import cli
 from keras_retinanet.models import backbones
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.targets import match_anchors
@@ -121,3 +123,20 @@ def small_resnet18():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(backbones.BACKBONES, "resnet18", backbones._basic_resnet((1, 1, 1, 1)))
         yield
+
+
+@pytest.fixture(scope="session")
+def call():
+    """A function that runs the command line in this process and returns its exit status."""
+
+    def run(*arguments):
+        before, sys.argv = sys.argv, ["retinanet", *map(str, arguments)]
+        try:
+            cli.main()
+        except SystemExit as status:
+            return status.code or 0
+        finally:
+            sys.argv = before
+        return 0
+
+    return run

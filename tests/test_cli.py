@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from keras_retinanet import cli, training
+from keras_retinanet import training
 from keras_retinanet.data.source import load_dataset
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
@@ -22,21 +22,8 @@ TINY = [
 ]
 
 
-def call(*arguments):
-    """Run the command line in this process; return its exit status."""
-    before = sys.argv
-    sys.argv = ["retinanet", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as status:
-        return status.code or 0
-    finally:
-        sys.argv = before
-    return 0
-
-
 @pytest.fixture(scope="module")
-def road(tmp_path_factory, small_resnet18):
+def road(call, tmp_path_factory, small_resnet18):
     """Every step of the quickstart, small."""
     folder = tmp_path_factory.mktemp("road")
     data = folder / "data" / "data.yaml"
@@ -92,7 +79,7 @@ def test_export_files(road):
     assert (road / "export" / "1" / "saved_model.pb").is_file()
 
 
-def test_run_without_output_gets_a_numbered_folder(road, tmp_path, monkeypatch, capfd):
+def test_run_without_output_gets_a_numbered_folder(call, road, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "quickstart-001").mkdir(parents=True)
     monkeypatch.setattr(training, "train", lambda *args, **options: None)
@@ -102,7 +89,7 @@ def test_run_without_output_gets_a_numbered_folder(road, tmp_path, monkeypatch, 
     assert list((tmp_path / "runs" / "quickstart-001").iterdir()) == []
 
 
-def test_mistakes_are_one_line_and_status_2(road, tmp_path, capfd):
+def test_mistakes_are_one_line_and_status_2(call, road, tmp_path, capfd):
     data, model = road / "data" / "data.yaml", road / "run" / "best.keras"
     broken = tmp_path / "broken.yaml"
     broken.write_text("format: coco\nsplits: {train: {images: [}\n")
@@ -131,12 +118,12 @@ def test_mistakes_are_one_line_and_status_2(road, tmp_path, capfd):
     assert not (tmp_path / "export").exists()
 
 
-def test_debug_shows_the_traceback(tmp_path):
+def test_debug_shows_the_traceback(call, tmp_path):
     with pytest.raises(ValueError, match="there is no config"):
         call("--debug", "train", "nothing", "--data", tmp_path / "data.yaml")
 
 
-def test_square_brackets_in_messages_are_printed(capfd):
+def test_square_brackets_in_messages_are_printed(call, capfd):
     assert call("train", "a[red]b", "--data", "x") == 2
     assert "a[red]b" in capfd.readouterr().err
 

@@ -1,27 +1,12 @@
 """The verbs that look at a data set: data check, data show, anchors."""
 
 import json
-import sys
 
 import pytest
 from PIL import Image
 
-from keras_retinanet import cli
 from keras_retinanet.config import load_config
 from keras_retinanet.data.demo import write_demo_dataset
-
-
-def call(*arguments):
-    """Run the command line in this process; return its exit status."""
-    before = sys.argv
-    sys.argv = ["retinanet", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as status:
-        return status.code or 0
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +37,7 @@ def broken(data, tmp_path):
     return spoil
 
 
-def test_check_prints_tables_and_writes_json_and_plots(data, tmp_path, capfd):
+def test_check_prints_tables_and_writes_json_and_plots(call, data, tmp_path, capfd):
     assert call("data", "check", "--data", data, "--decode", "--output", tmp_path) == 0
     printed = capfd.readouterr().out
     assert "32 images read: 0 errors, 0 warnings" in printed
@@ -64,7 +49,7 @@ def test_check_prints_tables_and_writes_json_and_plots(data, tmp_path, capfd):
             assert plot.width > 500 and len(plot.convert("RGB").getcolors(1 << 20)) > 20
 
 
-def test_check_tells_severity_by_its_exit_status(broken, capfd):
+def test_check_tells_severity_by_its_exit_status(call, broken, capfd):
     path = broken(_3=[5, 5, -1, 4])
     assert call("data", "check", "--data", path) == 1
     printed = capfd.readouterr().out
@@ -81,7 +66,7 @@ def test_check_tells_severity_by_its_exit_status(broken, capfd):
     assert error["place"] == "annotations[2]" and error["file"].endswith(".json")
 
 
-def test_show_writes_page_and_sheet(data, tmp_path, capfd):
+def test_show_writes_page_and_sheet(call, data, tmp_path, capfd):
     config = ("--anchors", "quickstart")
     for name, options in {
         "annotated": (),
@@ -100,13 +85,13 @@ def test_show_writes_page_and_sheet(data, tmp_path, capfd):
             assert sheet.width > 900
 
 
-def test_show_needs_one_config(data, tmp_path, capfd):
+def test_show_needs_one_config(call, data, tmp_path, capfd):
     arguments = ("--data", data, "--output", tmp_path, "--anchors", "a", "--augment", "b")
     assert call("data", "show", *arguments) == 2
     assert "same config" in capfd.readouterr().err
 
 
-def test_anchors_prints_recall_and_a_config_that_has_the_fit(data, tmp_path, capfd):
+def test_anchors_prints_recall_and_a_config_that_has_the_fit(call, data, tmp_path, capfd):
     arguments = ("anchors", "quickstart", "--data", data, "anchors.sizes=[64,96,128,256,512]")
     assert call(*arguments, "image.size=96") == 0
     assert "anchor recall 0." in capfd.readouterr().out

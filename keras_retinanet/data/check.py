@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.anchor_recall import AnchorRecall
-from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.duplicates import (
     ImageOfSplit,
@@ -20,6 +19,7 @@ from keras_retinanet.data.faults import STOPS_TRAINING, CollectedFaults, collect
 from keras_retinanet.data.image_files import IMAGE_SUFFIXES
 from keras_retinanet.data.image_scan import scan_images
 from keras_retinanet.data.label_checks import check_anchors, check_boxes, check_classes
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.data.statistics import describe_dataset
 from keras_retinanet.errors import DataError

@@ -1,14 +1,14 @@
 """From what a reader found in annotation files to a clean DetectionDataset: faults of images and
 boxes are found here, for all formats alike, and each is either reported or stops the reading."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import is_collecting, note_raw, stop
 from keras_retinanet.data.image_files import inspect_images
+from keras_retinanet.data.raw_annotations import RawAnnotations
 
 # Above this share of missing files, the folder is wrong and not the files.
 MAX_MISSING_SHARE = 0.1
@@ -20,40 +20,6 @@ CLIP_TOLERANCE = 1.0
 MAX_NORMALIZED = 1.5
 # Boxes are cleaned in blocks: what is made on the way then needs little memory.
 BLOCK_SIZE = 1_000_000
-
-
-@dataclass
-class RawAnnotations:
-    """What the annotation files of a split say, unchecked.
-
-    Attributes:
-        source: names the data set in messages.
-        image_paths, image_ids: N each.
-        declared_sizes: N (height, width) as annotated, or None.
-        box_images: [T] int64, the image of each box.
-        boxes: [T, 4] float xyxy, in pixels or, with `boxes_normalized`, as shares of the image.
-        labels, is_crowd: [T].
-        areas: [T] in square pixels, NaN where the file gives none: then that of the box is taken.
-        describe_box: says where box t is written.
-        findings: what the reader itself found.
-        boxes_normalized: boxes are shares of the image's width and height; `clean` makes them
-            pixels, once it knows the sizes.
-    """
-
-    source: str
-    image_paths: list[str]
-    image_ids: list[int | str]
-    declared_sizes: Sequence[tuple[int, int] | None]
-    box_images: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    is_crowd: np.ndarray
-    areas: np.ndarray
-    class_names: tuple[str, ...]
-    category_ids: tuple[int, ...]
-    describe_box: Callable[[int], str]
-    findings: list[Finding] = field(default_factory=list)
-    boxes_normalized: bool = False
 
 
 def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDataset:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.text_places import json_element_place
 from keras_retinanet.errors import DataError
 

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.coco import read_coco
 from keras_retinanet.data.fizyr_csv import read_csv
 from keras_retinanet.data.kitti import DONT_CARE, read_kitti
 from keras_retinanet.data.label_map import label_map_of, read_label_map
 from keras_retinanet.data.open_images import read_open_images
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.records import find_shards
 from keras_retinanet.data.tfds import read_tfds, tfds_splits
 from keras_retinanet.data.tfrecord import read_tfrecord

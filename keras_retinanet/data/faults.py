@@ -16,7 +16,7 @@ from keras_retinanet.data.dataset import Finding
 from keras_retinanet.errors import DataError
 
 if TYPE_CHECKING:
-    from keras_retinanet.data.cleaning import RawAnnotations
+    from keras_retinanet.data.raw_annotations import RawAnnotations
 
 STOPS_TRAINING = "stops training"
 

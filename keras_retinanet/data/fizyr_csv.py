@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_retinanet.data.cleaning import RawAnnotations, mend_swapped_corners
+from keras_retinanet.data.cleaning import mend_swapped_corners
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.text_lines import (
     guess_delimiter,
     parse_number,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_retinanet.data.cleaning import RawAnnotations, mend_swapped_corners
+from keras_retinanet.data.cleaning import mend_swapped_corners
 from keras_retinanet.data.dataset import ANY_CLASS, Finding
 from keras_retinanet.data.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.text_lines import read_lines, read_names
 from keras_retinanet.errors import DataError
 

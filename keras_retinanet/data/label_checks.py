@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_retinanet.anchor_recall import AnchorRecall
-from keras_retinanet.data.cleaning import MAX_NORMALIZED, RawAnnotations
+from keras_retinanet.data.cleaning import MAX_NORMALIZED
 from keras_retinanet.data.dataset import DetectionDataset, Finding
+from keras_retinanet.data.raw_annotations import RawAnnotations
 
 # Fewer objects of a class in the training split than this are hardly learnt.
 FEW_OBJECTS = 20

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from keras_retinanet.data.check import severity
-from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.image_scan import scan_images
 from keras_retinanet.data.label_checks import BoxFinder, check_boxes
+from keras_retinanet.data.raw_annotations import RawAnnotations
 
 
 def remarks_of_images(

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.image_bytes import image_address
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.records import Features, for_each_shard, iterate_records
 from keras_retinanet.data.tfrecord import image_suffix, place_in_record
 from keras_retinanet.errors import DataError

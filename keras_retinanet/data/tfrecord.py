@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.image_bytes import image_address
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.records import Features, for_each_shard, iterate_records
 from keras_retinanet.errors import DataError
 

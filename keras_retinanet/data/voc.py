@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
 from keras_retinanet.data.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.text_places import xml_object_place
 from keras_retinanet.errors import DataError
 

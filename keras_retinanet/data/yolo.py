@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.cleaning import RawAnnotations
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 from keras_retinanet.yaml_files import did_you_mean, read_yaml
 

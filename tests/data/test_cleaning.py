@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_retinanet.data import cleaning
-from keras_retinanet.data.cleaning import RawAnnotations, clean
+from keras_retinanet.data.cleaning import clean
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 
 WIDTH, HEIGHT = 64, 48

@@ -60,17 +60,9 @@ def test_stopped_in_the_second_row_and_gone_on_with(reproduce, demo_yaml, tmp_pa
     assert len(anchors["4 scales, 3 ratios"]["anchors"]["scales"]) == 4
 
 
-def run_in_process(capsys, *arguments):
-    from keras_retinanet import cli
-
-    before, sys.argv = sys.argv, ["retinanet", "reproduce", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as status:
-        return status.code or 0, capsys.readouterr().err
-    finally:
-        sys.argv = before
-    return 0, capsys.readouterr().err
+@pytest.fixture
+def run_in_process(call, capsys):
+    return lambda *arguments: (call("reproduce", *arguments), capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -82,24 +74,24 @@ def run_in_process(capsys, *arguments):
         (("table-9", "--data", "d.yaml"), "no experiment 'table-9'"),
     ],
 )
-def test_mistakes_are_one_line(arguments, message, capsys, tmp_path):
-    status, errors = run_in_process(capsys, *arguments, "--output", tmp_path / "out")
+def test_mistakes_are_one_line(arguments, message, run_in_process, tmp_path):
+    status, errors = run_in_process(*arguments, "--output", tmp_path / "out")
     assert status == 2 and message in errors and len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
-def test_figure_1_needs_no_data(capsys, tmp_path):
-    assert run_in_process(capsys, "figure-1", "--output", tmp_path / "out")[0] == 0
+def test_figure_1_needs_no_data(run_in_process, tmp_path):
+    assert run_in_process("figure-1", "--output", tmp_path / "out")[0] == 0
     assert (tmp_path / "out" / "figure-1.png").stat().st_size > 10_000
 
 
-def test_figure_4_of_a_model_file(capsys, tmp_path, demo_yaml, make_tiny, demo_sets):
+def test_figure_4_of_a_model_file(run_in_process, tmp_path, demo_yaml, make_tiny, demo_sets):
     from keras_retinanet.model_files import save_model
 
     model = make_tiny(class_names=demo_sets[1].class_names)
     save_model(model, tmp_path / "model.keras")
     status, errors = run_in_process(
-        capsys, "figure-4", "--data", demo_yaml, "--model", tmp_path / "model.keras",
+        "figure-4", "--data", demo_yaml, "--model", tmp_path / "model.keras",
         "--output", tmp_path / "out",
     )  # fmt: skip
     assert status == 0, errors

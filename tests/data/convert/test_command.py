@@ -1,27 +1,14 @@
 """`retinanet data convert`."""
 
-import sys
-
 import pytest
 
-from keras_retinanet import cli
 from keras_retinanet.data.source import load_dataset
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call, capsys):
     """A function that runs the command line in this process: status, standard output, error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["retinanet", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as ending:
-            status = ending.code or 0
-        return status, *capsys.readouterr()
-
-    return call
+    return lambda *arguments: (call(*arguments), *capsys.readouterr())
 
 
 @pytest.fixture
