@@ -18,6 +18,7 @@ from typing import Any
 import measure
 
 PRESETS = ("paper", "default", "strong")
+HUB_BATCHES = 2  # a pass through the data set would take minutes
 
 
 def main() -> None:
@@ -50,23 +51,24 @@ def main() -> None:
         .batch(1)
         .prefetch(tf.data.AUTOTUNE)
     )
-    streams = {"decoder alone": (iter(decoder), 1)}
+    num_batches = len(dataset) // options.batch_size
+    # Of each: the stream, its images an element, and the elements of a pass.
+    streams = {"decoder alone": (iter(decoder), 1, num_batches * options.batch_size)}
     for preset in options.preset:
         batches = preset_batches(dataset, preset, options, anchors)
-        streams[preset] = (iter(batches), options.batch_size)
+        streams[preset] = (iter(batches), options.batch_size, num_batches)
     try:
         batches = hub_batches(dataset, options)
-        streams["KerasHub's label encoder"] = (iter(batches), options.batch_size)
+        streams["KerasHub's label encoder"] = (iter(batches), options.batch_size, HUB_BATCHES)
     except ImportError as error:
         print(f"KerasHub is skipped ({error}): pip install keras-hub")
 
-    num_images = len(dataset) // options.batch_size * options.batch_size
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in streams}
     for number in range(options.passes + 1):
-        for name, (stream, images) in streams.items():
-            taken = seconds_of(stream, num_images // images)
+        for name, (stream, images, count) in streams.items():
+            taken = seconds_of(stream, count)
             if number:  # the first fills the file cache and tunes tf.data
-                times[name].append(tuple(t / num_images for t in taken))
+                times[name].append(tuple(t / (images * count) for t in taken))
 
     result: dict[str, Any] = {
         name: {
@@ -119,10 +121,11 @@ def hub_batches(dataset: Any, options: Any) -> Any:
     """Return batches of the same images, flipped and resized alike, encoded by KerasHub."""
     import keras_hub
     import tensorflow as tf
+    from keras_hub.src.models.retinanet.retinanet_label_encoder import RetinaNetLabelEncoder
 
     from keras_retinanet import AnchorGenerator
 
-    encoder = keras_hub.layers.RetinaNetLabelEncoder(
+    encoder = RetinaNetLabelEncoder(
         keras_hub.layers.AnchorGenerator(
             bounding_box_format="xyxy",
             min_level=3,
