@@ -277,8 +277,11 @@ ALL_CLASS_LOSSES = [
 ]
 
 
-@pytest.mark.parametrize("class_loss", ALL_CLASS_LOSSES, ids=lambda loss: loss.name)
-@pytest.mark.parametrize("box_loss", [SmoothL1(), GIoULoss()], ids=lambda loss: loss.name)
+@pytest.mark.parametrize(
+    ("class_loss", "box_loss"),
+    [*((loss, SmoothL1()) for loss in ALL_CLASS_LOSSES), (FocalLoss(), GIoULoss())],
+    ids=lambda loss: loss.name,
+)
 def test_two_replicas_have_the_loss_and_the_gradient_of_one(
     class_loss, box_loss, targets, outputs, anchors, two_replicas
 ):

@@ -9,7 +9,7 @@ from keras_retinanet.losses.hard_examples import hardest_after_nms
 NUM_IMAGES, NUM_ANCHORS, NUM_CLASSES = 3, 40, 4
 
 
-@pytest.fixture(params=range(5))
+@pytest.fixture(params=range(3))
 def case(request, random_boxes):
     return make_case(request.param, random_boxes)
 
