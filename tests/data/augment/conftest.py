@@ -76,6 +76,19 @@ def drawings():
     return Drawings()
 
 
-@pytest.fixture(params=["eagerly", "in tf.data"])
-def in_tf_data(request):
-    return request.param == "in tf.data"
+@pytest.fixture(
+    params=["in tf.data", "eagerly", pytest.param("all eagerly", marks=pytest.mark.slow)]
+)
+def way(request):
+    return request.param
+
+
+@pytest.fixture
+def in_tf_data(way):
+    return way == "in tf.data"
+
+
+@pytest.fixture
+def count(way):
+    """Of how many images; eagerly, each takes milliseconds for every operation."""
+    return 30 if way == "eagerly" else COUNT

@@ -35,8 +35,7 @@ def check_uncut(drawings, results, at_least):
         assert results[i]["labels"] == [i]
 
 
-def test_boxes_are_the_extents_of_turned_objects(drawings, in_tf_data):
-    count = 200 if in_tf_data else 40
+def test_boxes_are_the_extents_of_turned_objects(drawings, in_tf_data, count):
 
     # The canvas is large and the image in its middle, so that nothing is cut.
     def run(example, seed):

@@ -14,15 +14,13 @@ def jitter(low, high):
 
 
 @pytest.mark.parametrize("limits", [(0.5, 1.0), (1.0, 2.0), (0.3, 1.6)])
-def test_boxes_stay_on_their_objects_under_scale_jitter(drawings, in_tf_data, limits):
-    count = 200 if in_tf_data else 40
+def test_boxes_stay_on_their_objects_under_scale_jitter(drawings, in_tf_data, count, limits):
     results = drawings.run(jitter(*limits), in_tf_data=in_tf_data, count=count)
     assert {r["image"].shape for r in results} == {(64, 96, 3)}
     assert drawings.check(results) > 0.7 * count
 
 
-def test_boxes_stay_on_their_objects_under_ssd_crops(drawings, in_tf_data):
-    count = 200 if in_tf_data else 40
+def test_boxes_stay_on_their_objects_under_ssd_crops(drawings, in_tf_data, count):
     results = drawings.run(random_crop, in_tf_data=in_tf_data, count=count)
     assert drawings.check(results, tolerance=0) > 0.7 * count
     shapes = {r["image"].shape[:2] for r in results}

@@ -10,10 +10,9 @@ def cut(count=1, size=0.5):
     return lambda e, seed: random_cutout(e, seed, count=count, size=size)
 
 
-def test_one_rectangle_is_put_over_the_image_and_boxes_stay(drawings, in_tf_data):
-    number = 200 if in_tf_data else 40
+def test_one_rectangle_is_put_over_the_image_and_boxes_stay(drawings, in_tf_data, count):
     seen = 0
-    for i, result in enumerate(drawings.run(cut(), in_tf_data=in_tf_data, count=number)):
+    for i, result in enumerate(drawings.run(cut(), in_tf_data=in_tf_data, count=count)):
         image, original = result["image"], drawings.images[i]
         assert image.dtype == np.uint8 and image.shape == original.shape
         np.testing.assert_array_equal(result["boxes"], drawings.boxes[i : i + 1])
@@ -27,7 +26,7 @@ def test_one_rectangle_is_put_over_the_image_and_boxes_stay(drawings, in_tf_data
         left = 1 - covered[y1:y2, x1:x2].mean()
         assert result["visible"][0] == pytest.approx(left, abs=1e-5)
         seen += left < 0.9
-    assert seen > 0.1 * number
+    assert seen > 0.1 * count
 
 
 def test_visible_is_never_more_than_what_several_rectangles_leave(drawings):

@@ -32,8 +32,7 @@ def mosaic_of(drawings, scale=(0.6, 1.0)):
     return run
 
 
-def test_every_object_of_a_mosaic_is_in_its_box(drawings, in_tf_data):
-    count = 200 if in_tf_data else 20
+def test_every_object_of_a_mosaic_is_in_its_box(drawings, in_tf_data, count):
     seen, cells = 0, set()
     results = drawings.run(mosaic_of(drawings), in_tf_data=in_tf_data, count=count)
     for first, result in enumerate(results):
@@ -80,12 +79,11 @@ def test_the_four_cells_fill_the_canvas_and_meet_in_its_middle(drawings):
     assert len(corners) > 40
 
 
-def test_mixup_is_the_weighted_mean_with_the_objects_of_both(drawings, in_tf_data):
+def test_mixup_is_the_weighted_mean_with_the_objects_of_both(drawings, in_tf_data, count):
     def run(example, seed):
         other = drawings.example((example["labels"][0] + 1) % 200)
         return mixup(example, other, seed, alpha=2.0)
 
-    count = 200 if in_tf_data else 20
     shares = []
     for i, result in enumerate(drawings.run(run, in_tf_data=in_tf_data, count=count)):
         j = (i + 1) % 200

@@ -84,8 +84,7 @@ def test_closed_forms(noise):
     np.testing.assert_allclose(changed(noise, hue=360.0), noise, atol=1)
 
 
-def test_boxes_and_all_else_are_left_alone(drawings, in_tf_data):
-    count = 200 if in_tf_data else 40
+def test_boxes_and_all_else_are_left_alone(drawings, in_tf_data, count):
     results = drawings.run(
         lambda e, seed: random_photometric(e, seed, **STRONG), in_tf_data=in_tf_data, count=count
     )
