@@ -1,7 +1,9 @@
 """Images per second of the training pipeline: decode, augment, resize, anchors matched, batched.
 
-Each preset is measured, the JPEG decoder alone, and, where it is installed (pip install keras-hub),
-the preset paper with KerasHub's label encoder in place of the anchors' matching.
+Each preset is measured, the JPEG decoder alone, and, where they are installed, two peers on the
+same images: the preset paper with KerasHub's label encoder in place of the anchors' matching (pip
+install keras-hub), and Model Garden's RetinaNet parser with a flip (pip install
+tf-models-official).
 
 Needs a data set: by default coco_subset in the folder KERAS_RETINANET_DATA.
 
@@ -18,7 +20,7 @@ from typing import Any
 import measure
 
 PRESETS = ("paper", "default", "strong")
-HUB_BATCHES = 4  # a pass through the data set would take minutes
+PEER_BATCHES = 4  # a pass through the data set would take minutes
 
 
 def main() -> None:
@@ -65,15 +67,20 @@ def main() -> None:
             if number:  # the first fills the file cache and tunes tf.data
                 times[name].append(tuple(t / (images * count) for t in taken))
 
-    # By itself and at the end: what it would make ahead takes the others' time.
-    try:
-        stream = iter(hub_batches(dataset, options))
+    # Each by itself and at the end: what they would make ahead takes the others' time.
+    for name, package, make in (
+        ("KerasHub's label encoder", "keras-hub", hub_batches),
+        ("Model Garden's parser", "tf-models-official", garden_batches),
+    ):
+        try:
+            stream = iter(make(dataset, options))
+        except ImportError as error:
+            print(f"{name} is skipped ({error}): pip install {package}")
+            continue
         seconds_of(stream, 1)
-        taken = [seconds_of(stream, 1) for _ in range(HUB_BATCHES)]
+        taken = [seconds_of(stream, 1) for _ in range(PEER_BATCHES)]
         images = options.batch_size
-        times["KerasHub's label encoder"] = [(wall / images, cpu / images) for wall, cpu in taken]
-    except ImportError as error:
-        print(f"KerasHub is skipped ({error}): pip install keras-hub")
+        times[name] = [(wall / images, cpu / images) for wall, cpu in taken]
 
     result: dict[str, Any] = {
         name: {
@@ -151,6 +158,42 @@ def hub_batches(dataset: Any, options: Any) -> Any:
 
     # Nothing is made ahead of being asked for, so that each batch's time is its own.
     return preset_batches(dataset, "paper", options, few).map(encode)
+
+
+def garden_batches(dataset: Any, options: Any) -> Any:
+    """Return batches of the same images through Model Garden's parser: flip, resize, labels."""
+    import tensorflow as tf
+    from official.vision.dataloaders.retinanet_input import Parser
+
+    from keras_retinanet.data.image_files import decode_image
+
+    parser = Parser(
+        (options.size, options.size), 3, 7, 3, [0.5, 1.0, 2.0], 4.0,
+        aug_rand_hflip=True, dtype="float32",
+    )  # fmt: skip
+    parse = parser.parse_fn(is_training=True)
+    paths, splits = tf.constant(dataset.image_paths), tf.constant(dataset.row_splits)
+    limits = tf.constant([dataset.heights, dataset.widths] * 2, tf.float32)
+    boxes, labels = tf.constant(dataset.boxes[:, [1, 0, 3, 2]]), tf.constant(dataset.labels)
+    is_crowd, areas = tf.constant(dataset.is_crowd), tf.constant(dataset.areas)
+
+    def example(index: Any) -> Any:
+        rows = slice(splits[index], splits[index + 1])
+        return parse(
+            {
+                "image": decode_image(tf.io.read_file(paths[index])),
+                "source_id": tf.strings.as_string(index),
+                "height": tf.cast(limits[0, index], tf.int64),
+                "width": tf.cast(limits[1, index], tf.int64),
+                "groundtruth_boxes": boxes[rows] / limits[:, index],
+                "groundtruth_classes": tf.cast(labels[rows], tf.int64) + 1,
+                "groundtruth_is_crowd": is_crowd[rows],
+                "groundtruth_area": areas[rows],
+            }
+        )
+
+    examples = tf.data.Dataset.range(len(dataset)).repeat()
+    return examples.map(example, num_parallel_calls=options.cores).batch(options.batch_size)
 
 
 if __name__ == "__main__":
