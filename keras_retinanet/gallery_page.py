@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from keras_retinanet.data.dataset import ANY_CLASS
 from keras_retinanet.gallery import Picture
 from keras_retinanet.visualize import class_color, is_light
 
@@ -109,7 +110,7 @@ def _shapes(picture: Picture, class_names: Sequence[str]) -> str:
     # Large boxes first: the pointer reaches the small ones.
     for i in np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(axis=1), kind="stable"):
         label = int(picture.labels[i])
-        name = html.escape(class_names[label])
+        name = "any class" if label == ANY_CLASS else html.escape(class_names[label])
         width, height = boxes[i, 2:] - boxes[i, :2]
         hint = f"<title>{name}, {width:.0f} x {height:.0f}</title>"
         if picture.is_ignored[i]:

@@ -8,12 +8,10 @@ import typer
 
 from keras_retinanet.cli.console import describe, out, quiet_import
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.paper.experiment import experiment_names, load_experiment
 from keras_retinanet.yaml_files import did_you_mean
 
-EXPERIMENTS = (
-    "table-1a", "table-1b", "table-1c", "table-1d", "table-1e", "table-2", "losses",
-    "figure-1", "figure-2", "figure-4",
-)  # fmt: skip
+EXPERIMENTS = sorted([*experiment_names(), "figure-1", "figure-4"])
 
 
 def reproduce(
@@ -91,8 +89,6 @@ def _figure_4(output: Path, data: Path, split: str, model: Path | None) -> None:
 def _rows(
     name: str, output: Path, data: Path, scale: str, seeds: int, overrides: list[str]
 ) -> None:
-    from keras_retinanet.paper.experiment import load_experiment
-
     experiment = load_experiment(name)
     with quiet_import():
         from keras_retinanet.data.source import load_dataset

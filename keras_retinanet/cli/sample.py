@@ -34,7 +34,7 @@ def annotated_sample(
         dataset = load_dataset(data, split, decode_images=False)
     findings = dataset.findings + faults.findings
     images = gallery.sample_images(dataset, count, seed)
-    remarks = remarks_of_images(dataset, faults.raw, findings, images)
+    remarks = remarks_of_images(dataset, faults.raws, findings, images)
     pictures = [
         gallery.annotated_picture(dataset, i, lines)
         for i, lines in zip(images, remarks, strict=True)

@@ -16,6 +16,7 @@ from keras_retinanet.data.duplicates import (
     unions,
 )
 from keras_retinanet.data.faults import STOPS_TRAINING, CollectedFaults, collect_faults
+from keras_retinanet.data.image_bytes import file_of
 from keras_retinanet.data.image_files import IMAGE_SUFFIXES
 from keras_retinanet.data.image_scan import scan_images
 from keras_retinanet.data.label_checks import check_anchors, check_boxes, check_classes
@@ -107,12 +108,12 @@ def check_dataset(
     for split in splits or known:
         dataset, faults = _read(data_yaml, split, decode, progress)
         findings += faults.findings
-        if faults.raw is not None:
-            used.update(os.path.abspath(path) for path in faults.raw.image_paths)
+        for raw in faults.raws:
+            used.update(os.path.abspath(path) for path in raw.image_paths)
         if dataset is None:
             continue
         stage = f"{split}: contents"
-        files = [path for path in dataset.image_paths if os.path.isfile(path)]
+        files = [path for path in dataset.image_paths if os.path.isfile(file_of(path))]
         scanned = scan_images(
             files, with_looks=decode, on_image=_counter(progress, stage, len(files))
         )
@@ -125,10 +126,10 @@ def check_dataset(
                 spoilt.add(path)
         sound = [i for i, path in enumerate(dataset.image_paths) if path not in spoilt]
         dataset = datasets[split] = dataset.select(sound) if spoilt else dataset
-        if faults.raw is not None:
-            findings += check_boxes(faults.raw, dataset)
-            if measure_anchors is not None:
-                findings += check_anchors(faults.raw, dataset, measure_anchors(dataset))
+        for raw in faults.raws:
+            findings += check_boxes(raw, dataset)
+        if measure_anchors is not None:
+            findings += check_anchors(faults.raws, dataset, measure_anchors(dataset))
         report.statistics[split] = describe_dataset(dataset)
         paths[split] = {os.path.realpath(path) for path in files}
         images += [
@@ -176,7 +177,7 @@ def _read(
         try:
             dataset = load_dataset(data_yaml, split, decode_images=decode)
         except DataError as error:
-            kind = UNREADABLE if faults.raw is None else "split that cannot be used"
+            kind = UNREADABLE if not faults.raws else "split that cannot be used"
             faults.findings.append(_as_finding(kind, str(error), f"{data_yaml}: {split}"))
             return None, faults
     faults.findings += dataset.findings

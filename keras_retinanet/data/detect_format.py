@@ -11,6 +11,8 @@ from keras_retinanet.yaml_files import read_yaml
 
 Settings = dict[str, Any]
 
+# In a folder: ours if it has `format`, else YOLO's.
+DATA_YAML = "data.yaml"
 YAML_SUFFIXES = (".yaml", ".yml")
 _EXAMPLE = (
     "write a data.yaml, for example: "
@@ -79,7 +81,7 @@ def _of_folder(folder: Path) -> tuple[Settings, Path]:
 
 
 def _own_yaml(folder: Path) -> Settings | None:
-    path = folder / "data.yaml"
+    path = folder / DATA_YAML
     values = read_yaml(path) if path.is_file() else {}
     return values if "format" in values else None
 

@@ -27,13 +27,13 @@ class CollectedFaults:
 
     Attributes:
         findings: the faults that would have stopped the reading.
-        raw: the annotations last read, as they were before cleaning.
+        raws: the annotations read, as they were before cleaning; of a mix, those of each source.
         on_read: called with the annotations before the images are looked at.
         on_image: called after each image.
     """
 
     findings: list[Finding] = field(default_factory=list)
-    raw: "RawAnnotations | None" = None
+    raws: list["RawAnnotations"] = field(default_factory=list)
     on_read: Callable[["RawAnnotations"], None] = lambda raw: None
     on_image: Callable[[], None] = lambda: None
 
@@ -66,7 +66,7 @@ def note_raw(raw: "RawAnnotations") -> Callable[[], None]:
     collected = _collected.get()
     if collected is None:
         return lambda: None
-    collected.raw = raw
+    collected.raws.append(raw)
     collected.on_read(raw)
     return collected.on_image
 

@@ -42,14 +42,18 @@ def check_boxes(raw: RawAnnotations, dataset: DetectionDataset) -> list[Finding]
 
 
 def check_anchors(
-    raw: RawAnnotations, dataset: DetectionDataset, recall: AnchorRecall
+    raws: Sequence[RawAnnotations], dataset: DetectionDataset, recall: AnchorRecall
 ) -> list[Finding]:
     """Return the objects that have no anchor."""
-    find = BoxFinder(raw)
-    return [
-        Finding("object that no anchor matches", find.place(dataset, row), "see retinanet anchors")
-        for row in recall.unmatched
-    ]
+    finders = [BoxFinder(raw) for raw in raws]
+
+    def place(row: int) -> str:
+        image = int(np.searchsorted(dataset.row_splits, row, side="right")) - 1
+        places = (finder.place(dataset, image, row) for finder in finders)
+        return next(filter(None, places), dataset.image_paths[image])
+
+    problem, mend = "object that no anchor matches", "see retinanet anchors"
+    return [Finding(problem, place(row), mend) for row in recall.unmatched]
 
 
 def check_classes(datasets: dict[str, DetectionDataset], source: str) -> list[Finding]:
@@ -111,16 +115,21 @@ class BoxFinder:
         i = self._image_of.get(path)
         return self._order[slice(*self._splits[i : i + 2])] if i is not None else self._order[:0]
 
-    def place(self, dataset: DetectionDataset, row: int) -> str:
-        """Return where a box of the cleaned data set is written."""
-        image = int(np.searchsorted(dataset.row_splits, row, side="right")) - 1
-        path = dataset.image_paths[image]
-        candidates = self.boxes_of(path)
-        candidates = candidates[self._raw.labels[candidates] == dataset.labels[row]]
+    def place(self, dataset: DetectionDataset, image: int, row: int) -> str | None:
+        """Return where an object of the cleaned data set is written, if it is in these files."""
+        name = dataset.class_names[dataset.labels[row]]
+        if name not in self._raw.class_names:
+            return None
+        candidates = self.boxes_of(dataset.image_paths[image])
+        label = self._raw.class_names.index(name)
+        candidates = candidates[self._raw.labels[candidates] == label]
         if not len(candidates):
-            return path
+            return None
+        boxes = self._raw.boxes[candidates]
+        if self._raw.boxes_normalized:
+            boxes = boxes * np.array([dataset.widths[image], dataset.heights[image]] * 2)
         # Clipping may have moved it a little.
-        moved = np.abs(self._raw.boxes[candidates] - dataset.boxes[row]).sum(axis=1)
+        moved = np.abs(boxes - dataset.boxes[row]).sum(axis=1)
         return self._raw.describe_box(int(candidates[np.nanargmin(moved)]))
 
 

@@ -11,20 +11,20 @@ from keras_retinanet.data.raw_annotations import RawAnnotations
 
 def remarks_of_images(
     dataset: DetectionDataset,
-    raw: RawAnnotations | None,
+    raws: Sequence[RawAnnotations],
     findings: Sequence[Finding],
     images: Sequence[int],
 ) -> list[list[str]]:
     """Return lines on each of some images: on its file, and on the boxes it was annotated with.
 
     Args:
-        raw: the annotations before cleaning, which know where each box is written.
+        raws: the annotations before cleaning, which know where each box is written.
         findings: of the reading.
     """
     findings = list(findings)
-    if raw is not None:
+    for raw in raws:
         findings += check_boxes(raw, dataset)
-    finder = BoxFinder(raw) if raw is not None else None
+    finders = [BoxFinder(raw) for raw in raws]
     by_place: dict[str, list[str]] = {}
     for finding in findings:
         if severity(finding) != "note":
@@ -34,7 +34,7 @@ def remarks_of_images(
     remarks = []
     for path, scanned in zip(paths, scan_images(paths, with_looks=False), strict=True):
         places = [path]
-        if finder is not None:
+        for raw, finder in zip(raws, finders, strict=True):
             places += [raw.describe_box(int(t)) for t in finder.boxes_of(path)]
         lines = [line for place in dict.fromkeys(places) for line in by_place.get(place, [])]
         remarks.append([*scanned.remarks, *lines])

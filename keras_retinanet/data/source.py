@@ -7,7 +7,7 @@ from typing import Any
 from keras_retinanet.data.cleaning import clean
 from keras_retinanet.data.data_yaml import SOURCES, MixSource
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.detect_format import HOW_TO_SPLIT, detect_format
+from keras_retinanet.data.detect_format import DATA_YAML, HOW_TO_SPLIT, detect_format
 from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.data.tfds import PREFIX
 from keras_retinanet.errors import ConfigError, DataError
@@ -111,5 +111,5 @@ def _read_source(path: Path) -> tuple[Any, Callable[[str], Path]]:
         return folder / expand_variables(text, str(path))
 
     if kind in ("yolo", "tfds"):  # their splits may stand in the data itself
-        source = source.completed(path, path_of)
+        source = source.completed(path / DATA_YAML if path.is_dir() else path, path_of)
     return source, path_of

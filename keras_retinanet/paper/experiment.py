@@ -1,6 +1,7 @@
 """An experiment as data: its rows, what each changes, and the paper's figures for it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +73,12 @@ class Experiment(_Data):
         names = [row.name for row in self.rows]
         if len(set(names)) != len(names):
             raise ValueError("rows must have different names")
+        folders = [folder_name(name) for name in names]
+        if not all(folders) or len(set(folders)) != len(folders):
+            raise ValueError(
+                "rows must have names that differ in letters or digits, which name their folders, "
+                f"got {names}"
+            )
         for row in self.rows:
             if row.paper is not None and len(row.paper) != len(self.figures):
                 raise ValueError(
@@ -93,6 +100,11 @@ class _Quick(_Data):
         """Return what a row's setting means at this scale."""
         meanings = self.replace.get(key, {})
         return value if isinstance(value, list) else meanings.get(value, value)
+
+
+def folder_name(row: str) -> str:
+    """Return a row's name as that of a folder."""
+    return re.sub(r"[^a-z0-9.]+", "-", row.lower()).strip("-.")
 
 
 def experiment_names() -> list[str]:

@@ -1,8 +1,7 @@
 """Runs an experiment: trains and measures row after row; what is done stays done."""
 
+import hashlib
 import json
-import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,16 @@ from keras_retinanet.config import Config
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import ConfigError, TrainingDiverged
 from keras_retinanet.evaluation import evaluate, write_evaluation
-from keras_retinanet.paper.experiment import Experiment, Scale, row_config, scale_note
+from keras_retinanet.paper.experiment import (
+    Experiment,
+    Scale,
+    folder_name,
+    row_config,
+    scale_note,
+)
 from keras_retinanet.paper.plots import draw_rows, draw_speed
 from keras_retinanet.paper.speed import milliseconds_per_image
-from keras_retinanet.paper.tables import RowResults, write_tables
+from keras_retinanet.paper.tables import RowResults, write_tables, write_whole
 from keras_retinanet.training import train
 
 RESULT = "result.json"
@@ -77,11 +82,6 @@ def run_experiment(
     return results
 
 
-def folder_name(row: str) -> str:
-    """Return a row's name as that of a folder."""
-    return re.sub(r"[^a-z0-9.]+", "-", row.lower()).strip("-")
-
-
 def _run_row(
     experiment: Experiment,
     config: Config,
@@ -102,9 +102,7 @@ def _run_row(
         result = {name: metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")}
         if experiment.measure_speed:
             result["ms"] = milliseconds_per_image(model, val_set)
-    temporary = folder / f".{RESULT}"
-    temporary.write_text(json.dumps(result, indent=1))
-    os.replace(temporary, folder / RESULT)  # is there only when all is done
+    write_whole(folder / RESULT, json.dumps(result, indent=1))  # only when all is done
     return result
 
 
@@ -139,7 +137,7 @@ def _claim(
         row.name: config.model_dump(mode="json")
         for row, config in zip(experiment.rows, configs, strict=True)
     }
-    data = {"train": len(train_set), "val": len(val_set), "classes": list(train_set.class_names)}
+    data = {"train": _digest(train_set), "val": _digest(val_set)}
     state = {"title": experiment.title, "data": data, "rows": rows}
     path = output / STATE
     if path.is_file():
@@ -152,7 +150,15 @@ def _claim(
     if output.exists() and any(output.iterdir()):
         raise ConfigError(f"--output {output} is not empty and holds no experiment: name another")
     output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(state, indent=1))
+    write_whole(path, json.dumps(state, indent=1))
+
+
+def _digest(dataset: DetectionDataset) -> str:
+    """Return what changes with the images or objects of a data set."""
+    names = repr((dataset.class_names, dataset.image_ids)).encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(names)
+    digest.update(dataset.boxes.tobytes() + dataset.labels.tobytes())
+    return f"{len(dataset)} images, sha256 {digest.hexdigest()[:16]}"
 
 
 def _first_difference(before: Any, now: Any, place: str = "") -> str:

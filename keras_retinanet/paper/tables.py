@@ -41,9 +41,14 @@ def write_tables(
         ("table.md", _markdown(experiment, results, notes)),
         ("table.csv", _csv(experiment, results)),
     ):
-        temporary = output / f".{name}"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, output / name)
+        write_whole(output / name, text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _columns(experiment: Experiment) -> list[str]:

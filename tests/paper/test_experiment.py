@@ -109,6 +109,8 @@ def test_an_experiment_of_ones_own(tmp_path):
     [
         ("title: T\nconfig: c\nrows: []", "rows must not be empty"),
         ("title: T\nconfig: c\nrows: [{name: a}, {name: a}]", "different names"),
+        ("title: T\nconfig: c\nrows: [{name: a+b}, {name: a b}]", "differ in letters or digits"),
+        ("title: T\nconfig: c\nrows: [{name: γ}]", "differ in letters or digits"),
         ("title: T\nconfig: c\nrows: [{name: a, paper: [1]}]", "1 numbers for the 3 figures"),
         ("title: T\nconfig: c\nrows: [{name: a, setings: {}}]", "setings"),
     ],

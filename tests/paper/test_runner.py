@@ -1,13 +1,14 @@
 """The runner with trainings that take no time; `test_reproduce.py` runs real ones."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from keras_retinanet.errors import ConfigError, TrainingDiverged
 from keras_retinanet.paper import runner
-from keras_retinanet.paper.experiment import load_experiment
-from keras_retinanet.paper.runner import folder_name, run_experiment
+from keras_retinanet.paper.experiment import folder_name, load_experiment
+from keras_retinanet.paper.runner import run_experiment
 
 
 @pytest.fixture
@@ -131,3 +132,14 @@ def test_folder_names_are_readable_and_apart():
         rows = load_experiment(name).rows
         assert len({folder_name(row.name) for row in rows}) == len(rows)
     assert folder_name("OHEM 1:3, batch 128, NMS .5") == "ohem-1-3-batch-128-nms-.5"
+
+
+def test_other_data_in_the_folder_is_refused(run, trained, demo_sets, tmp_path):
+    """Even with as many images and the same classes."""
+    run()
+    train_set, val_set = demo_sets
+    moved = replace(train_set, boxes=train_set.boxes + 1)
+    with pytest.raises(ConfigError, match=r"another experiment: data: train was '6 images"):
+        run_experiment(
+            load_experiment("table-1b"), moved, val_set, tmp_path / "out", scale="quick", say=str
+        )

@@ -1,5 +1,8 @@
 """`retinanet data convert`."""
 
+import json
+import shutil
+
 import pytest
 
 from keras_retinanet.data.source import load_dataset
@@ -65,3 +68,26 @@ def test_a_mistake_is_one_line_and_status_2(call, data, tmp_path, monkeypatch, o
     (line,) = stderr.splitlines()
     assert line.startswith("error: ")
     assert message in line
+
+
+@pytest.mark.parametrize("target", ["coco", "voc", "yolo", "tfrecord"])
+def test_what_is_written_can_be_named_by_its_folder(call, data, tmp_path, target):
+    out = tmp_path / "out"
+    assert call("data", "convert", "--data", data, "--to", target, "--output", out)[0] == 0
+    by_folder, by_yaml = (load_dataset(path, "train") for path in (out, out / "data.yaml"))
+    assert by_folder.image_paths == by_yaml.image_paths and len(by_folder) == 2
+
+
+def test_images_in_records_are_compared_by_content(call, tmp_path, coco):
+    coco.add_image("a.jpg")
+    coco.add_box("a.jpg", (8, 4, 40, 30))
+    coco.write()
+    out = tmp_path / "out"
+    call("data", "convert", "--data", coco.root / "data.yaml", "--to", "tfrecord", "--output", out)
+    record = next(out.rglob("*.tfrecord"))
+    (tmp_path / "both").mkdir()
+    for split in ("train", "val"):
+        shutil.copy(record, tmp_path / "both" / f"{split}.tfrecord")
+    status, stdout, _ = call("data", "check", "--data", tmp_path / "both", "--json")
+    problems = {finding["problem"] for finding in json.loads(stdout)["findings"]}
+    assert status == 1 and any("two splits" in problem for problem in problems), problems
