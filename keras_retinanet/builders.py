@@ -22,6 +22,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
+from keras_retinanet.gradient_sum import LossScaling
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.losses import (
     OHEM,
@@ -36,7 +37,7 @@ from keras_retinanet.losses import (
     SoftmaxFocalLoss,
 )
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.optimizers import AdamW, SGDWithL2
 from keras_retinanet.schedules import WarmupSchedule
 
 
@@ -182,7 +183,8 @@ def make_optimizer(config: Config, steps_per_epoch: int) -> keras.optimizers.Opt
         "use_ema": settings.ema is not None,
         "ema_momentum": settings.ema or 0.0,
     }
-    return OPTIMIZERS[settings.name](settings, common)
+    optimizer = OPTIMIZERS[settings.name](settings, common)
+    return LossScaling(optimizer) if config.model.precision == "mixed_float16" else optimizer
 
 
 def _sgd(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
@@ -190,7 +192,7 @@ def _sgd(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
 
 
 def _adamw(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
+    optimizer = AdamW(weight_decay=settings.weight_decay, **common)
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer
 

@@ -1,12 +1,14 @@
-"""SGD with the paper's weight decay, which Keras' own `weight_decay` is not."""
+"""Optimizers: SGD with the paper's weight decay, which Keras' own `weight_decay` is not; AdamW."""
 
 from typing import Any
 
 import keras
 
+from keras_retinanet.gradient_sum import SummedGradients
+
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class SGDWithL2(keras.optimizers.SGD):
+class SGDWithL2(SummedGradients, keras.optimizers.SGD):
     """SGD whose gradients include those of an L2 penalty, l2 / 2 times the squared kernels.
 
     That is the weight decay of the paper (section 4.1, "Optimization"), of Caffe and PyTorch. The
@@ -28,3 +30,8 @@ class SGDWithL2(keras.optimizers.SGD):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "l2": self.l2}
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class AdamW(SummedGradients, keras.optimizers.AdamW):
+    """Keras' AdamW, whose gradients are summed over replicas before they are clipped."""

@@ -1,4 +1,5 @@
-"""One replica or several: what a loss has to know of distribution, on any Keras backend."""
+"""One replica or several: what a loss and an optimizer have to know of distribution, on any Keras
+backend."""
 
 from typing import Any
 
@@ -9,10 +10,17 @@ def sum_over_replicas(value: Any) -> Any:
     """Return `value` summed over the replicas of the running step, and unchanged outside of one.
 
     Only TensorFlow runs a step once per replica; on JAX a step sees the global batch.
+
+    Args:
+        value: a tensor, or a list of tensors and None, which are summed together.
     """
     if num_replicas() == 1:
         return value
-    return _replica_context().all_reduce("SUM", value)
+    if not isinstance(value, list):
+        return _replica_context().all_reduce("SUM", value)
+    # None has nothing to sum: a variable that the loss does not depend on.
+    summed = iter(_replica_context().all_reduce("SUM", [v for v in value if v is not None]))
+    return [None if v is None else next(summed) for v in value]
 
 
 def gather_from_replicas(values: Any) -> Any:

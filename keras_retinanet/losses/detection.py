@@ -65,6 +65,7 @@ class DetectionLoss:
         anchors: Tensor,
         box_coder: BoxCoder,
         training: bool = True,
+        image_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return this replica's share of the scalar losses, {"class_loss": ..., "box_loss": ...}.
 
@@ -76,6 +77,8 @@ class DetectionLoss:
             anchors: [A, 4].
             box_coder: how `box_deltas` relate to `anchors`.
             training: whether a moving average moves.
+            image_weights: of these images, if they are a part of the batch that
+                `self.image_weights` was asked about; the parts' losses add up to the batch's.
         """
         matches = ops.cast(targets["matches"], "int32")
         is_positive = matches >= 0
@@ -94,16 +97,18 @@ class DetectionLoss:
             box_losses = self.box_loss.call(box_coder.encode(box_targets, anchors), deltas)
         box_losses = ops.where(is_positive, box_losses, 0.0)
 
-        weights = self._image_weights(is_positive, training)
+        weights = image_weights
+        if weights is None:
+            weights = self.image_weights(matches, training=training)
         class_weights = 1.0 if getattr(self.class_loss, "is_normalized", False) else weights
         return {
             "class_loss": ops.sum(ops.sum(class_losses, axis=1) * class_weights),
             "box_loss": self.box_weight * ops.sum(ops.sum(box_losses, axis=1) * weights),
         }
 
-    def _image_weights(self, is_positive: Tensor, training: bool) -> Tensor:
-        """Return each image's factor [B] (or one for all): 1 / the number that normalises it."""
-        positives = ops.sum(ops.cast(is_positive, "float32"), axis=1)
+    def image_weights(self, matches: Tensor, *, training: bool = True) -> Tensor:
+        """Return each image's factor [B], 1 / the number that normalises it, from matches [B, A]."""
+        positives = ops.sum(ops.cast(matches >= 0, "float32"), axis=1)
         if self.normalizer == "per_image":
             num_images = sum_over_replicas(ops.sum(ops.ones_like(positives)))
             return 1.0 / (ops.maximum(positives, 1.0) * num_images)
@@ -113,7 +118,7 @@ class DetectionLoss:
             if training:
                 self._average.update_state(count)
             count = self._average.result()
-        return 1.0 / ops.maximum(count, 1.0)
+        return ops.broadcast_to(1.0 / ops.maximum(count, 1.0), ops.shape(positives))
 
     def get_config(self) -> dict:
         return {

@@ -143,6 +143,7 @@ class RetinaNet(keras.Model):
         self.nms_iou_threshold = nms_iou_threshold
         self.max_detections = max_detections
         self._policy = policy
+        self.num_parts = 1  # into which a training step divides its batch
         self._loss_parts = [keras.metrics.Mean(name=part) for part in ("class_loss", "box_loss")]
 
     @property
@@ -162,6 +163,10 @@ class RetinaNet(keras.Model):
 
         The whole structure of targets and outputs goes to the loss: Keras' own way is one loss for
         each output, and here boxes and classes share matches and normaliser.
+
+        Args:
+            sample_weight: [B], what to multiply each image's loss with in place of the loss' own
+                normaliser.
         """
         height, width = keras.ops.shape(x)[1:3]
         parts = self.loss(
@@ -170,14 +175,20 @@ class RetinaNet(keras.Model):
             anchors=self.anchor_generator(height, width),
             box_coder=self.box_coder,
             training=training,
+            **({} if sample_weight is None else {"image_weights": sample_weight}),
         )
+        num_shares = num_replicas() * self.num_parts
         for metric in self._loss_parts:
-            # Shares add up over replicas, and a metric averages over them.
-            metric.update_state(parts[metric.name] * num_replicas())
+            # Shares add up over replicas and parts, and a metric averages over them.
+            metric.update_state(parts[metric.name] * num_shares)
         total = parts["class_loss"] + parts["box_loss"]
         for penalty in self.losses:  # regularisers and layers' own losses
-            total = total + penalty / num_replicas()
+            total = total + penalty / num_shares
         return total
+
+    def update_loss(self, loss: Tensor, *, num_images: Tensor) -> None:
+        """Put a batch's loss into the mean of the epoch, as Keras' own step does."""
+        self._loss_tracker.update_state(loss, sample_weight=num_images)
 
     def get_config(self) -> dict:
         return {
