@@ -42,7 +42,11 @@ def training_batches(
     augmentation: Augmentation = NO_AUGMENTATION,
     cache: ImageCache | None = None,
     first_epoch: int = 0,
+    first_step: int = 0,
     num_epochs: int | None = None,
+    worker: int = 0,
+    num_workers: int = 1,
+    images_per_batch: int | None = None,
     data_service: str | None = None,
 ) -> tf.data.Dataset:
     """Return an endless stream of batches (images, targets), `plan.steps_per_epoch` to an epoch.
@@ -58,7 +62,12 @@ def training_batches(
         augmentation: what is done beside flips and the plan's sizes; mosaics and mixup happen where
             the plan gives images partners.
         cache: keeps decoded images for later epochs.
+        first_epoch, first_step: where the stream begins: the batches from there on are the same as
+            those of a stream from the start.
         num_epochs: the stream ends before this epoch. Needed with a data service.
+        worker, num_workers: the stream has this worker's equal share of each of the plan's batches.
+        images_per_batch: a worker's share comes in pieces of so many images, one for each of its
+            replicas; None: in one piece.
         data_service: address of a tf.data service ("grpc://host:port") whose workers make the
             batches; with several workers their order is not the plan's.
 
@@ -98,22 +107,33 @@ def training_batches(
 
     def batched(planned: tf.data.Dataset) -> tf.data.Dataset:
         return planned.map(make, num_parallel_calls=tf.data.AUTOTUNE).batch(
-            plan.batch_size, drop_remainder=True, num_parallel_calls=tf.data.AUTOTUNE
+            images_per_batch or plan.batch_size // num_workers,
+            drop_remainder=True,
+            num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     if data_service is None:
-        planned = planned_images(plan, first_epoch=first_epoch)
+        planned = planned_images(
+            plan,
+            first_epoch=first_epoch,
+            first_step=first_step,
+            worker=worker,
+            num_workers=num_workers,
+        )
         if num_epochs is not None:
-            draws = (num_epochs - first_epoch) * plan.steps_per_epoch * plan.batch_size
-            planned = planned.take(draws)
+            steps = (num_epochs - first_epoch) * plan.steps_per_epoch - first_step
+            planned = planned.take(steps * (plan.batch_size // num_workers))
         return batched(planned).prefetch(tf.data.AUTOTUNE)
     if num_epochs is None:
         raise ValueError("data_service needs num_epochs: the plan travels to the workers")
+    if num_workers > 1:
+        raise ConfigError("training.data_service does not go with several training workers")
     if cache is not None:
         raise ConfigError("training.cache: the workers of training.data_service cannot use it")
     planned = planned_batches(plan, first_epoch=first_epoch, num_epochs=num_epochs)
     batches = batched(planned.flat_map(tf.data.Dataset.from_tensor_slices))
-    return distributed(batches, data_service).prefetch(tf.data.AUTOTUNE)
+    batches = distributed(batches, data_service).skip(first_step)
+    return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def network_inputs(

@@ -23,13 +23,33 @@ ARRAYS = {
 MAX_CONSTANT_BYTES = 2**30
 
 
-def planned_images(plan: TrainingPlan, *, first_epoch: int = 0) -> tf.data.Dataset:
-    """Return the endless stream of the plan's images, one by one. Not serialisable."""
+def planned_images(
+    plan: TrainingPlan,
+    *,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    worker: int = 0,
+    num_workers: int = 1,
+) -> tf.data.Dataset:
+    """Return the endless stream of the plan's images, one by one. Not serialisable.
+
+    Args:
+        first_step: of the first epoch; the batches before it are left out.
+        worker: the stream has this worker's equal share of each batch.
+    """
+    share = plan.batch_size // num_workers
+    mine = slice(worker * share, (worker + 1) * share)
 
     def epoch(number: Tensor) -> tf.data.Dataset:
         def compute(number: np.ndarray) -> list[np.ndarray]:
             arrays = plan.epoch(int(number))
-            return [arrays[name] for name in ARRAYS]
+            start = first_step if number == first_epoch else 0
+            return [
+                arrays[name]
+                .reshape(-1, plan.batch_size, *columns)[start:, mine]
+                .reshape(-1, *columns)
+                for name, (_, columns) in ARRAYS.items()
+            ]
 
         arrays = tf.numpy_function(compute, [number], [kind for kind, _ in ARRAYS.values()])
         for array, (_, columns) in zip(arrays, ARRAYS.values(), strict=True):

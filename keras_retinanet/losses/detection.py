@@ -107,7 +107,7 @@ class DetectionLoss:
         }
 
     def image_weights(self, matches: Tensor, *, training: bool = True) -> Tensor:
-        """Return each image's factor [B], 1 / the number that normalises it, from matches [B, A]."""
+        """Return each image's factor [B], 1 / its normaliser, from matches [B, A]."""
         positives = ops.sum(ops.cast(matches >= 0, "float32"), axis=1)
         if self.normalizer == "per_image":
             num_images = sum_over_replicas(ops.sum(ops.ones_like(positives)))

@@ -315,6 +315,34 @@ def test_a_stream_can_begin_at_any_epoch(coloured):
         np.testing.assert_array_equal(targets["gt_boxes"], expected["gt_boxes"])
 
 
+def test_a_stream_can_begin_within_an_epoch(coloured):
+    late, _ = batches_of(coloured, 3, first_epoch=1, first_step=2)
+    whole, _ = batches_of(coloured, 8)
+    for (images, targets), (expected_images, expected) in zip(late, whole[5:], strict=True):
+        np.testing.assert_array_equal(images, expected_images)
+        np.testing.assert_array_equal(targets["matches"], expected["matches"])
+    last, _ = batches_of(coloured, 99, first_epoch=1, first_step=2, num_epochs=2)
+    assert len(last) == 1
+
+
+def test_workers_share_each_batch(coloured):
+    whole, _ = batches_of(coloured, 5)
+    shares = [batches_of(coloured, 5, worker=worker, num_workers=2)[0] for worker in range(2)]
+    pieces, _ = batches_of(coloured, 10, worker=1, num_workers=2, images_per_batch=1)
+    for step, (images, targets) in enumerate(whole):
+        assert images.shape[0] == 4
+        both = [shares[worker][step] for worker in range(2)]
+        np.testing.assert_array_equal(np.concatenate([part[0] for part in both]), images)
+        for name in targets:
+            np.testing.assert_array_equal(
+                np.concatenate([part[1][name] for part in both]), targets[name]
+            )
+        for replica in range(2):
+            np.testing.assert_array_equal(
+                pieces[2 * step + replica][0], images[2 + replica : 3 + replica]
+            )
+
+
 def test_the_canvas_fits_the_batch_and_the_stride(coloured):
     batches, plan = batches_of(coloured)
     for step, (images, _) in enumerate(batches):
