@@ -1,5 +1,6 @@
 """From the config to the parts of a training: model, loss, optimizer, batches."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from keras_retinanet.losses import (
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers import AdamW, SGDWithL2
 from keras_retinanet.schedules import WarmupSchedule
+from keras_retinanet.strategies import this_worker
 
 
 def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
@@ -134,7 +136,33 @@ def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:
     )
 
 
-def make_batches(config: Config, dataset: DetectionDataset, plan: TrainingPlan) -> tf.data.Dataset:
+def make_batches(
+    config: Config,
+    dataset: DetectionDataset,
+    plan: TrainingPlan,
+    *,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    strategy: tf.distribute.Strategy | None = None,
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Return the batches from a step on; under several workers, each makes its share alone."""
+    stream = functools.partial(
+        _stream, config, dataset, plan, first_epoch=first_epoch, first_step=first_step
+    )
+    if strategy is None or this_worker().count == 1:
+        return stream()
+    return strategy.distribute_datasets_from_function(
+        lambda context: stream(
+            worker=context.input_pipeline_id,
+            num_workers=context.num_input_pipelines,
+            images_per_batch=context.get_per_replica_batch_size(plan.batch_size),
+        )
+    )
+
+
+def _stream(
+    config: Config, dataset: DetectionDataset, plan: TrainingPlan, **place: Any
+) -> tf.data.Dataset:
     return training_batches(
         dataset,
         plan,
@@ -153,6 +181,7 @@ def make_batches(config: Config, dataset: DetectionDataset, plan: TrainingPlan) 
             else None
         ),
         data_service=config.training.data_service,
+        **place,
     )
 
 

@@ -1,4 +1,4 @@
-"""Callbacks of a training: evaluation that keeps the best model, checkpoints, stopping on NaN."""
+"""Callbacks of a training: evaluation that keeps the best model, stopping on NaN."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,8 @@ import keras
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import TrainingDiverged
 from keras_retinanet.evaluation import Detector, evaluate
-from keras_retinanet.model_files import save_for_inference, save_model
+from keras_retinanet.model_files import save_for_inference
+from keras_retinanet.saving import SaveCheckpoints
 
 
 class EvaluateOnDataset(keras.callbacks.Callback):
@@ -49,20 +50,6 @@ class EvaluateOnDataset(keras.callbacks.Callback):
             save_for_inference(self.model, self.best_path)
 
 
-class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves the whole state, optimizer included, after every epoch, and keeps the last few."""
-
-    def __init__(self, folder: Path, *, keep: int) -> None:
-        super().__init__()
-        self.folder = folder
-        self.keep = keep
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        save_model(self.model, self.folder / f"epoch_{epoch + 1:04d}.keras")
-        for old in sorted(self.folder.glob("epoch_*.keras"))[: -self.keep]:
-            old.unlink()
-
-
 class LogLearningRate(keras.callbacks.Callback):
     """Adds the learning rate at the end of the epoch to the logs."""
 
@@ -75,27 +62,21 @@ class StopOnNaN(keras.callbacks.Callback):
     """Raises TrainingDiverged when the loss is NaN or infinite, naming the batch's images.
 
     Args:
-        images_of: epoch, step -> paths of the images in the batch.
-        saved: the folder of the checkpoints of earlier epochs.
+        images: returns the paths of the images in the batch of the step.
+        saver: what counts the steps, and saves good states.
     """
 
-    def __init__(self, images_of: Callable[[int, int], list[str]], saved: Path) -> None:
+    def __init__(self, images: Callable[[], list[str]], saver: SaveCheckpoints) -> None:
         super().__init__()
-        self.images_of = images_of
-        self.saved = saved
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.epoch = epoch
+        self.images = images
+        self.saver = saver
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if math.isfinite(loss):
             return
-        kept = sorted(self.saved.glob("epoch_*.keras"))
-        state = f"the last good state is {kept[-1]}" if kept else "no epoch was finished before"
         raise TrainingDiverged(
-            f"the loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}: lower "
-            "optimizer.learning_rate or raise schedule.warmup_iterations, and look at the batch's "
-            f"images ({', '.join(self.images_of(self.epoch, batch))}); {state}"
+            f"the loss is {loss} in epoch {self.saver.epoch + 1}, step {self.saver.step + 1}: "
+            "lower optimizer.learning_rate or raise schedule.warmup_iterations, and look at the "
+            f"batch's images ({', '.join(self.images())}); {self.saver.last_good()}"
         )

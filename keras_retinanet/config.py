@@ -177,12 +177,23 @@ class OptimizerConfig(_Section):
 
 
 class TrainingConfig(_Section):
+    # images in a step, over all devices of all workers
     batch_size: PositiveInt = 16
+    # each device takes its part of the batch in so many pieces, one after the other
+    accumulate: PositiveInt = 1
     seed: int = 0
+    # the same bits on every run, at some cost of speed
+    deterministic: bool = False
+    # which devices train; auto: the cluster in TF_CONFIG, else all GPUs of the machine
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
+    # name or address of the TPU; "": the one that the environment names
+    tpu: str = ""
     # read every image to its end before training, so that truncated files are found and reported
     check_images: bool = True
     # epochs between evaluations on the validation split
     evaluate_every: PositiveInt = 1
+    # steps between checkpoints, beside those at the end of each epoch. null: none
+    checkpoint_every: PositiveInt | None = 1000
     # resumable checkpoints to keep; best.keras and last.keras are kept beside them
     keep_checkpoints: PositiveInt = 3
     # show images with classes in less than this share of the images more often (LVIS: 0.001)
@@ -229,6 +240,18 @@ class Config(_Section):
                 f"image.jitter_sizes must not be above image.size = {self.image.size}, the side of "
                 "the square"
             )
+        if self.training.batch_size % self.training.accumulate:
+            raise ValueError(
+                f"training.batch_size = {self.training.batch_size} must be a multiple of "
+                f"training.accumulate = {self.training.accumulate}"
+            )
+        if self.training.accumulate > 1 and self.loss.class_loss.startswith("ohem"):
+            raise ValueError(
+                "training.accumulate does not go with loss.class_loss = "
+                f"{self.loss.class_loss}, which mines the anchors of the whole batch"
+            )
+        if self.training.strategy == "tpu" and self.image.resize != "square":
+            raise ValueError("training.strategy = tpu needs one image size: image.resize=square")
         return self
 
 
@@ -270,6 +293,38 @@ def nested_overrides(overrides: list[str] | tuple[str, ...]) -> dict:
 def dump_config(config: Config) -> str:
     """Return all settings as YAML; `load_config` reads it back to the same."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+
+
+# What a run that goes on may have otherwise: neither its model nor its data and their order.
+CHANGEABLE = ("schedule.", "optimizer.learning_rate", "early_stopping.", "training.")
+NOT_CHANGEABLE = (
+    "schedule.unit",
+    "training.batch_size",
+    "training.seed",
+    "training.repeat_threshold",
+)
+
+
+def refuse_changes(before: Config, after: Config) -> list[str]:
+    """Return the settings that differ, as "key: before -> after".
+
+    Raises:
+        ConfigError: one of them cannot change in the course of a run.
+    """
+    changes = []
+    then, now = (config.model_dump(mode="json") for config in (before, after))
+    for section, values in then.items():
+        for name, value in values.items():
+            key, other = f"{section}.{name}", now[section][name]
+            if value == other:
+                continue
+            changes.append(f"{key}: {value} -> {other}")
+            if key in NOT_CHANGEABLE or not key.startswith(CHANGEABLE):
+                raise ConfigError(
+                    f"a run cannot be resumed with another {key}: it was {value!r}, and {other!r} "
+                    "is asked for; start a new run"
+                )
+    return changes
 
 
 def find_config(path: Path) -> Path:

@@ -27,8 +27,16 @@ class WeightsError(UserError):
     """Weights or a saved model cannot be read or had."""
 
 
+class CheckpointError(UserError):
+    """A checkpoint cannot be written or read, or does not belong to what is to be trained."""
+
+
 class TrainingDiverged(UserError):
     """The loss became NaN or infinite."""
+
+
+class TrainingInterrupted(UserError):
+    """A signal ended the training, whose state is saved."""
 
 
 def _printable(text: str) -> str:

@@ -7,8 +7,10 @@ import keras
 
 # Imported for what they register: a checkpoint names its loss, optimizer and schedule.
 from keras_retinanet import losses, optimizers, schedules  # noqa: F401
+from keras_retinanet.checkpoints import SUFFIX, read_checkpoint
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.training_state import put_group
 
 
 def save_model(model: RetinaNet, path: Path) -> None:
@@ -27,7 +29,7 @@ def save_for_inference(model: RetinaNet, path: Path) -> None:
 
 
 def load_model(path: str | Path) -> RetinaNet:
-    """Return the RetinaNet in a .keras file.
+    """Return the RetinaNet in a .keras file, or in a checkpoint, for use and not to go on from.
 
     Raises:
         WeightsError: there is no such file, it is damaged, or it holds another model.
@@ -35,6 +37,8 @@ def load_model(path: str | Path) -> RetinaNet:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"there is no model file {path}")
+    if path.suffix == SUFFIX:
+        return _from_checkpoint(path)
     if path.suffix != ".keras":
         raise WeightsError(f"{path} is not a .keras file, which training writes")
     try:
@@ -44,4 +48,11 @@ def load_model(path: str | Path) -> RetinaNet:
         raise WeightsError(f"{path} cannot be loaded as a model: {first_line}") from error
     if not isinstance(model, RetinaNet):
         raise WeightsError(f"{path} holds a {type(model).__name__} and not a RetinaNet")
+    return model
+
+
+def _from_checkpoint(path: Path) -> RetinaNet:
+    checkpoint = read_checkpoint(path)
+    model = RetinaNet.from_config(checkpoint.state["model"])
+    put_group(checkpoint.arrays, "model", model.variables)
     return model

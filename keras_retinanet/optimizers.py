@@ -5,10 +5,11 @@ from typing import Any
 import keras
 
 from keras_retinanet.gradient_sum import SummedGradients
+from keras_retinanet.weight_average import WeightAverage
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class SGDWithL2(SummedGradients, keras.optimizers.SGD):
+class SGDWithL2(SummedGradients, WeightAverage, keras.optimizers.SGD):
     """SGD whose gradients include those of an L2 penalty, l2 / 2 times the squared kernels.
 
     That is the weight decay of the paper (section 4.1, "Optimization"), of Caffe and PyTorch. The
@@ -33,5 +34,5 @@ class SGDWithL2(SummedGradients, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class AdamW(SummedGradients, keras.optimizers.AdamW):
+class AdamW(SummedGradients, WeightAverage, keras.optimizers.AdamW):
     """Keras' AdamW, whose gradients are summed over replicas before they are clipped."""

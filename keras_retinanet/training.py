@@ -1,10 +1,12 @@
 """Training: from a config and two data sets to a run directory with the trained model."""
 
-import functools
+import contextlib
+import dataclasses
 import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,20 +24,22 @@ from keras_retinanet.builders import (
     make_plan,
     planned_files,
 )
-from keras_retinanet.callbacks import (
-    EvaluateOnDataset,
-    LogLearningRate,
-    SaveCheckpoints,
-    StopOnNaN,
-)
-from keras_retinanet.config import (
-    Config,
-    dump_config,
-)
+from keras_retinanet.callbacks import EvaluateOnDataset, LogLearningRate, StopOnNaN
+from keras_retinanet.checkpoints import newest_checkpoint
+from keras_retinanet.config import Config, dump_config
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.errors import CheckpointError, ConfigError
+from keras_retinanet.interruption import InterruptedNow, Interruption
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.run_directory import CONFIG_FILE, Run, locked, read_run, write_run
+from keras_retinanet.saving import SaveCheckpoints
+from keras_retinanet.strategies import make_strategy, stop_agreement, this_worker
+from keras_retinanet.training_state import describe_model, refuse_other_model
+from keras_retinanet.training_step import accumulate_gradients, fit_on_workers
+from keras_retinanet.weight_average import keep_averaged_weights
+from keras_retinanet.whole_files import write_whole
 
 # Below this share of objects with an anchor, training says how to fit the anchors to the data.
 LOW_ANCHOR_RECALL = 0.95
@@ -47,55 +51,199 @@ def train(
     val_set: DetectionDataset | None,
     output: Path,
     *,
+    data: str | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> RetinaNet:
     """Train a RetinaNet and return it; everything about the run is written into `output`.
 
-    config.yaml, environment.json, data_findings.json, anchor_recall.json, metrics.csv,
+    run.json, config.yaml, environment.json, data_findings.json, anchor_recall.json, metrics.csv,
     tensorboard/, checkpoints/, best.keras (by AP on `val_set`) and last.keras.
 
     Args:
-        output: an empty or new folder.
+        output: an empty or new folder; on resuming, that of the run. All workers of a cluster have
+            to see the same one.
+        data: where `retinanet train --resume` loads the data from; written into run.json.
+        resume: go on from the newest checkpoint in `output` that can be read, and end with the
+            weights that a training without a break ends with.
         progress: a progress bar for each epoch; otherwise a line.
 
     Raises:
-        ConfigError: the batch cannot be split over the devices.
+        ConfigError: the batch cannot be split over the devices; another process trains there.
+        CheckpointError: a checkpoint cannot be written or read, or is of another model or data.
         TrainingDiverged: the loss became NaN.
+        TrainingInterrupted: SIGTERM or Ctrl-C came; the state is saved.
     """
+    strategy = make_strategy(config.training.strategy, tpu=config.training.tpu)
+    worker = this_worker()
     keras.utils.set_random_seed(config.training.seed)
-    strategy = make_strategy()
-    if config.training.batch_size % strategy.num_replicas_in_sync:
-        raise ConfigError(
-            f"training.batch_size = {config.training.batch_size} must be a multiple of the "
-            f"{strategy.num_replicas_in_sync} devices"
-        )
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    _check_batch(config, strategy.num_replicas_in_sync)
     plan = make_plan(config, train_set)
-    num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
+    run = Run(data, train_set.fingerprint())
+    with contextlib.ExitStack() as stack:
+        if worker.is_chief:
+            output.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(output))
+        if resume:
+            _refuse_other_data(read_run(output), run)
+        model = _compiled_model(config, train_set, plan, strategy)
+        if val_set is not None:
+            val_set = val_set.with_classes(model.class_names)
+        if worker.is_chief:
+            write_run(output, run)
+            write_whole(output / CONFIG_FILE, dump_config(config))
+            _describe_run(config, train_set, val_set, output)
+        interruption = stack.enter_context(Interruption())
+        num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
+        watchers = _watchers(config, val_set, output, num_epochs)
+        model_config = describe_model(model)
+        saver = SaveCheckpoints(
+            output / "checkpoints" if worker.is_chief else None,
+            keep=config.training.keep_checkpoints,
+            every_steps=config.training.checkpoint_every,
+            steps_per_epoch=plan.steps_per_epoch,
+            state=lambda: {"model": model_config, "callbacks": collect_state(watchers)},
+            interruption=interruption,
+            asked_to_stop=stop_agreement(
+                strategy, worker, lambda: interruption.signal_name is not None
+            ),
+            may_break_off=worker.count == 1,
+        )
+        stack.callback(saver.close)
+        saver.set_model(model)
+        if resume:
+            _restore(model, saver, watchers, output)
+        stop_on_nan = StopOnNaN(
+            # The saver counts the step after this callback has looked at it.
+            lambda: planned_files(config, train_set, plan, saver.epoch, saver.step),
+            saver,
+        )
+        try:
+            _fit(
+                model,
+                lambda epoch, step: make_batches(
+                    config, train_set, plan, first_epoch=epoch, first_step=step, strategy=strategy
+                ),
+                [stop_on_nan, *watchers, saver],
+                saver,
+                num_epochs=num_epochs,
+                verbose=0 if not worker.is_chief else 1 if progress else 2,
+            )
+            saver.wait()
+        except InterruptedNow:
+            saver.save_after_break()
+        keep_averaged_weights(model)
+        if worker.is_chief:
+            save_for_inference(model, output / "last.keras")
+            if not (output / "best.keras").exists():  # nothing to measure AP on
+                save_for_inference(model, output / "best.keras")
+            write_run(output, dataclasses.replace(run, is_finished=True))
+    return model
+
+
+def _compiled_model(
+    config: Config,
+    train_set: DetectionDataset,
+    plan: TrainingPlan,
+    strategy: tf.distribute.Strategy,
+) -> RetinaNet:
     with strategy.scope():
         model = build_model(config, train_set.class_names)
         model.compile(
             optimizer=make_optimizer(config, plan.steps_per_epoch), loss=make_loss(config)
         )
-    if val_set is not None:
-        val_set = val_set.with_classes(model.class_names)
+        # Its variables have to be there to be restored.
+        model.optimizer.build(model.trainable_variables)
+    if config.training.accumulate > 1:
+        accumulate_gradients(model, config.training.accumulate)
+    if this_worker().count > 1:
+        fit_on_workers(model)
+    return model
 
-    checkpoints = output / "checkpoints"
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    (output / "config.yaml").write_text(dump_config(config))
-    (output / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
-    findings = train_set.findings + (val_set.findings if val_set else [])
-    write_findings(findings, output / "data_findings.json")
-    report_anchor_recall(config, train_set, output)
 
-    callbacks = [
-        StopOnNaN(
-            lambda epoch, step: planned_files(config, train_set, plan, epoch, step),
-            checkpoints,
-        ),
-        LogLearningRate(),
-    ]
-    if config.optimizer.ema:
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+def _fit(
+    model: RetinaNet,
+    batches_from: Callable[[int, int], Any],
+    callbacks: list[keras.callbacks.Callback],
+    saver: SaveCheckpoints,
+    *,
+    num_epochs: int,
+    verbose: int,
+) -> None:
+    """Call `fit` for what is left of the training: of a begun epoch, and of the others."""
+
+    def fit(epoch: int, step: int, end: int) -> None:
+        model.fit(
+            batches_from(epoch, step),
+            initial_epoch=epoch,
+            epochs=end,
+            steps_per_epoch=saver.steps_per_epoch - step,
+            callbacks=callbacks,
+            shuffle=False,  # the batches come in the plan's order
+            verbose=verbose,
+        )
+
+    if saver.is_stopped:
+        return
+    if saver.step == saver.steps_per_epoch:
+        _end_epoch(model, callbacks, saver.epoch)
+    elif saver.step:
+        fit(saver.epoch, saver.step, saver.epoch + 1)
+    if saver.epoch < num_epochs and not model.stop_training:
+        fit(saver.epoch, 0, num_epochs)
+
+
+def _end_epoch(model: RetinaNet, callbacks: list[keras.callbacks.Callback], epoch: int) -> None:
+    """Do what `fit` does after an epoch's last step, for one whose steps are all done."""
+    every = keras.callbacks.CallbackList(callbacks, model=model)
+    every.on_train_begin()
+    every.on_epoch_begin(epoch)
+    results = model.get_metrics_result()
+    logs = {name: float(keras.ops.convert_to_numpy(value)) for name, value in results.items()}
+    every.on_epoch_end(epoch, logs)
+    every.on_train_end()
+
+
+def _restore(
+    model: RetinaNet,
+    saver: SaveCheckpoints,
+    watchers: list[keras.callbacks.Callback],
+    output: Path,
+) -> None:
+    """Put the newest good checkpoint into the model and the callbacks; say which it is."""
+    path, checkpoint, faults = newest_checkpoint(output / "checkpoints")
+    for fault in faults:
+        print(f"warning: {fault}: going back to the one before", file=sys.stderr)
+    if checkpoint is None:
+        print(f"{output} has no checkpoint yet: beginning with the first step")
+        return
+    refuse_other_model(model, checkpoint)
+    saver.start_from(checkpoint)
+    restore_state(watchers, checkpoint.state["callbacks"])
+    print(f"going on from {path}: epoch {saver.epoch + 1} after step {saver.step}")
+
+
+def _refuse_other_data(then: Run, now: Run) -> None:
+    if then.train_images != now.train_images:
+        raise CheckpointError(
+            f"the training data are not those of the run: then {then.train_images}; now "
+            f"{now.train_images}: put them back, or start a new run"
+        )
+
+
+def _check_batch(config: Config, num_replicas: int) -> None:
+    if config.training.batch_size % (num_replicas * config.training.accumulate):
+        accumulated = " times training.accumulate" if config.training.accumulate > 1 else ""
+        raise ConfigError(
+            f"training.batch_size = {config.training.batch_size} must be a multiple of the "
+            f"{num_replicas} devices{accumulated}"
+        )
+
+
+def _watchers(config, val_set, output, num_epochs):
+    callbacks = [LogLearningRate()]
     if val_set is not None:
         callbacks.append(
             EvaluateOnDataset(
@@ -105,37 +253,38 @@ def train(
                 best_path=output / "best.keras",
             )
         )
-    callbacks += [
+    return [
+        *callbacks,
         keras.callbacks.CSVLogger(output / "metrics.csv"),
         keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
-        SaveCheckpoints(checkpoints, keep=config.training.keep_checkpoints),
     ]
-    model.fit(
-        make_batches(config, train_set, plan),
-        epochs=num_epochs,
-        steps_per_epoch=plan.steps_per_epoch,
-        callbacks=callbacks,
-        shuffle=False,  # the batches come in the plan's order
-        verbose=1 if progress else 2,
-    )
-    save_for_inference(model, output / "last.keras")
-    if not (output / "best.keras").exists():  # nothing to measure AP on
-        save_for_inference(model, output / "best.keras")
-    return model
 
 
-def make_strategy() -> tf.distribute.Strategy:
-    """Return MirroredStrategy over the accelerators there are; with one device, no strategy."""
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    if len(devices) > 1:
-        return _mirrored(tuple(device.name for device in devices))
-    return tf.distribute.get_strategy()
+def collect_state(callbacks):
+    return {
+        type(callback).__name__: callback.get_state()
+        for callback in callbacks
+        if hasattr(callback, "get_state")
+    }
 
 
-@functools.cache
-def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
-    # One for the process: the collectives of a second one on the same devices clash with its own.
-    return tf.distribute.MirroredStrategy(list(devices))
+def restore_state(callbacks, state):
+    for callback in callbacks:
+        if hasattr(callback, "set_state") and type(callback).__name__ in state:
+            callback.set_state(state[type(callback).__name__])
+
+
+def _describe_run(
+    config: Config,
+    train_set: DetectionDataset,
+    val_set: DetectionDataset | None,
+    output: Path,
+) -> None:
+    """Write what is known of the run before its first step."""
+    write_whole(output / "environment.json", json.dumps(describe_environment(), indent=1))
+    findings = train_set.findings + (val_set.findings if val_set else [])
+    write_findings(findings, output / "data_findings.json")
+    report_anchor_recall(config, train_set, output)
 
 
 def report_anchor_recall(config: Config, dataset: DetectionDataset, output: Path) -> None:

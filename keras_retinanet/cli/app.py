@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -10,7 +10,6 @@ from keras_retinanet.cli.anchors import anchors
 from keras_retinanet.cli.console import (
     describe,
     err,
-    new_folder,
     out,
     plain,
     print_findings,
@@ -19,12 +18,15 @@ from keras_retinanet.cli.console import (
 )
 from keras_retinanet.cli.data import app as data_app
 from keras_retinanet.cli.reproduce import reproduce
+from keras_retinanet.cli.train import train
 from keras_retinanet.config import dump_config, load_config
-from keras_retinanet.errors import UserError
+from keras_retinanet.errors import TrainingInterrupted, UserError
 
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
 
 EXIT_USER_ERROR = 2
+# EX_TEMPFAIL of sysexits.h: call again with --resume. A scheduler can tell it from a failure.
+EXIT_INTERRUPTED = 75
 
 app = typer.Typer(
     help="RetinaNet: train, evaluate, look, export.",
@@ -34,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.command()(train)
 app.command()(reproduce)
 
 ConfigName = Annotated[
@@ -52,6 +55,9 @@ def main() -> None:
     debug = "--debug" in sys.argv
     try:
         app(standalone_mode=True)
+    except TrainingInterrupted as error:
+        err.print(plain(str(error)))
+        raise SystemExit(EXIT_INTERRUPTED) from None
     except UserError as error:
         if debug:
             raise
@@ -64,39 +70,6 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """RetinaNet: train, evaluate, look, export."""
-
-
-@app.command()
-def train(
-    config: ConfigName,
-    data: DataYaml,
-    overrides: Overrides = None,
-    output: Annotated[
-        Path | None, typer.Option(help="New folder; by default runs/CONFIG-001, -002, ...")
-    ] = None,
-) -> None:
-    """Train on the split "train", measuring AP on "val"; writes a run directory."""
-    settings = load_config(config, overrides or [])
-    output = new_folder(output, Path("runs") / Path(config).stem)
-    with quiet_import():
-        from keras_retinanet.data.source import how_to_split, load_dataset, split_names
-        from keras_retinanet.training import train as run_training
-
-    decode = settings.training.check_images
-    train_set = load_dataset(data, "train", decode_images=decode)
-    describe("train", train_set)
-    val_set = None
-    if "val" in split_names(data):
-        val_set = load_dataset(data, "val", decode_images=decode)
-        describe("val", val_set)
-    else:
-        err.print(
-            "note: the data has no split val: no AP, and best.keras is the last model; to have "
-            f"one, {plain(how_to_split(data))}"
-        )
-    out.print(f"run directory: {output}")
-    run_training(settings, train_set, val_set, output, progress=sys.stdout.isatty())
-    _summarize_run(output, train_set, val_set)
 
 
 @app.command()
@@ -186,11 +159,3 @@ def config(
 
 
 app.command()(anchors)
-
-
-def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
-    left_out = len(train_set.findings) + (len(val_set.findings) if val_set else 0)
-    out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
-    out.print(f"metrics: {output / 'metrics.csv'}; TensorBoard: {output / 'tensorboard'}")
-    if left_out:
-        out.print(f"{left_out} findings in the data: {output / 'data_findings.json'}")

@@ -80,7 +80,9 @@ def quiet_import() -> Iterator[None]:
         try:
             import tensorflow as tf
 
-            tf.config.list_logical_devices()  # the search for devices prints, too
+            # The search for devices prints, too. With several workers they are joined first.
+            if "TF_CONFIG" not in os.environ:
+                tf.config.list_logical_devices()
             yield
         finally:
             os.dup2(saved, 2)

@@ -1,6 +1,7 @@
 """DetectionDataset: labelled images as flat arrays; every reader returns one. Findings: what was
 wrong with the files, and what was done about it."""
 
+import hashlib
 import itertools
 import json
 from collections import Counter
@@ -83,6 +84,13 @@ class DetectionDataset:
     def rows(self, image: int) -> slice:
         """Return where the boxes of an image are."""
         return slice(int(self.row_splits[image]), int(self.row_splits[image + 1]))
+
+    def fingerprint(self) -> str:
+        """Return what changes with the images or objects of the data set; files may move."""
+        names = repr((self.class_names, self.image_ids)).encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(names)
+        digest.update(self.boxes.tobytes() + self.labels.tobytes())
+        return f"{len(self)} images, sha256 {digest.hexdigest()[:16]}"
 
     def select(self, images: Sequence[int]) -> "DetectionDataset":
         """Return the data set of some of the images, in the given order; findings stay."""

@@ -1,6 +1,5 @@
 """Runs an experiment: trains and measures row after row; what is done stays done."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -22,8 +21,9 @@ from keras_retinanet.paper.experiment import (
 )
 from keras_retinanet.paper.plots import draw_rows, draw_speed
 from keras_retinanet.paper.speed import milliseconds_per_image
-from keras_retinanet.paper.tables import RowResults, write_tables, write_whole
+from keras_retinanet.paper.tables import RowResults, write_tables
 from keras_retinanet.training import train
+from keras_retinanet.whole_files import write_whole
 
 RESULT = "result.json"
 STATE = "experiment.json"
@@ -137,7 +137,7 @@ def _claim(
         row.name: config.model_dump(mode="json")
         for row, config in zip(experiment.rows, configs, strict=True)
     }
-    data = {"train": _digest(train_set), "val": _digest(val_set)}
+    data = {"train": train_set.fingerprint(), "val": val_set.fingerprint()}
     state = {"title": experiment.title, "data": data, "rows": rows}
     path = output / STATE
     if path.is_file():
@@ -151,14 +151,6 @@ def _claim(
         raise ConfigError(f"--output {output} is not empty and holds no experiment: name another")
     output.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(state, indent=1))
-
-
-def _digest(dataset: DetectionDataset) -> str:
-    """Return what changes with the images or objects of a data set."""
-    names = repr((dataset.class_names, dataset.image_ids)).encode("utf-8", "surrogatepass")
-    digest = hashlib.sha256(names)
-    digest.update(dataset.boxes.tobytes() + dataset.labels.tobytes())
-    return f"{len(dataset)} images, sha256 {digest.hexdigest()[:16]}"
 
 
 def _first_difference(before: Any, now: Any, place: str = "") -> str:

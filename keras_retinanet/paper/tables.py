@@ -1,7 +1,6 @@
 """The table of an experiment: the paper's figures beside ours, as Markdown and CSV."""
 
 import csv
-import os
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.paper.experiment import Experiment, Row
+from keras_retinanet.whole_files import write_whole
 
 NOTHING = "–"
 
@@ -42,13 +42,6 @@ def write_tables(
         ("table.csv", _csv(experiment, results)),
     ):
         write_whole(output / name, text)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _columns(experiment: Experiment) -> list[str]:

@@ -1,0 +1,159 @@
+"""One device, two replicas, two workers, accumulation: the same training; and workers that die."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from keras_retinanet.checkpoints import list_checkpoints, newest_checkpoint
+from keras_retinanet.data.demo import write_demo_dataset
+
+pytestmark = pytest.mark.slow
+
+STEPS = 20
+SETTINGS = (
+    "model.fpn_channels=8",
+    "model.head_channels=8",
+    "model.head_depth=1",
+    # Batch statistics would be those of each replica's part of the batch.
+    "model.batchnorm=frozen",
+    "image.size=64",
+    "optimizer.name=sgd",
+    "optimizer.learning_rate=0.01",
+    "optimizer.clip_norm=1.0",
+    "optimizer.ema=0.9",
+    "training.batch_size=4",
+)
+# A machine of two devices, as far as TensorFlow can tell.
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from keras_retinanet.cli import main
+sys.exit(main())
+"""
+CLI = ["-m", "keras_retinanet.cli"]
+
+
+@pytest.fixture(scope="module")
+def one_batch(tmp_path_factory):
+    """A data set of one batch: an epoch is a step, and metrics.csv tells of each."""
+    return write_demo_dataset(tmp_path_factory.mktemp("batch") / "set", num_train=4, num_val=2)
+
+
+def train(program, data, folder, *settings):
+    command = ["train", "quickstart", *SETTINGS, *settings, "--data", data, "--output", folder]
+    log = folder.with_suffix(".log")
+    with open(log, "w") as file:
+        status = subprocess.run(
+            [sys.executable, *program, *map(str, command)], stdout=file, stderr=subprocess.STDOUT
+        ).returncode
+    assert status == 0, log.read_text()[-3000:]
+    return folder
+
+
+def train_on_workers(data, folder, *settings):
+    return train_by_cluster(data, folder, *settings)[0]
+
+
+def start_cluster(data, folder, *settings, workers=2):
+    command = [workers, "quickstart", *SETTINGS, *settings, "--data", data, "--output", folder]
+    return subprocess.Popen(
+        [sys.executable, "-m", "keras_retinanet.local_cluster", *map(str, command)],
+        stdout=open(folder.with_suffix(".log"), "w"),
+        stderr=subprocess.STDOUT,
+    )
+
+
+def train_by_cluster(data, folder, *settings):
+    status = start_cluster(data, folder, *settings).wait()
+    log = folder.with_suffix(".log").read_text()
+    assert status == 0, log[-3000:]
+    return folder, log
+
+
+def losses(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return np.array([[float(row[n]) for n in ("loss", "class_loss", "box_loss")] for row in rows])
+
+
+def test_all_ways_to_share_the_work_train_alike(one_batch, tmp_path):
+    length = f"schedule.length={STEPS}"
+    reference = train(CLI, one_batch, tmp_path / "one", length)
+    others = {
+        "mirrored": train(["-c", TWO_DEVICES], one_batch, tmp_path / "mirrored", length),
+        "workers": train_on_workers(one_batch, tmp_path / "workers", length),
+        "workers, accumulated": train_on_workers(
+            one_batch, tmp_path / "accumulated", length, "training.accumulate=2"
+        ),
+    }
+    devices = json.loads((tmp_path / "mirrored" / "environment.json").read_text())["devices"]
+    assert len(devices) == 2
+    expected = losses(reference)
+    assert expected.shape == (STEPS, 3) and np.ptp(expected[:, 0]) > 0.01
+    weights = newest_checkpoint(reference / "checkpoints")[1].arrays
+    for name, folder in others.items():
+        np.testing.assert_allclose(losses(folder), expected, rtol=1e-4, err_msg=name)
+        found = newest_checkpoint(folder / "checkpoints")[1].arrays
+        assert found.keys() == weights.keys()
+        largest = 0.0
+        for key, array in weights.items():
+            # Relative to the variable: single values are as near to 0 as one likes.
+            scale = max(float(np.abs(array).max()), 1e-6)
+            largest = max(largest, float(np.abs(found[key] - array).max()) / scale)
+        print(
+            f"{name}: losses within {np.abs(losses(folder) / expected - 1).max():.1e}, "
+            f"variables within {largest:.1e}"
+        )
+        assert largest < 1e-4, name
+
+
+def test_a_worker_that_is_killed_comes_back(one_batch, tmp_path):
+    """The cluster goes on from the last checkpoint, and ends as one that nothing befell."""
+    length = "schedule.length=40"
+    whole = train_on_workers(one_batch, tmp_path / "whole", length)
+    folder = tmp_path / "killed"
+    cluster = start_cluster(one_batch, folder, length)
+    deadline = time.monotonic() + 300
+    while not list_checkpoints(folder / "checkpoints")[3:] and time.monotonic() < deadline:
+        if list_checkpoints(folder / "checkpoints")[2:]:
+            break
+        time.sleep(0.05)
+    os.kill(worker_process(cluster, 1), signal.SIGKILL)
+    assert cluster.wait() == 0
+    log = folder.with_suffix(".log").read_text()
+    assert "cluster: a worker ended with" in log
+    assert re.search(r"going on from .*step_\d+\.npz", log)
+    one, two = (newest_checkpoint(f / "checkpoints")[1] for f in (whole, folder))
+    for name, array in one.arrays.items():
+        np.testing.assert_allclose(two.arrays[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(losses(folder), losses(whole), rtol=1e-5)
+
+
+def test_a_signal_to_the_cluster_is_agreed_upon(one_batch, tmp_path):
+    folder = tmp_path / "stopped"
+    cluster = start_cluster(one_batch, folder, "schedule.length=10000")
+    deadline = time.monotonic() + 300
+    while not list_checkpoints(folder / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(worker_process(cluster, 1), signal.SIGTERM)  # not the one that writes
+    assert cluster.wait() == 75
+    log = folder.with_suffix(".log").read_text()
+    assert "stopped by a signal to another worker" in log and "stopped by SIGTERM" in log
+
+
+def worker_process(cluster, index):
+    """Return the process of a worker: children of the cluster's, in the order of their start."""
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(cluster.pid)], capture_output=True, text=True
+    ).stdout.split()
+    return sorted(map(int, children))[index]
