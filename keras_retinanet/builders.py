@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -22,7 +22,9 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
+from keras_retinanet.errors import ConfigError
 from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.layer_rates import stage_rates
 from keras_retinanet.losses import (
     OHEM,
     BalancedCrossEntropy,
@@ -36,18 +38,30 @@ from keras_retinanet.losses import (
     SoftmaxFocalLoss,
 )
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.optimizers import KernelAdamW, LossScale, SGDWithL2
 from keras_retinanet.schedules import WarmupSchedule
 
 
-def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
-    """Return the model that the config describes, with fresh heads for the classes."""
+def build_model(
+    config: Config, class_names: tuple[str, ...], source: RetinaNet | None = None
+) -> RetinaNet:
+    """Return the model that the config describes, with fresh heads for the classes.
+
+    Args:
+        source: the model of `model.init_from`, whose weights `fine_tuning.take_weights` will take
+            over: the backbone's need not be had.
+    """
     model, inference = config.model, config.inference
+    weights, batchnorm = model.weights, model.batchnorm
+    if source is not None:
+        weights = "none"
+        batchnorm = source.batchnorm if batchnorm == "auto" else batchnorm
     return RetinaNet(
         model.backbone,
         class_names=class_names,
-        weights=None if model.weights == "none" else model.weights,
-        batchnorm=model.batchnorm,
+        weights=None if weights == "none" else weights,
+        batchnorm=batchnorm,
+        frozen_stages=model.frozen_stages,
         fpn_channels=model.fpn_channels,
         head_channels=model.head_channels,
         head_depth=model.head_depth,
@@ -181,8 +195,12 @@ def make_optimizer(config: Config, steps_per_epoch: int) -> keras.optimizers.Opt
         "global_clipnorm": settings.clip_norm,
         "use_ema": settings.ema is not None,
         "ema_momentum": settings.ema or 0.0,
+        "layer_rates": stage_rates(
+            backbone_rate=settings.backbone_rate, layer_decay=settings.layer_decay
+        ),
     }
-    return OPTIMIZERS[settings.name](settings, common)
+    optimizer = OPTIMIZERS[settings.name](settings, common)
+    return LossScale(optimizer) if config.model.precision == "mixed_float16" else optimizer
 
 
 def _sgd(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
@@ -190,18 +208,25 @@ def _sgd(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
 
 
 def _adamw(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer
+    return KernelAdamW(weight_decay=settings.weight_decay, **common)
 
 
 OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw}
 
 
 def make_schedule(config: Config, steps_per_epoch: int) -> WarmupSchedule:
-    """Return the learning-rate schedule in iterations."""
+    """Return the learning-rate schedule in iterations.
+
+    Raises:
+        ConfigError: the warm-up is longer than the training.
+    """
     schedule, optimizer = config.schedule, config.optimizer
     unit = steps_per_epoch if schedule.unit == "epochs" else 1
+    if schedule.warmup_iterations > schedule.length * unit:
+        raise ConfigError(
+            f"schedule.warmup_iterations = {schedule.warmup_iterations} is longer than the "
+            f"training of {schedule.length * unit} iterations: lower it, or raise schedule.length"
+        )
     scale = 1.0
     if optimizer.learning_rate_batch_size:
         scale = config.training.batch_size / optimizer.learning_rate_batch_size
@@ -214,6 +239,29 @@ def make_schedule(config: Config, steps_per_epoch: int) -> WarmupSchedule:
         warmup_iterations=schedule.warmup_iterations,
         warmup_start=schedule.warmup_start,
     )
+
+
+def resolve_jit_compile(config: Config, num_replicas: int) -> bool | Literal["auto"]:
+    """Return what `compile` is to be told about XLA; "auto" leaves it to Keras: yes on a GPU.
+
+    Raises:
+        ConfigError: XLA is asked for, and images come in many sizes, or on several devices.
+    """
+    choice = config.training.jit_compile
+    is_square = config.image.resize == "square"
+    if choice == "auto":
+        # A graph for XLA is compiled anew, for minutes, for every size of a batch's images.
+        return "auto" if is_square and num_replicas == 1 else False
+    if choice and not is_square:
+        raise ConfigError(
+            "training.jit_compile=true needs images of one size: image.resize=square, or leave it "
+            "at auto"
+        )
+    if choice and num_replicas > 1:
+        raise ConfigError(
+            f"training.jit_compile=true does not go with {num_replicas} devices: leave it at auto"
+        )
+    return choice
 
 
 def count_epochs(schedule: ScheduleConfig, steps_per_epoch: int) -> int:

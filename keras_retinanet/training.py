@@ -21,6 +21,7 @@ from keras_retinanet.builders import (
     make_optimizer,
     make_plan,
     planned_files,
+    resolve_jit_compile,
 )
 from keras_retinanet.callbacks import (
     EvaluateOnDataset,
@@ -34,8 +35,10 @@ from keras_retinanet.config import (
 )
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.fine_tuning import load_source, take_weights
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.weight_average import keep_averaged_weights
 
 # Below this share of objects with an anchor, training says how to fit the anchors to the data.
 LOW_ANCHOR_RECALL = 0.95
@@ -71,10 +74,13 @@ def train(
         )
     plan = make_plan(config, train_set)
     num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
+    source = load_source(config.model.init_from) if config.model.init_from else None
     with strategy.scope():
-        model = build_model(config, train_set.class_names)
+        model = build_model(config, train_set.class_names, source)
         model.compile(
-            optimizer=make_optimizer(config, plan.steps_per_epoch), loss=make_loss(config)
+            optimizer=make_optimizer(config, plan.steps_per_epoch),
+            loss=make_loss(config),
+            jit_compile=resolve_jit_compile(config, strategy.num_replicas_in_sync),
         )
     if val_set is not None:
         val_set = val_set.with_classes(model.class_names)
@@ -85,6 +91,8 @@ def train(
     (output / "environment.json").write_text(json.dumps(describe_environment(), indent=1))
     findings = train_set.findings + (val_set.findings if val_set else [])
     write_findings(findings, output / "data_findings.json")
+    if source is not None:
+        begin_from(source, model, config, output)
     report_anchor_recall(config, train_set, output)
 
     callbacks = [
@@ -94,8 +102,6 @@ def train(
         ),
         LogLearningRate(),
     ]
-    if config.optimizer.ema:
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     if val_set is not None:
         callbacks.append(
             EvaluateOnDataset(
@@ -118,6 +124,7 @@ def train(
         shuffle=False,  # the batches come in the plan's order
         verbose=1 if progress else 2,
     )
+    keep_averaged_weights(model)
     save_for_inference(model, output / "last.keras")
     if not (output / "best.keras").exists():  # nothing to measure AP on
         save_for_inference(model, output / "best.keras")
@@ -136,6 +143,18 @@ def make_strategy() -> tf.distribute.Strategy:
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     # One for the process: the collectives of a second one on the same devices clash with its own.
     return tf.distribute.MirroredStrategy(list(devices))
+
+
+def begin_from(source: RetinaNet, model: RetinaNet, config: Config, output: Path) -> None:
+    """Take over the weights of `model.init_from`; print what came of it, and write init_from.json.
+
+    Raises:
+        WeightsError: that model's architecture is another.
+    """
+    report = take_weights(model, source)
+    (output / "init_from.json").write_text(json.dumps(report.as_json(), indent=1))
+    for line in report.lines():
+        print(f"{config.model.init_from}: {line}")
 
 
 def report_anchor_recall(config: Config, dataset: DetectionDataset, output: Path) -> None:
