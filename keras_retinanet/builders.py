@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -23,8 +23,10 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
+from keras_retinanet.errors import ConfigError
 from keras_retinanet.gradient_sum import LossScaling
 from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.layer_rates import stage_rates
 from keras_retinanet.losses import (
     OHEM,
     BalancedCrossEntropy,
@@ -38,7 +40,7 @@ from keras_retinanet.losses import (
     SoftmaxFocalLoss,
 )
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.optimizers import AdamW, SGDWithL2
+from keras_retinanet.optimizers import KernelAdamW, SGDWithL2
 from keras_retinanet.schedules import WarmupSchedule
 from keras_retinanet.strategies import this_worker
 
@@ -51,6 +53,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         class_names=class_names,
         weights=None if model.weights == "none" else model.weights,
         batchnorm=model.batchnorm,
+        frozen_stages=model.frozen_stages,
         fpn_channels=model.fpn_channels,
         head_channels=model.head_channels,
         head_depth=model.head_depth,
@@ -211,6 +214,9 @@ def make_optimizer(config: Config, steps_per_epoch: int) -> keras.optimizers.Opt
         "global_clipnorm": settings.clip_norm,
         "use_ema": settings.ema is not None,
         "ema_momentum": settings.ema or 0.0,
+        "layer_rates": stage_rates(
+            backbone_rate=settings.backbone_rate, layer_decay=settings.layer_decay
+        ),
     }
     optimizer = OPTIMIZERS[settings.name](settings, common)
     return LossScaling(optimizer) if config.model.precision == "mixed_float16" else optimizer
@@ -221,18 +227,25 @@ def _sgd(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
 
 
 def _adamw(settings: OptimizerConfig, common: dict) -> keras.optimizers.Optimizer:
-    optimizer = AdamW(weight_decay=settings.weight_decay, **common)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer
+    return KernelAdamW(weight_decay=settings.weight_decay, **common)
 
 
 OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw}
 
 
 def make_schedule(config: Config, steps_per_epoch: int) -> WarmupSchedule:
-    """Return the learning-rate schedule in iterations."""
+    """Return the learning-rate schedule in iterations.
+
+    Raises:
+        ConfigError: the warm-up is longer than the training.
+    """
     schedule, optimizer = config.schedule, config.optimizer
     unit = steps_per_epoch if schedule.unit == "epochs" else 1
+    if schedule.warmup_iterations > schedule.length * unit:
+        raise ConfigError(
+            f"schedule.warmup_iterations = {schedule.warmup_iterations} is longer than the "
+            f"training of {schedule.length * unit} iterations: lower it, or raise schedule.length"
+        )
     scale = 1.0
     if optimizer.learning_rate_batch_size:
         scale = config.training.batch_size / optimizer.learning_rate_batch_size
@@ -245,6 +258,29 @@ def make_schedule(config: Config, steps_per_epoch: int) -> WarmupSchedule:
         warmup_iterations=schedule.warmup_iterations,
         warmup_start=schedule.warmup_start,
     )
+
+
+def resolve_jit_compile(config: Config, num_replicas: int) -> bool | Literal["auto"]:
+    """Return what `compile` is to be told about XLA; "auto" leaves it to Keras: yes on a GPU.
+
+    Raises:
+        ConfigError: XLA is asked for, and images come in many sizes, or on several devices.
+    """
+    choice = config.training.jit_compile
+    is_square = config.image.resize == "square"
+    if choice == "auto":
+        # A graph for XLA is compiled anew, for minutes, for every size of a batch's images.
+        return "auto" if is_square and num_replicas == 1 else False
+    if choice and not is_square:
+        raise ConfigError(
+            "training.jit_compile=true needs images of one size: image.resize=square, or leave it "
+            "at auto"
+        )
+    if choice and num_replicas > 1:
+        raise ConfigError(
+            f"training.jit_compile=true does not go with {num_replicas} devices: leave it at auto"
+        )
+    return choice
 
 
 def count_epochs(schedule: ScheduleConfig, steps_per_epoch: int) -> int:

@@ -11,6 +11,7 @@ from keras_retinanet.errors import TrainingDiverged
 from keras_retinanet.evaluation import Detector, evaluate
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.saving import SaveCheckpoints
+from keras_retinanet.weight_average import averaged_weights
 
 
 class EvaluateOnDataset(keras.callbacks.Callback):
@@ -42,12 +43,13 @@ class EvaluateOnDataset(keras.callbacks.Callback):
             # The columns of metrics.csv are those of the first epoch.
             logs.update(dict.fromkeys(("AP", "AP50", "AP75"), math.nan))
             return
-        metrics, _ = evaluate(self._detector, self.dataset, batch_size=self.batch_size)
-        for name in ("AP", "AP50", "AP75"):
-            logs[name] = math.nan if metrics[name] is None else metrics[name]
-        if logs["AP"] > self.best_ap:
-            self.best_ap, self.best_epoch = logs["AP"], epoch + 1
-            save_for_inference(self.model, self.best_path)
+        with averaged_weights(self.model):
+            metrics, _ = evaluate(self._detector, self.dataset, batch_size=self.batch_size)
+            for name in ("AP", "AP50", "AP75"):
+                logs[name] = math.nan if metrics[name] is None else metrics[name]
+            if logs["AP"] > self.best_ap:
+                self.best_ap, self.best_epoch = logs["AP"], epoch + 1
+                save_for_inference(self.model, self.best_path)
 
 
 class LogLearningRate(keras.callbacks.Callback):

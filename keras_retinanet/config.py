@@ -46,8 +46,12 @@ class ModelConfig(_Section):
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
     # "imagenet", "none", or the path of a Keras weights file of the backbone
     weights: str = "imagenet"
-    # auto: frozen with weights, trainable without
+    # a trained model (.keras) to begin from, in place of `weights`; its classes may be others
+    init_from: str | None = None
+    # auto: frozen with weights, trainable without; with `init_from` as that model has it
     batchnorm: Literal["auto", "frozen", "trainable", "synchronized"] = "auto"
+    # so many stages are not trained: 1 is the stem, 2 the stem and C2's, ..., 5 the whole backbone
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 0
     fpn_channels: PositiveInt = conventions.FPN_CHANNELS
     head_channels: PositiveInt = conventions.HEAD_CHANNELS
     head_depth: Annotated[int, Field(ge=0)] = conventions.HEAD_DEPTH
@@ -172,7 +176,12 @@ class OptimizerConfig(_Section):
     # sgd: the paper's L2 penalty; adamw: decoupled
     weight_decay: NonNegative = 1e-4
     clip_norm: PositiveFloat | None = None
-    # decay of a moving average of the weights, which is what is evaluated and saved. null: none
+    # the backbone's learning rate in shares of the others'
+    backbone_rate: PositiveFloat = 1.0
+    # each stage of the backbone learns at this share of the rate of the stage above it
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    # decay of a moving average of the weights, which is what is evaluated and saved; in step t at
+    # most (1 + t) / (10 + t). null: none
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
@@ -202,6 +211,8 @@ class TrainingConfig(_Section):
     cache: Literal["none", "memory", "disk"] = "none"
     # null: keras_retinanet/images in the user's cache folder
     cache_folder: str | None = None
+    # compile steps with XLA, which needs image.resize=square and one device; auto: so on a GPU
+    jit_compile: bool | Literal["auto"] = "auto"
     # "grpc://host:port" of a tf.data service whose workers make the batches
     data_service: str | None = None
 

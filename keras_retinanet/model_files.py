@@ -1,6 +1,7 @@
 """Model files (.keras): saving that never leaves half a file, loading that says what is wrong."""
 
 import os
+import re
 from pathlib import Path
 
 import keras
@@ -11,6 +12,9 @@ from keras_retinanet.checkpoints import SUFFIX, read_checkpoint
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.training_state import put_group
+
+# The name that Keras' optimizers give to it, in checkpoints.
+_AVERAGE = re.compile(r"optimizer/.*_average")
 
 
 def save_model(model: RetinaNet, path: Path) -> None:
@@ -55,4 +59,9 @@ def _from_checkpoint(path: Path) -> RetinaNet:
     checkpoint = read_checkpoint(path)
     model = RetinaNet.from_config(checkpoint.state["model"])
     put_group(checkpoint.arrays, "model", model.variables)
+    # The moving average of the weights, if there is one, is what is evaluated and exported.
+    averages = sorted(name for name in checkpoint.arrays if _AVERAGE.fullmatch(name))
+    if averages:
+        for variable, name in zip(model.trainable_variables, averages, strict=True):
+            variable.assign(checkpoint.arrays[name])
     return model

@@ -23,13 +23,15 @@ from keras_retinanet.builders import (
     make_optimizer,
     make_plan,
     planned_files,
+    resolve_jit_compile,
 )
 from keras_retinanet.callbacks import EvaluateOnDataset, LogLearningRate, StopOnNaN
-from keras_retinanet.checkpoints import newest_checkpoint
+from keras_retinanet.checkpoints import Checkpoint, newest_checkpoint
 from keras_retinanet.config import Config, dump_config
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
 from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.errors import CheckpointError, ConfigError
+from keras_retinanet.fine_tuning import load_source, take_weights
 from keras_retinanet.interruption import InterruptedNow, Interruption
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
@@ -88,13 +90,16 @@ def train(
             stack.enter_context(locked(output))
         if resume:
             _refuse_other_data(read_run(output), run)
-        model = _compiled_model(config, train_set, plan, strategy)
+        checkpoint = _newest(output) if resume else None
+        model = _compiled_model(config, train_set, plan, strategy, checkpoint)
         if val_set is not None:
             val_set = val_set.with_classes(model.class_names)
         if worker.is_chief:
             write_run(output, run)
             write_whole(output / CONFIG_FILE, dump_config(config))
             _describe_run(config, train_set, val_set, output)
+        if config.model.init_from and checkpoint is None:
+            _begin_from(model, config.model.init_from, output if worker.is_chief else None)
         interruption = stack.enter_context(Interruption())
         num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
         watchers = _watchers(config, val_set, output, num_epochs)
@@ -113,8 +118,10 @@ def train(
         )
         stack.callback(saver.close)
         saver.set_model(model)
-        if resume:
-            _restore(model, saver, watchers, output)
+        if checkpoint is not None:
+            refuse_other_model(model, checkpoint)
+            saver.start_from(checkpoint)
+            restore_state(watchers, checkpoint.state["callbacks"])
         stop_on_nan = StopOnNaN(
             # The saver counts the step after this callback has looked at it.
             lambda: planned_files(config, train_set, plan, saver.epoch, saver.step),
@@ -148,11 +155,14 @@ def _compiled_model(
     train_set: DetectionDataset,
     plan: TrainingPlan,
     strategy: tf.distribute.Strategy,
+    checkpoint: Checkpoint | None,
 ) -> RetinaNet:
     with strategy.scope():
-        model = build_model(config, train_set.class_names)
+        model = build_model(_without_other_weights(config, checkpoint), train_set.class_names)
         model.compile(
-            optimizer=make_optimizer(config, plan.steps_per_epoch), loss=make_loss(config)
+            optimizer=make_optimizer(config, plan.steps_per_epoch),
+            loss=make_loss(config),
+            jit_compile=resolve_jit_compile(config, strategy.num_replicas_in_sync),
         )
         # Its variables have to be there to be restored.
         model.optimizer.build(model.trainable_variables)
@@ -206,23 +216,45 @@ def _end_epoch(model: RetinaNet, callbacks: list[keras.callbacks.Callback], epoc
     every.on_train_end()
 
 
-def _restore(
-    model: RetinaNet,
-    saver: SaveCheckpoints,
-    watchers: list[keras.callbacks.Callback],
-    output: Path,
-) -> None:
-    """Put the newest good checkpoint into the model and the callbacks; say which it is."""
+def _newest(output: Path) -> Checkpoint | None:
+    """Return the newest good checkpoint; say which it is, and what is wrong with newer ones."""
     path, checkpoint, faults = newest_checkpoint(output / "checkpoints")
     for fault in faults:
         print(f"warning: {fault}: going back to the one before", file=sys.stderr)
     if checkpoint is None:
         print(f"{output} has no checkpoint yet: beginning with the first step")
-        return
-    refuse_other_model(model, checkpoint)
-    saver.start_from(checkpoint)
-    restore_state(watchers, checkpoint.state["callbacks"])
-    print(f"going on from {path}: epoch {saver.epoch + 1} after step {saver.step}")
+    else:
+        epoch, step = checkpoint.state["epoch"], checkpoint.state["step"]
+        print(f"going on from {path}: epoch {epoch + 1} after step {step}")
+    return checkpoint
+
+
+def _without_other_weights(config: Config, checkpoint: Checkpoint | None) -> Config:
+    """Return the config of a model whose weights come from elsewhere: none are to be had for it."""
+    changes: dict[str, Any] = {}
+    if checkpoint is not None or config.model.init_from:
+        changes["weights"] = "none"
+    if changes and config.model.batchnorm == "auto":
+        # What "auto" was when the weights were had.
+        changes["batchnorm"] = (
+            checkpoint.state["model"]["batchnorm"]
+            if checkpoint is not None
+            else load_source(config.model.init_from).batchnorm
+        )
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
+
+
+def _begin_from(model: RetinaNet, source: str, output: Path | None) -> None:
+    """Take over the weights of `model.init_from`; print what came of it, and write init_from.json.
+
+    Raises:
+        WeightsError: that model's architecture is another.
+    """
+    report = take_weights(model, load_source(source))
+    if output is not None:
+        write_whole(output / "init_from.json", json.dumps(report.as_json(), indent=1))
+        for line in report.lines():
+            print(f"{source}: {line}")
 
 
 def _refuse_other_data(then: Run, now: Run) -> None:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.gradient_sum import LossScaling
-from keras_retinanet.optimizers import AdamW, SGDWithL2
+from keras_retinanet.optimizers import KernelAdamW, SGDWithL2
 
 START = [1.0, 2.0]
 
@@ -30,7 +30,7 @@ def apply_on_two(strategy, make, gradients, steps=1):
     return optimizer, np.array(variable)
 
 
-@pytest.mark.parametrize("make", [SGDWithL2, AdamW])
+@pytest.mark.parametrize("make", [SGDWithL2, KernelAdamW])
 def test_the_sum_is_clipped_and_not_the_parts(two_replicas, make):
     gradients = np.array([[3.0, 0.0], [0.0, 4.0]])  # the sum has the norm 5
     _, found = apply_on_two(two_replicas, lambda: make(0.1, global_clipnorm=1.0), gradients)

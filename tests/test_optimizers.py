@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.gradient_sum import LossScaling
+from keras_retinanet.optimizers import KernelAdamW, SGDWithL2
 
 L2 = 0.05
 
@@ -98,3 +99,90 @@ def test_serialization_keeps_the_settings():
     assert isinstance(copy, SGDWithL2)
     assert copy.get_config() == optimizer.get_config()
     assert (copy.l2, copy.momentum) == (3e-4, 0.8)
+
+
+@pytest.fixture(scope="module")
+def retinanet(make_tiny):
+    return make_tiny(num_classes=2, channels=8, head_depth=1)
+
+
+class TestKernelAdamW:
+    def test_equals_keras_adamw_without_biases_and_norms(self):
+        theirs = keras.optimizers.AdamW(0.01, weight_decay=0.1)
+        theirs.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+        ours, theirs = train(KernelAdamW(0.01, weight_decay=0.1)), train(theirs)
+        # In front of BatchNorm a bias has no gradient but noise, which Adam makes steps of.
+        for path in ours.keys() - {"net/conv/bias"}:
+            np.testing.assert_allclose(ours[path], theirs[path], rtol=1e-5, atol=1e-6)
+        whole = train(keras.optimizers.AdamW(0.01, weight_decay=0.1))
+        assert abs(ours["net/bn/gamma"] - whole["net/bn/gamma"]).max() > 1e-4
+
+    def test_of_a_retinanet_only_kernels_decay(self, retinanet):
+        """Without gradients, what changes is what decays."""
+        optimizer = KernelAdamW(0.1, weight_decay=0.5)
+        variables = retinanet.trainable_variables
+        before = [v.numpy() for v in variables]
+        optimizer.build(variables)
+        optimizer.apply([tf.zeros(v.shape) for v in variables])
+        for variable, old in zip(variables, before):
+            share = 1 - 0.1 * 0.5 if variable.name == "kernel" else 1.0
+            np.testing.assert_allclose(variable, share * old, rtol=1e-6, err_msg=variable.path)
+            variable.assign(old)
+        assert {v.name for v in variables} == {"kernel", "bias", "gamma", "beta"}
+
+    def test_does_so_after_serialization(self):
+        optimizer = KernelAdamW(0.1, weight_decay=0.5)
+        copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+        kernel, bias = keras.Variable([[1.0]], name="kernel"), keras.Variable([1.0], name="bias")
+        copy.apply([tf.zeros((1, 1)), tf.zeros(1)], [kernel, bias])
+        np.testing.assert_allclose([kernel.numpy().item(), bias.numpy().item()], [0.95, 1.0])
+
+
+class TestLossScaling:
+    def step(self, optimizer, variable, strategy, *per_replica):
+        gradients = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant([per_replica[context.replica_id_in_sync_group]])
+        )
+
+        def replica(gradient):
+            optimizer.apply([gradient], [variable])
+
+        tf.function(strategy.run, autograph=False)(replica, (gradients,))
+
+    def make(self, kind, strategy):
+        with strategy.scope():
+            variable = keras.Variable([1.0])
+            optimizer = kind(SGDWithL2(0.1), initial_scale=8.0)
+            optimizer.build([variable])
+        return optimizer, variable
+
+    @pytest.mark.parametrize("bad", [(8.0, np.inf), (np.nan, 8.0), (np.inf, -np.inf)])
+    def test_an_overflow_on_any_replica_skips_the_step_on_all(self, bad, two_replicas):
+        optimizer, variable = self.make(LossScaling, two_replicas)
+        self.step(optimizer, variable, two_replicas, 8.0, 16.0)
+        np.testing.assert_allclose(variable, [1 - 0.1 * (1 + 2)], rtol=1e-6)
+        self.step(optimizer, variable, two_replicas, *bad)
+        for copy in two_replicas.experimental_local_results(variable.value):
+            np.testing.assert_allclose(copy, [0.7], rtol=1e-6)
+        assert optimizer.dynamic_scale.numpy() == 4.0
+        assert optimizer.iterations.numpy() == 1
+
+    def test_keras_own_lets_it_through(self, two_replicas):
+        """Once this fails, LossScaling has done its work."""
+        optimizer, variable = self.make(keras.optimizers.LossScaleOptimizer, two_replicas)
+        self.step(optimizer, variable, two_replicas, 8.0, np.inf)
+        assert not np.isfinite(variable.numpy()).all()
+
+    def test_one_device(self):
+        variable = keras.Variable([1.0])
+        optimizer = LossScaling(SGDWithL2(0.1), initial_scale=8.0)
+        optimizer.apply([tf.constant([np.inf])], [variable])
+        assert (float(variable[0]), float(optimizer.dynamic_scale)) == (1.0, 4.0)
+        optimizer.apply([tf.constant([4.0])], [variable])
+        np.testing.assert_allclose(variable, [0.9], rtol=1e-6)
+
+    def test_serialization_keeps_kind_and_optimizer_inside(self):
+        optimizer = LossScaling(SGDWithL2(0.1, l2=0.3), initial_scale=16.0)
+        copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
+        assert isinstance(copy, LossScaling) and isinstance(copy.inner_optimizer, SGDWithL2)
+        assert (copy.initial_scale, copy.inner_optimizer.l2) == (16.0, 0.3)

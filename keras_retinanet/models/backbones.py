@@ -26,11 +26,19 @@ IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
 BASIC_BN_MOMENTUM = 0.9
 BASIC_BN_EPSILON = 1e-5
 
+# Layers' names begin with their stage: the stem is stage 1, and C2 ... C5 end stages 2 ... 5.
+STAGE_PREFIXES = ("conv1_", "conv2_", "conv3_", "conv4_", "conv5_")
+
 BATCHNORM_MODES = ("auto", "frozen", "trainable", "synchronized")
 
 
 def build_backbone(
-    name: str, images: Tensor, *, weights: str | None, batchnorm: str
+    name: str,
+    images: Tensor,
+    *,
+    weights: str | None,
+    batchnorm: str,
+    frozen_stages: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return C3, C4, C5 of `images` [B, H, W, 3], RGB in 0...255, by the backbone `name`.
 
@@ -39,15 +47,19 @@ def build_backbone(
             values.
         batchnorm: "frozen" (the pretrained statistics stay), "trainable", "synchronized" (over the
             replicas), or "auto": frozen with weights, trainable without.
+        frozen_stages: so many stages, from the stem (1) to C5's (5), are not trained, and their
+            BatchNorm uses its statistics.
 
     Raises:
-        ValueError: unknown name or mode.
+        ValueError: unknown name or mode, or another number of stages.
         WeightsError: the weights cannot be had.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, not {name!r}")
     if batchnorm not in BATCHNORM_MODES:
         raise ValueError(f"batchnorm must be one of {BATCHNORM_MODES}, not {batchnorm!r}")
+    if not 0 <= frozen_stages <= len(STAGE_PREFIXES):
+        raise ValueError(f"frozen_stages must be 0 to {len(STAGE_PREFIXES)}, not {frozen_stages!r}")
     features = BACKBONES[name](images, weights)
     if batchnorm == "auto":
         batchnorm = "frozen" if weights else "trainable"
@@ -55,6 +67,8 @@ def build_backbone(
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = batchnorm != "frozen"
             layer.synchronized = batchnorm == "synchronized"
+        if layer.name.startswith(STAGE_PREFIXES[:frozen_stages]):
+            layer.trainable = False
     return features
 
 

@@ -47,7 +47,7 @@ class RetinaNet(keras.Model):
         num_classes: K; may be left out where `class_names` is given.
         class_names: names of the classes in the order of the labels; "0", "1", ... by default.
         weights: of the backbone: "imagenet", a path, or None (random values).
-        batchnorm: see `build_backbone`.
+        batchnorm, frozen_stages: see `build_backbone`.
         fpn_channels, head_channels, head_depth: widths of the pyramid and the subnets, and the
             subnets' number of hidden convolutions.
         prior: foreground probability at the start (section 3.3).
@@ -70,6 +70,7 @@ class RetinaNet(keras.Model):
         class_names: Sequence[str] | None = None,
         weights: str | None = "imagenet",
         batchnorm: str = "auto",
+        frozen_stages: int = 0,
         fpn_channels: int = FPN_CHANNELS,
         head_channels: int = HEAD_CHANNELS,
         head_depth: int = HEAD_DEPTH,
@@ -101,7 +102,13 @@ class RetinaNet(keras.Model):
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         with _dtype_policy(policy):
             images = keras.Input((None, None, 3), name="images", dtype="float32")
-            c3, c4, c5 = build_backbone(backbone, images, weights=weights, batchnorm=batchnorm)
+            c3, c4, c5 = build_backbone(
+                backbone,
+                images,
+                weights=weights,
+                batchnorm=batchnorm,
+                frozen_stages=frozen_stages,
+            )
             levels = feature_pyramid(c3, c4, c5, channels=fpn_channels)
             heads = {
                 head: shared_head(
@@ -128,6 +135,7 @@ class RetinaNet(keras.Model):
 
         self.backbone_name = backbone
         self.batchnorm = batchnorm
+        self.frozen_stages = frozen_stages
         self.num_classes = num_classes
         self.class_names = class_names
         self.fpn_channels = fpn_channels
@@ -195,6 +203,7 @@ class RetinaNet(keras.Model):
             "backbone": self.backbone_name,
             "class_names": list(self.class_names),
             "batchnorm": self.batchnorm,
+            "frozen_stages": self.frozen_stages,
             "fpn_channels": self.fpn_channels,
             "head_channels": self.head_channels,
             "head_depth": self.head_depth,
