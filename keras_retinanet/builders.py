@@ -48,6 +48,8 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         class_names=class_names,
         weights=None if model.weights == "none" else model.weights,
         batchnorm=model.batchnorm,
+        width=model.width,
+        separable=model.separable,
         fpn_channels=model.fpn_channels,
         head_channels=model.head_channels,
         head_depth=model.head_depth,
