@@ -54,6 +54,8 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         weights=None if model.weights == "none" else model.weights,
         batchnorm=model.batchnorm,
         frozen_stages=model.frozen_stages,
+        width=model.width,
+        separable=model.separable,
         fpn_channels=model.fpn_channels,
         head_channels=model.head_channels,
         head_depth=model.head_depth,

@@ -7,8 +7,9 @@ from pathlib import Path
 import keras
 
 from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.detectors.keras_model import KerasDetector
 from keras_retinanet.errors import TrainingDiverged
-from keras_retinanet.evaluation import Detector, evaluate
+from keras_retinanet.evaluation import evaluate
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.saving import SaveCheckpoints
 from keras_retinanet.weight_average import averaged_weights
@@ -32,10 +33,10 @@ class EvaluateOnDataset(keras.callbacks.Callback):
         self.best_path = best_path
         self.best_ap = -math.inf
         self.best_epoch = 0
-        self._detector: Detector | None = None
+        self._detector: KerasDetector | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        self._detector = Detector(self.model)  # one graph for all evaluations
+        self._detector = KerasDetector(self.model)  # one graph for all evaluations
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = {} if logs is None else logs

@@ -43,7 +43,11 @@ class _Section(pydantic.BaseModel):
 class ModelConfig(_Section):
     """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    backbone: Literal[
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"
+    ] = "resnet50"
+    # multiplier of the backbone's channel numbers (mobilenet_v2)
+    width: PositiveFloat = 1.0
     # "imagenet", "none", or the path of a Keras weights file of the backbone
     weights: str = "imagenet"
     # a trained model (.keras) to begin from, in place of `weights`; its classes may be others
@@ -52,6 +56,8 @@ class ModelConfig(_Section):
     batchnorm: Literal["auto", "frozen", "trainable", "synchronized"] = "auto"
     # so many stages are not trained: 1 is the stem, 2 the stem and C2's, ..., 5 the whole backbone
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 0
+    # depthwise separable convolutions with batch normalisation in the pyramid and the heads
+    separable: bool = False
     fpn_channels: PositiveInt = conventions.FPN_CHANNELS
     head_channels: PositiveInt = conventions.HEAD_CHANNELS
     head_depth: Annotated[int, Field(ge=0)] = conventions.HEAD_DEPTH
@@ -82,7 +88,7 @@ class AnchorConfig(_Section):
 class ImageConfig(_Section):
     """The network's input and the augmentation."""
 
-    resize: Literal["shorter_side", "square"] = "shorter_side"
+    resize: Literal["shorter_side", "square", "stretch"] = "shorter_side"
     size: PositiveInt = conventions.IMAGE_SIZE
     max_size: PositiveInt = conventions.IMAGE_MAX_SIZE
     # training draws one of these sizes for each image (the paper's scale jitter)
@@ -244,7 +250,7 @@ class Config(_Section):
                 f"image.max_size = {self.image.max_size} must not be below image.size = "
                 f"{self.image.size}"
             )
-        if self.image.resize == "square" and max(self.image.jitter_sizes, default=0) > (
+        if self.image.resize != "shorter_side" and max(self.image.jitter_sizes, default=0) > (
             self.image.size
         ):
             raise ValueError(
@@ -263,6 +269,12 @@ class Config(_Section):
             )
         if self.training.strategy == "tpu" and self.image.resize != "square":
             raise ValueError("training.strategy = tpu needs one image size: image.resize=square")
+        multiple = conventions.IMAGE_PAD_MULTIPLE
+        if self.image.resize == "stretch" and self.image.size % multiple:
+            raise ValueError(
+                f"image.size = {self.image.size} must be a multiple of {multiple} with "
+                "image.resize = stretch"
+            )
         return self
 
 

@@ -8,45 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_retinanet.boxes import xyxy_to_xywh
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.pipeline import network_inputs
+from keras_retinanet.detectors.detector import Detections, Detector
+from keras_retinanet.detectors.keras_model import KerasDetector
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.postprocess import detect
 
 # COCOeval's twelve figures, in its order.
 COCO_FIGURES = (
     "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
 )  # fmt: skip
-
-Detections = dict[str, np.ndarray]
-
-
-class Detector:
-    """A RetinaNet's detections as one graph for images of all sizes.
-
-    The graph is made at the first call, with the thresholds that the model has then.
-    """
-
-    def __init__(self, model: RetinaNet) -> None:
-        self.class_names = model.class_names
-        self.input_policy = model.input_policy
-        self._run = tf.function(
-            lambda images, sizes: detect(model, images, sizes),
-            input_signature=[
-                tf.TensorSpec((None, None, None, 3), tf.uint8),
-                tf.TensorSpec((None, 2), tf.int32),
-            ],
-            autograph=False,
-        )
-
-    def __call__(self, images: np.ndarray, sizes: np.ndarray) -> Detections:
-        """Return the detections in network inputs, as `postprocess.detect` does, in NumPy."""
-        return {name: value.numpy() for name, value in self._run(images, sizes).items()}
 
 
 def evaluate(
@@ -81,44 +55,8 @@ def detect_files(
     Detections: "boxes" [n, 4] xyxy in pixels of the upright image, "scores" [n] descending and
     "classes" [n].
     """
-    detector = model if isinstance(model, Detector) else Detector(model)
-    inputs = network_inputs(image_paths, heights, widths, detector.input_policy)
-    for index, images, sizes in _batches(inputs, batch_size):
-        found = detector(images, sizes)
-        for i, image in enumerate(index):
-            count = found["num_detections"][i]
-            scale = np.array([widths[image], heights[image]] * 2) / np.tile(sizes[i][::-1], 2)
-            yield (
-                image,
-                {
-                    "boxes": found["boxes"][i, :count] * scale,
-                    "scores": found["scores"][i, :count],
-                    "classes": found["classes"][i, :count],
-                },
-            )
-
-
-def _batches(
-    inputs: tf.data.Dataset, batch_size: int
-) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
-    """Yield (indices, images, sizes) of consecutive inputs with one canvas size."""
-    waiting: list[dict] = []
-    for element in inputs.as_numpy_iterator():
-        full = len(waiting) == batch_size
-        if full or (waiting and waiting[0]["image"].shape != element["image"].shape):
-            yield _stack(waiting)
-            waiting = []
-        waiting.append(element)
-    if waiting:
-        yield _stack(waiting)
-
-
-def _stack(elements: list[dict]) -> tuple[list[int], np.ndarray, np.ndarray]:
-    return (
-        [int(e["index"]) for e in elements],
-        np.stack([e["image"] for e in elements]),
-        np.stack([e["size"] for e in elements]),
-    )
+    detector = KerasDetector(model) if isinstance(model, RetinaNet) else model
+    yield from detector.detect_files(image_paths, heights, widths, batch_size=batch_size)
 
 
 class CocoEvaluator:

@@ -9,7 +9,7 @@ from keras_retinanet.conventions import IMAGE_MAX_SIZE, IMAGE_PAD_MULTIPLE, IMAG
 
 Tensor = Any
 
-RESIZE_MODES = ("shorter_side", "square")
+RESIZE_MODES = ("shorter_side", "square", "stretch")
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,10 @@ class InputPolicy:
 
     Args:
         resize: "shorter_side" scales the shorter side to `size` with the longer capped at
-            `max_size` (the paper); "square" scales the longer side to `size` and pads to a square.
+            `max_size` (the paper); "square" scales the longer side to `size` and pads to a square;
+            "stretch" scales both sides to `size`, as the clients of TFLite models do.
         size: pixels.
-        max_size: pixels; not used by "square".
+        max_size: pixels; used by "shorter_side" alone.
         pad_multiple: the canvas' sides are multiples of this.
     """
 
@@ -36,6 +37,15 @@ class InputPolicy:
             raise ValueError("size and pad_multiple must be positive")
         if self.resize == "shorter_side" and self.max_size < self.size:
             raise ValueError(f"max_size {self.max_size} must not be below size {self.size}")
+        if self.resize == "stretch" and self.size % self.pad_multiple:
+            raise ValueError(
+                f"size {self.size} must be a multiple of {self.pad_multiple} to be stretched to"
+            )
+
+    @property
+    def has_one_canvas(self) -> bool:
+        """Whether the network's input has the same sides for all images."""
+        return self.resize != "shorter_side"
 
     def scaled_size(
         self, height: Tensor, width: Tensor, size: Tensor | None = None
@@ -49,6 +59,9 @@ class InputPolicy:
         # alike.
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
         size = ops.cast(self.size if size is None else size, "float32")
+        if self.resize == "stretch":
+            side = ops.cast(size + ops.zeros_like(height), "int32")
+            return side, side
         shorter, longer = ops.minimum(height, width), ops.maximum(height, width)
         if self.resize == "square":
             scale = size / longer
@@ -62,7 +75,7 @@ class InputPolicy:
 
     def canvas_size(self, scaled_height: Tensor, scaled_width: Tensor) -> tuple[Tensor, Tensor]:
         """Return the height and width of the padded input that holds images of the scaled size."""
-        if self.resize == "square":
+        if self.has_one_canvas:
             scaled_height = ops.full_like(scaled_height, self.size)
             scaled_width = ops.full_like(scaled_width, self.size)
 

@@ -17,7 +17,9 @@ def stage_rates(*, backbone_rate: float = 1.0, layer_decay: float = 1.0) -> dict
     """
     depths = range(len(STAGE_PREFIXES), 0, -1)
     rates = {
-        prefix: backbone_rate * layer_decay**depth for prefix, depth in zip(STAGE_PREFIXES, depths)
+        prefix: backbone_rate * layer_decay**depth
+        for prefixes, depth in zip(STAGE_PREFIXES, depths)
+        for prefix in prefixes
     }
     return {prefix: rate for prefix, rate in rates.items() if rate != 1.0}
 

@@ -9,8 +9,9 @@ from PIL import Image, ImageOps
 
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.image_files import inspect_images, list_images
+from keras_retinanet.detectors.detector import Detections, Detector
 from keras_retinanet.errors import DataError
-from keras_retinanet.evaluation import Detections, detect_files
+from keras_retinanet.evaluation import detect_files
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.visualize import draw_detections
 
@@ -25,7 +26,7 @@ class PredictionSummary:
 
 
 def predict(
-    model: RetinaNet,
+    model: RetinaNet | Detector,
     images: Path,
     output: Path,
     *,
@@ -76,7 +77,7 @@ def predict(
         # A suffix is added, so that cat.jpg and cat.png stay two pictures.
         picture = pictures / file.relative_to(root).with_name(f"{file.name}.jpg")
         picture.parent.mkdir(parents=True, exist_ok=True)
-        _draw(file, found, model, min_score).save(picture, quality=92)
+        _draw(file, found, model.class_names, min_score).save(picture, quality=92)
         summary.num_images += 1
         summary.num_detections += len(found["scores"])
     (output / "predictions.json").write_text(
@@ -96,7 +97,9 @@ def _as_json(found: Detections, class_names: tuple[str, ...]) -> list[dict]:
     ]
 
 
-def _draw(file: Path, found: Detections, model: RetinaNet, min_score: float) -> Image.Image:
+def _draw(
+    file: Path, found: Detections, class_names: tuple[str, ...], min_score: float
+) -> Image.Image:
     shown = found["scores"] >= min_score
     with Image.open(file) as image:
         upright = ImageOps.exif_transpose(image)
@@ -104,6 +107,6 @@ def _draw(file: Path, found: Detections, model: RetinaNet, min_score: float) -> 
             upright,
             found["boxes"][shown],
             found["classes"][shown],
-            model.class_names,
+            class_names,
             found["scores"][shown],
         )

@@ -12,11 +12,11 @@ from keras_retinanet.anchors import AnchorGenerator
 from keras_retinanet.data.dataset import ANY_CLASS, DetectionDataset
 from keras_retinanet.data.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
+from keras_retinanet.detectors.keras_model import KerasDetector
 from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation import (
     COCO_FIGURES,
     CocoEvaluator,
-    Detector,
     detect_files,
     evaluate,
     write_evaluation,
@@ -259,7 +259,7 @@ def model(make_tiny, demo):
 
 @pytest.fixture(scope="module")
 def by_batch_size(model, demo):
-    detector = Detector(model)
+    detector = KerasDetector(model)
     return {size: evaluate(detector, demo, batch_size=size) for size in (1, 4)}
 
 
@@ -291,7 +291,7 @@ def test_a_class_that_the_model_lacks_is_refused(make_tiny, demo):
         evaluate(model, demo)
 
 
-class WholeImage(Detector):
+class WholeImage(KerasDetector):
     """Marks all of an image, without its padding, and leaves a place unused."""
 
     def __call__(self, images, sizes):

@@ -1,4 +1,4 @@
-"""The main verbs: train, evaluate, predict, export, config; and how the command line ends."""
+"""The main verbs: train, evaluate, predict, config; and how the command line ends."""
 
 import sys
 from pathlib import Path
@@ -17,6 +17,7 @@ from keras_retinanet.cli.console import (
     quiet_import,
 )
 from keras_retinanet.cli.data import app as data_app
+from keras_retinanet.cli.export import export
 from keras_retinanet.cli.reproduce import reproduce
 from keras_retinanet.cli.train import train
 from keras_retinanet.config import dump_config, load_config
@@ -45,7 +46,12 @@ ConfigName = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
 ]
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file of a run.")]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="A .keras, .tflite or .onnx file, or an export's version."
+    ),
+]
 DataYaml = Annotated[Path, typer.Option(help="Data YAML, or a folder or file of a known format.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
 
@@ -74,7 +80,7 @@ def _options(
 
 @app.command()
 def evaluate(
-    model: ModelFile,
+    model: Model,
     data: DataYaml,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
     output: Annotated[
@@ -85,11 +91,11 @@ def evaluate(
     """Measure COCO's AP and AR of a model on a data set."""
     with quiet_import():
         from keras_retinanet.data.source import load_dataset
+        from keras_retinanet.detectors.load import load_detector
         from keras_retinanet.evaluation import evaluate as run_evaluation
         from keras_retinanet.evaluation import write_evaluation
-        from keras_retinanet.model_files import load_model
 
-    loaded = load_model(model)
+    loaded = load_detector(model)
     dataset = load_dataset(data, split)
     describe(split, dataset)
     metrics, results = run_evaluation(loaded, dataset, batch_size=batch_size)
@@ -101,7 +107,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: ModelFile,
+    model: Model,
     images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
     output: Annotated[Path, typer.Option(help="Folder for predictions.json and pictures.")],
     min_score: Annotated[
@@ -111,11 +117,11 @@ def predict(
 ) -> None:
     """Draw a model's detections on images, and write them as JSON."""
     with quiet_import():
-        from keras_retinanet.model_files import load_model
+        from keras_retinanet.detectors.load import load_detector
         from keras_retinanet.prediction import predict as run_prediction
 
     summary = run_prediction(
-        load_model(model), images, output, min_score=min_score, batch_size=batch_size
+        load_detector(model), images, output, min_score=min_score, batch_size=batch_size
     )
     print_findings(summary.findings)
     out.print(
@@ -123,30 +129,6 @@ def predict(
         f"(pictures show those of score {min_score} and more): "
         f"{output / 'images'}, {output / 'predictions.json'}"
     )
-
-
-@app.command()
-def export(
-    model: ModelFile,
-    output: Annotated[Path, typer.Option(help="Folder of the versions, as TF Serving polls it.")],
-    verify_images: Annotated[
-        Path | None, typer.Option(help="Image or folder to compare the detections on.")
-    ] = None,
-    verify_count: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 16,
-) -> None:
-    """Write a SavedModel for TensorFlow Serving, after it was seen to give the same detections."""
-    with quiet_import():
-        from keras_retinanet.data.image_files import list_images
-        from keras_retinanet.export.saved_model import export_saved_model
-        from keras_retinanet.model_files import load_model
-
-    files = []
-    if verify_images is not None:
-        files = [str(path) for path in list_images(verify_images)[:verify_count]]
-        if not files:
-            raise UserError(f"{verify_images} holds no image to verify the export with")
-    version, parity = export_saved_model(load_model(model), output, verify_images=files)
-    out.print(f"{version}: same as the model: {parity}")
 
 
 @app.command()
@@ -158,4 +140,5 @@ def config(
     sys.stdout.write(dump_config(load_config(name, overrides or [])))
 
 
+app.command()(export)
 app.command()(anchors)

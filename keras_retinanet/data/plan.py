@@ -39,9 +39,9 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         largest = max(self.sizes, default=0)
-        if self.input_policy.resize == "square" and largest > self.input_policy.size:
+        if self.input_policy.has_one_canvas and largest > self.input_policy.size:
             raise ValueError(
-                f"sizes must not be above the square's side {self.input_policy.size}, got {largest}"
+                f"sizes must not be above the canvas' side {self.input_policy.size}, got {largest}"
             )
         if self.repeats is not None and len(self.repeats) != len(self.heights):
             raise ValueError(f"repeats has {len(self.repeats)} numbers, not {len(self.heights)}")

@@ -1,1 +1,1 @@
-"""Export of trained models for programs that are not this one, each proven to compute the same."""
+"""Exports: written, verified and published as a whole, or not at all."""

@@ -1,36 +1,36 @@
-"""Export as a SavedModel for TensorFlow Serving: image in, detections out, nothing else needed.
-
-Published only after the SavedModel, loaded again, was seen to give the detections of the model.
-"""
+"""Export as a SavedModel for TensorFlow Serving: image in, detections out, nothing else needed."""
 
 import shutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.boxes import xyxy_to_yxyx_normalized
 from keras_retinanet.data.image_files import decode_image
 from keras_retinanet.data.pipeline import preprocess
-from keras_retinanet.errors import WeightsError
-from keras_retinanet.export.verify import Parity, compare_with_saved_model
+from keras_retinanet.detectors.detector import Detector
+from keras_retinanet.detectors.saved_model import ENCODED_IMAGE_KEY, SavedModelDetector
+from keras_retinanet.export.exporter import Written, weights_bytes
+from keras_retinanet.export.verify import FLOAT32, Tolerance
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.postprocess import detect
 
 Tensor = Any
 
-# The key of tf.Example protos that holds an image file (Object Detection API).
-ENCODED_IMAGE_KEY = "image/encoded"
+# By signature, what its input holds.
+KINDS = {
+    "serving_default": "images",
+    "serve_bytes": "encoded_images",
+    "serve_tf_example": "tf_examples",
+}
 
 
-def export_saved_model(
-    model: RetinaNet, folder: str | Path, *, verify_images: Sequence[str] = ()
-) -> tuple[Path, Parity]:
-    """Write `folder`/<next version>, verified, and return it with the parity that was measured.
+@dataclass(frozen=True)
+class SavedModelExporter:
+    """Writes saved_model.pb with these signatures, for images of any size, any number per request:
 
-    The signatures take images of any size, any number per request:
     - serving_default: "input_tensor" uint8 [N, H, W, 3] RGB;
     - serve_bytes: "image_bytes" string [N], JPEG, PNG, GIF or BMP files, each of its own size;
     - serve_tf_example: "examples" string [N], tf.Example protos with "image/encoded".
@@ -39,34 +39,45 @@ def export_saved_model(
     sides, "detection_scores" float32 [N, K] descending, "detection_classes" int32 [N, K], 0-based:
     line c of assets/labels.txt counted from 0, and "num_detections" int32 [N]; K is the model's
     `max_detections`, and unused places hold zeros.
-
-    Args:
-        verify_images: image files to compare the detections on.
-
-    Raises:
-        WeightsError: weights are not finite, or the SavedModel computes something else; nothing is
-            published then.
     """
-    _refuse_broken_weights(model)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    version = folder / str(next_version(folder))
-    # The server polls the folder, so that the version appears whole, by renaming.
-    temporary = folder / f".{version.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        _write(model, temporary)
-        parity = compare_with_saved_model(model, temporary, verify_images)
-        parity.refuse_if_different()
-        temporary.rename(version)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return version, parity
+
+    format: ClassVar[str] = "saved_model"
+
+    @property
+    def tolerance(self) -> Tolerance:
+        return FLOAT32
+
+    def write(self, model: RetinaNet, folder: Path) -> Written:
+        _write(model, folder)
+        signatures = tf.saved_model.load(str(folder)).signatures
+        return Written(
+            contract={
+                "signatures": {
+                    name: {"kind": kind, "first_class": 0, **_describe(signatures[name])}
+                    for name, kind in KINDS.items()
+                }
+            },
+            weights_bytes=weights_bytes(model),
+        )
+
+    def detectors(self, folder: Path) -> dict[str, Detector]:
+        return {
+            name: SavedModelDetector(folder, name)
+            for name in ("serve_bytes", "serving_default", "serve_tf_example")
+        }
 
 
-def next_version(folder: Path) -> int:
-    """Return the number after the highest version in a folder; 1 if there is none."""
-    return max((int(p.name) for p in folder.iterdir() if p.name.isdigit()), default=0) + 1
+def _describe(signature: Any) -> dict[str, Any]:
+    def plain(specs: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+            for name, spec in sorted(specs.items())
+        }
+
+    return {
+        "inputs": plain(signature.structured_input_signature[1]),
+        "outputs": plain(signature.structured_outputs),
+    }
 
 
 def _write(model: RetinaNet, path: Path) -> None:
@@ -159,9 +170,3 @@ def _output_signature(model: RetinaNet) -> dict[str, tf.TensorSpec]:
         "detection_classes": tf.TensorSpec((count,), tf.int32),
         "num_detections": tf.TensorSpec((), tf.int32),
     }
-
-
-def _refuse_broken_weights(model: RetinaNet) -> None:
-    for variable in model.variables:
-        if not np.isfinite(variable.numpy()).all():
-            raise WeightsError(f"the weights {variable.path} hold NaN or infinity: not exported")

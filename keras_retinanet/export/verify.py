@@ -1,36 +1,68 @@
 """Parity: whether an exported model gives the detections of the Keras model it was made from."""
 
-from collections.abc import Sequence
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
+from keras_retinanet.boxes import pairwise_iou
+from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.image_files import inspect_images
+from keras_retinanet.detectors.detector import Detections, Detector
 from keras_retinanet.errors import DataError, WeightsError
-from keras_retinanet.evaluation import Detections, detect_files
+from keras_retinanet.evaluation import detect_files, evaluate
 from keras_retinanet.models.retinanet import RetinaNet
-
-# Largest differences of a float32 export: different graphs sum in different orders.
-MAX_BOX_DIFFERENCE = 0.01  # pixels of the original image
-MAX_SCORE_DIFFERENCE = 1e-5
 
 # Pictures for a comparison without the user's images.
 _SYNTHETIC_SIZES = ((240, 320), (320, 200))
+# Two detections of one class are of one object from this overlap on; NMS leaves no two such.
+_PAIR_IOU = 0.5
+# Detections that a format of lower precision has to keep; weaker ones come and go with rounding.
+CONFIDENT = 0.3
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What an export may differ by; what is None is measured and not judged.
+
+    Attributes:
+        box: pixels of the original image, largest of all.
+        score: of the sigmoid, largest of all.
+        num_mismatches: images where a detection of one side has no counterpart on the other.
+        agreement: smallest share of the confident detections that have a counterpart.
+        ap_drop: AP (0 to 1) that may be lost on the data set given.
+    """
+
+    box: float | None = None
+    score: float | None = None
+    num_mismatches: int | None = None
+    agreement: float | None = None
+    ap_drop: float | None = None
+
+
+# Different float32 graphs sum in different orders, and no more.
+FLOAT32 = Tolerance(box=0.01, score=1e-5, num_mismatches=0, ap_drop=1e-4)
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest differences found between two models' detections.
+    """Differences found between the detections of the Keras model and of an export.
 
     Attributes:
         num_images: images compared; synthetic ones if `is_synthetic`.
         num_detections: detections of the Keras model on them.
-        box: pixels of the original image.
-        score: of the sigmoid.
-        num_mismatches: images with another number, order or class of detections.
+        box: largest difference in pixels of the original image, over detections with counterparts.
+        score: the same for the sigmoid.
+        num_mismatches: images where a detection of one side has no counterpart (same class,
+            overlapping) on the other; what lies at the threshold within the tolerance is excused.
+        agreement: share of both sides' detections of at least the score CONFIDENT that have a
+            counterpart; 1 where there are none.
+        ap, model_ap: COCO AP of the export and of the Keras model; None without a data set.
     """
 
     num_images: int
@@ -38,77 +70,159 @@ class Parity:
     box: float
     score: float
     num_mismatches: int
+    agreement: float
     is_synthetic: bool
+    ap: float | None = None
+    model_ap: float | None = None
 
-    def refuse_if_different(self) -> None:
-        """Raise WeightsError if the difference is more than rounding."""
-        if (
-            self.num_mismatches
-            or self.box > MAX_BOX_DIFFERENCE
-            or self.score > MAX_SCORE_DIFFERENCE
+    def refuse_unless_within(self, tolerance: Tolerance) -> None:
+        """Raise WeightsError if the difference is more than the format's rounding."""
+        drop = None if self.ap is None or self.model_ap is None else self.model_ap - self.ap
+        for value, limit in (
+            (self.box, tolerance.box),
+            (self.score, tolerance.score),
+            (self.num_mismatches, tolerance.num_mismatches),
+            (-self.agreement, None if tolerance.agreement is None else -tolerance.agreement),
+            (drop, tolerance.ap_drop),
         ):
-            raise WeightsError(f"the export computes something else, nothing is published: {self}")
+            # Written so that NaN is refused.
+            if limit is not None and value is not None and not value <= limit:
+                raise WeightsError(
+                    f"the export computes something else, nothing is published: {self}"
+                )
 
     def __str__(self) -> str:
         kind = "synthetic images" if self.is_synthetic else "images"
-        return (
+        text = (
             f"{self.num_detections} detections on {self.num_images} {kind}: largest difference of "
             f"a box {self.box:.2g} px, of a score {self.score:.2g}; "
-            f"{self.num_mismatches} images with other detections"
+            f"{self.num_mismatches} images with other detections; "
+            f"{100 * self.agreement:.1f} % of the confident ones agree"
         )
+        if self.ap is not None and self.model_ap is not None:
+            text += f"; AP {self.ap:.4f}, of the model {self.model_ap:.4f}"
+        return text
+
+    def as_json(self) -> dict:
+        return dataclasses.asdict(self)
 
 
-def compare_with_saved_model(
-    model: RetinaNet, saved_model: Path, image_files: Sequence[str]
+def compare(
+    model: RetinaNet,
+    exported: Detector,
+    image_files: Sequence[str] = (),
+    *,
+    tolerance: Tolerance = FLOAT32,
 ) -> Parity:
-    """Load a SavedModel and compare its serve_bytes signature with the Keras model on image files.
+    """Return the differences between a model's and an export's detections in image files.
 
     Without files, two pictures of smooth noise are used.
 
     Raises:
         DataError: a file is not a usable image.
+        WeightsError: the export has other classes, or numbers that are not finite.
     """
-    is_synthetic = not image_files
-    if is_synthetic:
-        folder = saved_model / "verification"
-        folder.mkdir()
-        image_files = [_write_noise(folder / f"{h}x{w}.png", h, w) for h, w in _SYNTHETIC_SIZES]
-    try:
-        served = tf.saved_model.load(str(saved_model)).signatures["serve_bytes"]
-        headers = inspect_images(image_files)
-        for file, header in zip(image_files, headers, strict=True):
-            if header.fault:
-                raise DataError(f"{file} cannot be used to verify the export: {header.fault}")
-        heights = np.array([header.height for header in headers])
-        widths = np.array([header.width for header in headers])
-        count, mismatches, box, score = 0, 0, 0.0, 0.0
-        for i, expected in detect_files(model, list(image_files), heights, widths):
-            image_bytes = tf.io.read_file(image_files[i])
-            found = _from_served(served(image_bytes=image_bytes[None]), heights[i], widths[i])
-            count += len(expected["scores"])
-            if not np.array_equal(found["classes"], expected["classes"]):
-                mismatches += 1
-                continue
-            if len(expected["scores"]):
-                box = max(box, float(np.abs(found["boxes"] - expected["boxes"]).max()))
-                score = max(score, float(np.abs(found["scores"] - expected["scores"]).max()))
-    finally:
-        if is_synthetic:
-            for file in image_files:
-                Path(file).unlink()
-            folder.rmdir()
-    return Parity(len(image_files), count, box, score, mismatches, is_synthetic)
+    if tuple(exported.class_names) != tuple(model.class_names):
+        raise WeightsError(
+            f"the export's labels are not the model's classes, nothing is published: "
+            f"{len(exported.class_names)} labels, {len(model.class_names)} classes"
+        )
+    with _images(image_files) as files:
+        heights, widths = _sizes(files)
+        expected = dict(detect_files(model, files, heights, widths, batch_size=1))
+        found = dict(detect_files(exported, files, heights, widths, batch_size=1))
+    pairs = [
+        _Pairs.of(expected[i], found[i], model, tolerance.score or 0.0) for i in range(len(files))
+    ]
+    confident = sum(p.num_confident for p in pairs)
+    return Parity(
+        num_images=len(files),
+        num_detections=sum(len(d["scores"]) for d in expected.values()),
+        box=max(p.box for p in pairs),
+        score=max(p.score for p in pairs),
+        num_mismatches=sum(not p.is_complete for p in pairs),
+        agreement=sum(p.num_agreed for p in pairs) / confident if confident else 1.0,
+        is_synthetic=not image_files,
+    )
 
 
-def _from_served(served: dict[str, tf.Tensor], height: int, width: int) -> Detections:
-    """Return the first image of a response as `evaluation.detect_files` gives detections."""
-    count = int(served["num_detections"][0])
-    boxes = served["detection_boxes"][0, :count].numpy() * np.array([height, width] * 2)
-    return {
-        "boxes": boxes[:, [1, 0, 3, 2]],
-        "scores": served["detection_scores"][0, :count].numpy(),
-        "classes": served["detection_classes"][0, :count].numpy(),
-    }
+def with_ap(
+    parity: Parity, model: RetinaNet, exported: Detector, dataset: DetectionDataset
+) -> Parity:
+    """Return the parity with the AP of both on a data set."""
+    model_ap, ap = (evaluate(each, dataset)[0]["AP"] for each in (model, exported))
+    return dataclasses.replace(parity, ap=ap, model_ap=model_ap)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """How the detections of two models in one image go together."""
+
+    box: float
+    score: float
+    is_complete: bool
+    num_confident: int
+    num_agreed: int
+
+    @classmethod
+    def of(cls, a: Detections, b: Detections, model: RetinaNet, tolerance: float) -> "_Pairs":
+        for name in ("boxes", "scores"):
+            if not np.isfinite(b[name]).all():
+                raise WeightsError(f"the export's {name} are not finite, nothing is published")
+        index_a, index_b = _pair(a, b)
+        alone_a, alone_b = np.ones(len(a["scores"]), bool), np.ones(len(b["scores"]), bool)
+        alone_a[index_a], alone_b[index_b] = False, False
+
+        def excused(alone: np.ndarray, this: Detections, other: Detections) -> bool:
+            # What was the last to come in here may be the first to stay out there.
+            full = len(other["scores"]) >= model.max_detections
+            lowest = other["scores"][-1] if full else model.score_threshold
+            return bool((this["scores"][alone] <= lowest + 2 * tolerance).all())
+
+        sure_a, sure_b = a["scores"] >= CONFIDENT, b["scores"] >= CONFIDENT
+        return cls(
+            box=float(np.abs(a["boxes"][index_a] - b["boxes"][index_b]).max(initial=0.0)),
+            score=float(np.abs(a["scores"][index_a] - b["scores"][index_b]).max(initial=0.0)),
+            is_complete=excused(alone_a, a, b) and excused(alone_b, b, a),
+            num_confident=int(sure_a.sum() + sure_b.sum()),
+            num_agreed=int((sure_a & ~alone_a).sum() + (sure_b & ~alone_b).sum()),
+        )
+
+
+def _pair(a: Detections, b: Detections) -> tuple[list[int], list[int]]:
+    """Return the indices of the detections that go together, the best scores of `a` first.
+
+    By class and overlap and not by rank, which two scores that differ by rounding exchange.
+    """
+    if not len(a["scores"]) or not len(b["scores"]):
+        return [], []
+    iou = np.array(pairwise_iou(np.float32(a["boxes"]), np.float32(b["boxes"])))
+    iou[a["classes"][:, None] != b["classes"][None, :]] = 0.0
+    index_a, index_b = [], []
+    for i in range(len(iou)):
+        j = int(iou[i].argmax())
+        if iou[i, j] >= _PAIR_IOU:
+            iou[:, j] = 0.0
+            index_a.append(i)
+            index_b.append(j)
+    return index_a, index_b
+
+
+def _sizes(files: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    headers = inspect_images(files)
+    for file, header in zip(files, headers, strict=True):
+        if header.fault:
+            raise DataError(f"{file} cannot be used to verify the export: {header.fault}")
+    return np.array([h.height for h in headers]), np.array([h.width for h in headers])
+
+
+@contextmanager
+def _images(image_files: Sequence[str]) -> Iterator[list[str]]:
+    if image_files:
+        yield list(image_files)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield [_write_noise(Path(folder, f"{h}x{w}.png"), h, w) for h, w in _SYNTHETIC_SIZES]
 
 
 def _write_noise(path: Path, height: int, width: int) -> str:

@@ -2,17 +2,19 @@
 
 ResNet-50/101/152 are `keras.applications`' originals, the ones that the paper used: stride in the
 first 1x1 of a bottleneck, "caffe" preprocessing. ResNet-18/34 (He et al. 2016, table 1) are built
-here, since `keras.applications` has none.
+here, since `keras.applications` has none. MobileNetV2 is in a file of its own.
 """
 
 from collections.abc import Callable
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.models.mobilenet import mobilenet_v2
+from keras_retinanet.models.pretrained import with_weights_error
 
 Tensor = Any
 
@@ -26,8 +28,15 @@ IMAGENET_STD_RGB = (58.395, 57.12, 57.375)
 BASIC_BN_MOMENTUM = 0.9
 BASIC_BN_EPSILON = 1e-5
 
-# Layers' names begin with their stage: the stem is stage 1, and C2 ... C5 end stages 2 ... 5.
-STAGE_PREFIXES = ("conv1_", "conv2_", "conv3_", "conv4_", "conv5_")
+# How the names of a stage's layers begin, in ResNets and in MobileNetV2: the stem is stage 1, and
+# C2 ... C5 end stages 2 ... 5.
+STAGE_PREFIXES = (
+    ("conv1_", "Conv1", "bn_Conv1", "expanded_conv_"),
+    ("conv2_", "block_1_", "block_2_"),
+    ("conv3_", *(f"block_{i}_" for i in range(3, 6))),
+    ("conv4_", *(f"block_{i}_" for i in range(6, 13))),
+    ("conv5_", *(f"block_{i}_" for i in range(13, 17)), "Conv_1"),
+)
 
 BATCHNORM_MODES = ("auto", "frozen", "trainable", "synchronized")
 
@@ -39,6 +48,7 @@ def build_backbone(
     weights: str | None,
     batchnorm: str,
     frozen_stages: int = 0,
+    width: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return C3, C4, C5 of `images` [B, H, W, 3], RGB in 0...255, by the backbone `name`.
 
@@ -50,24 +60,33 @@ def build_backbone(
         frozen_stages: so many stages, from the stem (1) to C5's (5), are not trained, and their
             BatchNorm uses its statistics.
 
+        width: multiplier of the channel numbers, where the backbone has one (MobileNet).
+
     Raises:
-        ValueError: unknown name or mode, or another number of stages.
+        ValueError: unknown name or mode, another number of stages, or a width for a backbone that
+            has none.
         WeightsError: the weights cannot be had.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, not {name!r}")
+    names = (*BACKBONES, *SCALABLE_BACKBONES)
+    if name not in names:
+        raise ValueError(f"backbone must be one of {', '.join(names)}, not {name!r}")
     if batchnorm not in BATCHNORM_MODES:
         raise ValueError(f"batchnorm must be one of {BATCHNORM_MODES}, not {batchnorm!r}")
     if not 0 <= frozen_stages <= len(STAGE_PREFIXES):
         raise ValueError(f"frozen_stages must be 0 to {len(STAGE_PREFIXES)}, not {frozen_stages!r}")
-    features = BACKBONES[name](images, weights)
+    if name in SCALABLE_BACKBONES:
+        features = SCALABLE_BACKBONES[name](images, weights, width)
+    elif width == 1.0:
+        features = BACKBONES[name](images, weights)
+    else:
+        raise ValueError(f"width = {width:g} is for {', '.join(SCALABLE_BACKBONES)}, not {name}")
     if batchnorm == "auto":
         batchnorm = "frozen" if weights else "trainable"
     for layer in keras.Model(images, features).layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = batchnorm != "frozen"
             layer.synchronized = batchnorm == "synchronized"
-        if layer.name.startswith(STAGE_PREFIXES[:frozen_stages]):
+        if layer.name.startswith(tuple(chain.from_iterable(STAGE_PREFIXES[:frozen_stages]))):
             layer.trainable = False
     return features
 
@@ -80,7 +99,7 @@ def _bottleneck_resnet(application: Callable, blocks: tuple[int, int, int]) -> C
         x = layers.Rescaling(
             1.0, offset=[-m for m in CAFFE_MEAN_BGR], dtype="float32", name="preprocessing"
         )(x)
-        model = _with_weights_error(
+        model = with_weights_error(
             lambda: application(include_top=False, weights=weights, input_tensor=x), weights
         )
         return tuple(
@@ -120,7 +139,7 @@ def _basic_resnet(blocks: tuple[int, int, int, int]) -> Callable:
             )
         if weights:
             backbone = keras.Model(images, stages[-1])
-            _with_weights_error(lambda: backbone.load_weights(weights), weights)
+            with_weights_error(lambda: backbone.load_weights(weights), weights)
         return tuple(stages[1:])
 
     return build
@@ -153,22 +172,6 @@ def _conv_bn(
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 
-def _with_weights_error(load: Callable[[], Any], weights: str | None) -> Any:
-    """Call `load`; what goes wrong with its weights becomes one line that says what to do."""
-    if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise WeightsError(f"model.weights: there is no file {weights}")
-    try:
-        return load()
-    except Exception as error:
-        if weights is None:
-            raise
-        raise WeightsError(
-            f"weights {weights!r} of the backbone cannot be had or do not fit "
-            f"({str(error).strip().splitlines()[0]}): give model.weights=none to start from random "
-            "values, or the path of a weights file of this backbone"
-        ) from error
-
-
 # The builders by name; each takes images and weights and returns C3, C4, C5.
 BACKBONES: dict[str, Callable] = {
     "resnet18": _basic_resnet((2, 2, 2, 2)),
@@ -177,3 +180,5 @@ BACKBONES: dict[str, Callable] = {
     "resnet101": _bottleneck_resnet(keras.applications.ResNet101, (4, 23, 3)),
     "resnet152": _bottleneck_resnet(keras.applications.ResNet152, (8, 36, 3)),
 }
+# These take a width, too.
+SCALABLE_BACKBONES: dict[str, Callable] = {"mobilenet_v2": mobilenet_v2}

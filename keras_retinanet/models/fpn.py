@@ -1,11 +1,14 @@
 """The feature pyramid: C3, C4, C5 -> P3 ... P7 (section 4, "Feature Pyramid Network backbone")."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from keras_retinanet.conventions import FPN_CHANNELS
+from keras_retinanet.models.separable import batch_norm, separable_conv
 
 Tensor = Any
 
@@ -18,12 +21,28 @@ def feature_pyramid(
     P3-P5 are made top-down with lateral connections (Lin et al. 2017, FPN); P6 is a 3x3 stride-2
     convolution of C5, P7 the same of ReLU(P6).
     """
-    p5 = _conv(c5, channels, 1, "fpn_lateral_c5")
-    p4 = _merge(p5, _conv(c4, channels, 1, "fpn_lateral_c4"), "p4")
-    p3 = _merge(p4, _conv(c3, channels, 1, "fpn_lateral_c3"), "p3")
-    p6 = _conv(c5, channels, 3, "fpn_p6", strides=2)
-    p7 = _conv(layers.ReLU(name="fpn_p6_relu")(p6), channels, 3, "fpn_p7", strides=2)
-    outputs = [_conv(p, channels, 3, f"fpn_output_p{i}") for i, p in ((3, p3), (4, p4), (5, p5))]
+    return _pyramid(c3, c4, c5, conv=partial(_conv, channels=channels))
+
+
+def light_feature_pyramid(
+    c3: Tensor, c4: Tensor, c5: Tensor, *, channels: int, synchronized: bool
+) -> list[Tensor]:
+    """Return P3 ... P7 of the same shape, the 3x3 convolutions depthwise separable.
+
+    All convolutions are followed by batch normalisation, over the replicas if `synchronized`.
+    """
+    return _pyramid(
+        c3, c4, c5, conv=partial(_normalized_conv, channels=channels, synchronized=synchronized)
+    )
+
+
+def _pyramid(c3: Tensor, c4: Tensor, c5: Tensor, *, conv: Callable) -> list[Tensor]:
+    p5 = conv(c5, kernel=1, name="fpn_lateral_c5")
+    p4 = _merge(p5, conv(c4, kernel=1, name="fpn_lateral_c4"), "p4")
+    p3 = _merge(p4, conv(c3, kernel=1, name="fpn_lateral_c3"), "p3")
+    p6 = conv(c5, kernel=3, name="fpn_p6", strides=2)
+    p7 = conv(layers.ReLU(name="fpn_p6_relu")(p6), kernel=3, name="fpn_p7", strides=2)
+    outputs = [conv(p, kernel=3, name=f"fpn_output_p{i}") for i, p in ((3, p3), (4, p4), (5, p5))]
     return [*outputs, p6, p7]
 
 
@@ -32,7 +51,7 @@ def _merge(top: Tensor, lateral: Tensor, level: str) -> Tensor:
     return layers.Add(name=f"fpn_merge_{level}")([top, lateral])
 
 
-def _conv(x: Tensor, channels: int, kernel: int, name: str, strides: int = 1) -> Tensor:
+def _conv(x: Tensor, *, channels: int, kernel: int, name: str, strides: int = 1) -> Tensor:
     # FPN's initialisation is Caffe2's XavierFill: uniform with variance 1 / fan-in.
     return layers.Conv2D(
         channels,
@@ -42,6 +61,16 @@ def _conv(x: Tensor, channels: int, kernel: int, name: str, strides: int = 1) ->
         kernel_initializer=keras.initializers.VarianceScaling(1.0, "fan_in", "uniform"),
         name=name,
     )(x)
+
+
+def _normalized_conv(
+    x: Tensor, *, channels: int, kernel: int, name: str, synchronized: bool, strides: int = 1
+) -> Tensor:
+    if kernel == 1:
+        conv = layers.Conv2D(channels, 1, use_bias=False, kernel_initializer="he_normal", name=name)
+    else:
+        conv = separable_conv(channels, strides=strides, name=name)
+    return batch_norm(f"{name}_bn", synchronized=synchronized)(conv(x))
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
@@ -54,11 +83,14 @@ class UpsampleLike(layers.Layer):
 
     def call(self, inputs: list[Tensor]) -> Tensor:
         top, like = inputs
-        shape = ops.shape(top)
-        doubled = ops.broadcast_to(
-            top[:, :, None, :, None, :], (shape[0], shape[1], 2, shape[2], 2, shape[3])
-        )
-        doubled = ops.reshape(doubled, (shape[0], 2 * shape[1], 2 * shape[2], shape[3]))
+        # Concatenations of at most four dimensions: every runtime has them, in 8 bits, too.
+        batch, rows, columns, channels = ops.shape(top)
+        x = ops.concatenate([top, top], axis=-1)
+        x = ops.reshape(x, (batch, rows, 2 * columns * channels))
+        x = ops.concatenate([x, x], axis=-1)
+        doubled = ops.reshape(x, (batch, 2 * rows, 2 * columns, channels))
+        if None not in like.shape[1:3] and doubled.shape[1:3] == like.shape[1:3]:
+            return doubled  # a slice of everything would stay in exported graphs
         _, height, width, _ = ops.shape(like)
         return doubled[:, :height, :width]
 

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_retinanet.conventions import HEAD_INIT_STDDEV
+from keras_retinanet.conventions import HEAD_INIT_STDDEV, LEVELS
+from keras_retinanet.models.separable import batch_norm, separable_conv
 
 Tensor = Any
 
@@ -42,17 +43,64 @@ def shared_head(
     )
 
     def apply(levels: list[Tensor]) -> Tensor:
-        predictions = []
-        for i, x in enumerate(levels):
+        maps = []
+        for x in levels:
             for layer in tower:
                 x = layer(x)
-            flat = layers.Reshape(
-                (-1, outputs_per_anchor), dtype="float32", name=f"{name}_flat_{i}"
-            )
-            predictions.append(flat(predict(x)))
-        return layers.Concatenate(axis=1, dtype="float32", name=f"{name}_outputs")(predictions)
+            maps.append(predict(x))
+        return _joined(maps, outputs_per_anchor, name)
 
     return apply
+
+
+def light_shared_head(
+    *,
+    name: str,
+    outputs_per_anchor: int,
+    num_anchors: int,
+    channels: int,
+    depth: int,
+    bias: float,
+    synchronized: bool,
+) -> Callable[[list[Tensor]], Tensor]:
+    """Return as `shared_head`, with depthwise separable convolutions, normalised, and ReLU6.
+
+    The levels share the convolutions, and each has batch normalisation of its own (as EfficientDet
+    and the Object Detection API's FPNLite): statistics of levels differ, and one normalisation for
+    all would fit none of them at inference. ReLU6 bounds what 8 bits have to cover.
+
+    Args:
+        synchronized: the statistics are taken over the replicas.
+    """
+    tower = [separable_conv(channels, name=f"{name}_conv_{i}") for i in range(depth)]
+    predict = separable_conv(
+        num_anchors * outputs_per_anchor,
+        name=f"{name}_predictions",
+        pointwise_initializer=keras.initializers.RandomNormal(stddev=HEAD_INIT_STDDEV),
+        use_bias=True,
+        bias_initializer=keras.initializers.Constant(bias),
+        dtype="float32",
+    )
+
+    def apply(levels: list[Tensor]) -> Tensor:
+        maps = []
+        for level, x in zip(LEVELS, levels, strict=True):
+            for i, layer in enumerate(tower):
+                x = batch_norm(f"{name}_bn_{i}_p{level}", synchronized=synchronized)(layer(x))
+                x = layers.ReLU(6.0, name=f"{name}_relu_{i}_p{level}")(x)
+            maps.append(predict(x))
+        return _joined(maps, outputs_per_anchor, name)
+
+    return apply
+
+
+def _joined(maps: list[Tensor], outputs_per_anchor: int, name: str) -> Tensor:
+    """Return the levels' maps [B, h, w, anchors * outputs] as one [B, anchors, outputs]."""
+    flat = [
+        layers.Reshape((-1, outputs_per_anchor), dtype="float32", name=f"{name}_flat_{i}")(x)
+        for i, x in enumerate(maps)
+    ]
+    return layers.Concatenate(axis=1, dtype="float32", name=f"{name}_outputs")(flat)
 
 
 def prior_bias(prior: float) -> float:

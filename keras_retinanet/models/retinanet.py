@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -22,8 +23,8 @@ from keras_retinanet.conventions import (
 )
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.models.backbones import build_backbone
-from keras_retinanet.models.fpn import feature_pyramid
-from keras_retinanet.models.heads import prior_bias, shared_head
+from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
+from keras_retinanet.models.heads import light_shared_head, prior_bias, shared_head
 from keras_retinanet.replicas import num_replicas
 
 Tensor = Any
@@ -43,11 +44,14 @@ class RetinaNet(keras.Model):
     targets) as `keras_retinanet.data.pipeline` makes them.
 
     Args:
-        backbone: "resnet18", "resnet34", "resnet50", "resnet101" or "resnet152".
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or
+            "mobilenet_v2".
         num_classes: K; may be left out where `class_names` is given.
         class_names: names of the classes in the order of the labels; "0", "1", ... by default.
         weights: of the backbone: "imagenet", a path, or None (random values).
-        batchnorm, frozen_stages: see `build_backbone`.
+        batchnorm, frozen_stages, width: see `build_backbone`.
+        separable: a pyramid and subnets of depthwise separable convolutions with batch
+            normalisation, which is always trained: for phones and the like.
         fpn_channels, head_channels, head_depth: widths of the pyramid and the subnets, and the
             subnets' number of hidden convolutions.
         prior: foreground probability at the start (section 3.3).
@@ -71,6 +75,8 @@ class RetinaNet(keras.Model):
         weights: str | None = "imagenet",
         batchnorm: str = "auto",
         frozen_stages: int = 0,
+        width: float = 1.0,
+        separable: bool = False,
         fpn_channels: int = FPN_CHANNELS,
         head_channels: int = HEAD_CHANNELS,
         head_depth: int = HEAD_DEPTH,
@@ -108,10 +114,16 @@ class RetinaNet(keras.Model):
                 weights=weights,
                 batchnorm=batchnorm,
                 frozen_stages=frozen_stages,
+                width=width,
             )
-            levels = feature_pyramid(c3, c4, c5, channels=fpn_channels)
+            make_pyramid, make_head = feature_pyramid, shared_head
+            if separable:
+                shared = {"synchronized": batchnorm == "synchronized"}
+                make_pyramid = partial(light_feature_pyramid, **shared)
+                make_head = partial(light_shared_head, **shared)
+            levels = make_pyramid(c3, c4, c5, channels=fpn_channels)
             heads = {
-                head: shared_head(
+                head: make_head(
                     name=head,
                     outputs_per_anchor=outputs,
                     num_anchors=anchor_generator.num_per_cell,
@@ -136,6 +148,8 @@ class RetinaNet(keras.Model):
         self.backbone_name = backbone
         self.batchnorm = batchnorm
         self.frozen_stages = frozen_stages
+        self.width = width
+        self.separable = separable
         self.num_classes = num_classes
         self.class_names = class_names
         self.fpn_channels = fpn_channels
@@ -204,6 +218,8 @@ class RetinaNet(keras.Model):
             "class_names": list(self.class_names),
             "batchnorm": self.batchnorm,
             "frozen_stages": self.frozen_stages,
+            "width": self.width,
+            "separable": self.separable,
             "fpn_channels": self.fpn_channels,
             "head_channels": self.head_channels,
             "head_depth": self.head_depth,

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.pipeline import network_inputs
-from keras_retinanet.evaluation import Detector
+from keras_retinanet.detectors.keras_model import KerasDetector
 from keras_retinanet.models.retinanet import RetinaNet
 
 NUM_IMAGES = 20
@@ -20,7 +20,7 @@ def milliseconds_per_image(
 
     The images are scaled beforehand. Fewer images than `num_images` are gone through again.
     """
-    detector = Detector(model)
+    detector = KerasDetector(model)
     inputs = network_inputs(
         dataset.image_paths, dataset.heights, dataset.widths, model.input_policy
     ).take(num_images)

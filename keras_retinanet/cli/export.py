@@ -1,0 +1,66 @@
+"""retinanet export: a model in a format for serving, published after it was verified."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_retinanet.cli.console import describe, out, quiet_import
+from keras_retinanet.errors import ConfigError, UserError
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file of a run.")],
+    output: Annotated[Path, typer.Option(help="Folder of the versions, as TF Serving polls it.")],
+    format: Annotated[
+        str, typer.Option(help="saved_model, tflite, onnx or keras.")
+    ] = "saved_model",
+    precision: Annotated[str | None, typer.Option(help="Of the weights; see the docs.")] = None,
+    verify_images: Annotated[
+        Path | None, typer.Option(help="Image or folder to compare the detections on.")
+    ] = None,
+    verify_count: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 16,
+    data: Annotated[
+        Path | None, typer.Option(help="Data YAML or folder: AP of model and export is measured.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data to measure AP on.")] = "val",
+) -> None:
+    """Write OUTPUT/<next version>, after it was seen to give the model's detections."""
+    with quiet_import():
+        from keras_retinanet.data.image_files import list_images
+        from keras_retinanet.data.source import load_dataset
+        from keras_retinanet.export.export import EXPORTERS, export_model
+        from keras_retinanet.model_files import load_model
+
+    exporter = _exporter(EXPORTERS, format, {"precision": precision})
+    files = []
+    if verify_images is not None:
+        files = [str(path) for path in list_images(verify_images)[:verify_count]]
+        if not files:
+            raise UserError(f"{verify_images} holds no image to verify the export with")
+    loaded = load_model(model)
+    dataset = None
+    if data is not None:
+        dataset = load_dataset(data, split)
+        describe(split, dataset)
+        files = files or dataset.image_paths[:verify_count]
+    version, parity = export_model(
+        loaded, output, exporter, images=files, dataset=dataset, model_file=model
+    )
+    out.print(f"{version}: same as the model: {parity}")
+
+
+def _exporter(exporters: dict[str, type], name: str, options: dict[str, Any]) -> Any:
+    """Return the exporter of a format with the options that were given.
+
+    Options are fields of the exporters, under the same names.
+    """
+    if name not in exporters:
+        raise ConfigError(f"--format must be one of {', '.join(exporters)}, not {name!r}")
+    known = {field.name for field in dataclasses.fields(exporters[name])}
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"--{key.replace('_', '-')} does not go with --format {name}")
+    return exporters[name](**given)

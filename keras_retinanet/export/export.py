@@ -1,0 +1,130 @@
+"""The one way of every export: write, pass the gates, measure parity, publish."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.detectors.inference import Inference
+from keras_retinanet.errors import WeightsError
+from keras_retinanet.export.exporter import Exporter
+from keras_retinanet.export.keras_file import KerasExporter
+from keras_retinanet.export.manifest import describe_source, read_manifest, write_manifest
+from keras_retinanet.export.publish import publish
+from keras_retinanet.export.saved_model import SavedModelExporter
+from keras_retinanet.export.verify import Parity, compare, with_ap
+from keras_retinanet.models.retinanet import RetinaNet
+
+# By the name in `retinanet export --format`.
+EXPORTERS: dict[str, type] = {
+    exporter.format: exporter for exporter in (SavedModelExporter, KerasExporter)
+}
+# The first way to run an export is compared on all images, the others on these many.
+_IMAGES_FOR_OTHERS = 2
+
+
+def export_model(
+    model: RetinaNet,
+    folder: str | Path,
+    exporter: Exporter,
+    *,
+    images: Sequence[str] = (),
+    dataset: DetectionDataset | None = None,
+    model_file: Path | None = None,
+) -> tuple[Path, Parity]:
+    """Write `folder`/<next version>, verified, and return it with the parity that was measured.
+
+    The version holds the model in the exporter's format, its labels, and manifest.json.
+
+    Args:
+        images: image files to compare the detections on; without, two pictures of noise.
+        dataset: AP of model and export is measured on it.
+        model_file: where the model came from, for the manifest.
+
+    Raises:
+        WeightsError: weights are not finite or missing, labels are wrong, or the export computes
+            something else; nothing is published then.
+        DataError: an image or the data set cannot be used.
+    """
+    refuse_broken_weights(model)
+    source = describe_source(model_file) if model_file else None
+    measured: list[Parity] = []
+
+    def write(place: Path) -> None:
+        written = exporter.write(model, place)
+        _refuse_lost_weights(place, written.weights_bytes)
+        content = {
+            "format": exporter.format,
+            "settings": _settings(exporter),
+            "class_names": list(model.class_names),
+            "contract": written.contract,
+            "inference": Inference.of_model(model).as_json(),
+            "weights_bytes": written.weights_bytes,
+            "source": source,
+        }
+        write_manifest(place, content)  # runtimes read it
+        parities = _verify(model, exporter, place, images, dataset)
+        measured.extend(parities.values())
+        parity = {name: parity.as_json() for name, parity in parities.items()}
+        write_manifest(place, {**content, "parity": parity})
+        read_manifest(place)
+
+    return publish(Path(folder), write), measured[0]
+
+
+def export_saved_model(
+    model: RetinaNet, folder: str | Path, *, verify_images: Sequence[str] = ()
+) -> tuple[Path, Parity]:
+    """Export as a SavedModel with the default settings; see `export_model`."""
+    return export_model(model, folder, SavedModelExporter(), images=verify_images)
+
+
+def refuse_broken_weights(model: RetinaNet) -> None:
+    """Raise WeightsError if a weight is NaN or infinite."""
+    for variable in model.variables:
+        if not np.isfinite(variable.numpy()).all():
+            raise WeightsError(f"the weights {variable.path} hold NaN or infinity: not exported")
+
+
+def _refuse_lost_weights(folder: Path, weights_bytes: int) -> None:
+    found = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if found < weights_bytes:
+        raise WeightsError(
+            f"the export lost weights, nothing is published: its files have {found:,} bytes, the "
+            f"weights alone {weights_bytes:,}"
+        )
+
+
+def _verify(
+    model: RetinaNet,
+    exporter: Exporter,
+    folder: Path,
+    images: Sequence[str],
+    dataset: DetectionDataset | None,
+) -> dict[str, Parity]:
+    """Return the parity of every way to run the export, by its name, if all are good enough."""
+    parities: dict[str, Parity] = {}
+    tolerance = exporter.tolerance
+    for name, detector in exporter.detectors(folder).items():
+        is_first = not parities
+        some = images if is_first else images[:_IMAGES_FOR_OTHERS]
+        parity = compare(model, detector, some, tolerance=tolerance)
+        if is_first and dataset is not None:
+            parity = with_ap(parity, model, detector, dataset)
+        parity.refuse_unless_within(tolerance)
+        parities[name] = parity
+    return parities
+
+
+def _settings(exporter: Any) -> dict[str, Any]:
+    """Return an exporter's fields as JSON."""
+    return {
+        name: value if isinstance(value, (str, int, float, bool, type(None))) else _as_list(value)
+        for name, value in vars(exporter).items()
+    }
+
+
+def _as_list(value: Any) -> Any:
+    return dict(value) if isinstance(value, dict) else [str(part) for part in value]

@@ -1,0 +1,125 @@
+"""The network alone as TFLite: image in, each level's logits and deltas out, quantised if asked.
+
+Post-processing is no part of it: a converter that quantises would put anchors into 16 bits and the
+decoding of boxes into 8. Levels are apart: in 8 bits a concatenation would make all share a scale.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from keras_retinanet.errors import DataError
+from keras_retinanet.models.retinanet import RetinaNet
+
+Tensor = Any
+
+QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
+INPUT_TYPES = ("float32", "uint8")
+
+
+def convert_network(
+    model: RetinaNet,
+    *,
+    height: int,
+    width: int,
+    quantization: str = "float32",
+    input_type: str = "float32",
+    calibration_images: Sequence[np.ndarray] = (),
+) -> bytes:
+    """Return the network as a TFLite file for images [1, height, width, 3], RGB in 0...255.
+
+    Outputs, all float32: the logits [1, a, K] of each level, then the deltas [1, a, 4] of each.
+
+    Args:
+        quantization: "float32"; "float16" (weights); "dynamic" (8-bit weights, float32 maps); or
+            "int8" (8-bit weights and maps).
+        calibration_images: uint8 [height, width, 3], whose maps set the ranges of "int8".
+
+    Raises:
+        DataError: "int8" without calibration images.
+    """
+    if quantization == "int8" and not len(calibration_images):
+        raise DataError(
+            "int8 needs images to take the ranges of its maps from: give --calibrate DATA, the "
+            "data YAML of the training set"
+        )
+    function = _frozen_network(model, height, width, from_uint8=_casts(quantization, input_type))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    if quantization != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantization == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantization == "int8":
+        converter.representative_dataset = lambda: _calibration_inputs(calibration_images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.as_dtype(input_type)
+    with quiet_converter():
+        return converter.convert()
+
+
+def num_levels(model: RetinaNet) -> int:
+    return len(model.anchor_generator.levels)
+
+
+def frozen(function: Any, signature: Sequence[tf.TensorSpec]) -> Any:
+    """Return the concrete function with all variables as constants.
+
+    A converter that is given a Keras model with variables may drop them without an error.
+    """
+    concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
+    return convert_variables_to_constants_v2(concrete)
+
+
+def _frozen_network(model: RetinaNet, height: int, width: int, *, from_uint8: bool) -> Any:
+    names = [
+        f"{head}_flat_{i}" for head in ("class_head", "box_head") for i in range(num_levels(model))
+    ]
+    outputs = [model.get_layer(name).output for name in names]
+    network = keras.Model(model.inputs, outputs)
+    dtype = tf.uint8 if from_uint8 else tf.float32
+
+    def run(image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(network(tf.cast(image, tf.float32), training=False))
+
+    return frozen(run, [tf.TensorSpec((1, height, width, 3), dtype, "image")])
+
+
+def _casts(quantization: str, input_type: str) -> bool:
+    """Whether the graph turns bytes into floats; an int8 network takes them as they are."""
+    return input_type == "uint8" and quantization != "int8"
+
+
+def _calibration_inputs(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    for i, image in enumerate(images):
+        values = image[None].astype(np.float32)
+        if i == 0:
+            # The input's own range is known: bytes then need no scaling.
+            values[0, 0, 0], values[0, 0, 1] = 0.0, 255.0
+        yield [values]
+
+
+@contextlib.contextmanager
+def quiet_converter() -> Iterator[None]:
+    """Keep the converter's remarks on its own workings from the terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    stderr = os.dup(2)
+    try:
+        with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:
+            warnings.simplefilter("ignore")
+            # Some lines come from C++.
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        logger.setLevel(level)

@@ -1,0 +1,161 @@
+"""Post-processing as TFLite: the levels' logits and deltas in, detections out, all in float32.
+
+The steps are those of `keras_retinanet.postprocess.decode_detections`, by operations that TFLite
+has: candidates by top-k on each level, decoding and clipping, and NMS for each class by itself.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_retinanet.boxes import box_area, clip_boxes
+from keras_retinanet.export.tflite_network import quiet_converter
+from keras_retinanet.models.retinanet import RetinaNet
+
+Tensor = Any
+
+POSTPROCESSINGS = ("op", "builtin", "none")
+
+# What the outputs are called in the file's metadata and signature; MediaPipe knows the first four.
+DETECTION_OUTPUTS = ("location", "category", "score", "number of detections")
+RAW_OUTPUTS = ("class_scores", "box_deltas")
+
+# The op takes everything from its threshold on, and a score of 0 means no candidate.
+_LOWEST_THRESHOLD = 1e-6
+
+
+def convert_postprocessing(
+    model: RetinaNet, *, height: int, width: int, postprocessing: str = "op"
+) -> bytes:
+    """Return as TFLite what follows on the outputs of `convert_network`, in their order.
+
+    Outputs in the order of DETECTION_OUTPUTS: boxes [1, N, 4] as shares of the image's sides (top,
+    left, bottom, right), 0-based classes [1, N], scores [1, N] descending, number [1], all float32,
+    with N = max_detections; or of RAW_OUTPUTS: scores [1, A, K] and deltas [1, A, 4].
+
+    Args:
+        postprocessing: "op": NMS by TFLite_Detection_PostProcess, which every TFLite for detection
+            has; "builtin": by built-in operations; "none": only the scores.
+    """
+    counts = model.anchor_generator.num_anchors_per_level(height, width)
+    specs = [tf.TensorSpec((1, n, model.num_classes), tf.float32) for n in counts]
+    specs += [tf.TensorSpec((1, n, 4), tf.float32) for n in counts]
+
+    def run(*maps: Tensor) -> tuple[Tensor, ...]:
+        logits, deltas = maps[: len(counts)], maps[len(counts) :]
+        values = [_comparable(level, model) for level in logits]
+        if postprocessing == "none":
+            return _scores(tf.concat(values, axis=1), model), tf.concat(deltas, axis=1)
+        boxes, top, classes = _candidates(model, values, deltas, height, width)
+        scores = tf.where(box_area(boxes) > 0, _scores(top, model), 0.0)
+        suppress = _by_op if postprocessing == "op" else _by_builtins
+        return suppress(model, boxes, scores, classes)
+
+    function = tf.function(run, autograph=False).get_concrete_function(*specs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    converter.allow_custom_ops = postprocessing == "op"
+    with quiet_converter():
+        return converter.convert()
+
+
+def _comparable(logits: Tensor, model: RetinaNet) -> Tensor:
+    """Return what the candidates are ranked by: logits as they are, of a softmax its shares."""
+    if model.class_activation == "sigmoid":
+        return logits
+    background = tf.zeros_like(logits[..., :1])
+    return tf.nn.softmax(tf.concat([logits, background], axis=-1))[..., :-1]
+
+
+def _scores(values: Tensor, model: RetinaNet) -> Tensor:
+    return tf.sigmoid(values) if model.class_activation == "sigmoid" else values
+
+
+def _candidates(
+    model: RetinaNet, values: Sequence[Tensor], deltas: Sequence[Tensor], height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each level's best pairs of anchor and class: boxes [C, 4] xyxy as shares of the
+    image's sides and clipped to it, their values [C] and classes [C]."""
+    counts = model.anchor_generator.num_anchors_per_level(height, width)
+    anchors = tf.split(model.anchor_generator(height, width), counts)
+    parts = []
+    for level_values, level_deltas, level_anchors in zip(values, deltas, anchors, strict=True):
+        flat = tf.reshape(level_values, (-1,))
+        top, pair = tf.math.top_k(flat, min(model.pre_nms_top_k, flat.shape[0]))
+        anchor = pair // model.num_classes
+        parts.append(
+            (
+                top,
+                pair - anchor * model.num_classes,
+                tf.gather(level_deltas[0], anchor),
+                tf.gather(level_anchors, anchor),
+            )
+        )
+    top, classes, deltas, anchors = (tf.concat(part, axis=0) for part in zip(*parts, strict=True))
+    boxes = clip_boxes(model.box_coder.decode(deltas, anchors), float(height), float(width))
+    return boxes / tf.constant([width, height] * 2, tf.float32), top, classes
+
+
+def _by_op(model: RetinaNet, boxes: Tensor, scores: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
+    """Suppress by the custom op, for each class by itself ("regular").
+
+    Its own decoding does not clip, and all anchors in its list cost their time for every class.
+    Here it is handed candidates, as anchors that are the boxes already, with no offset from them.
+    """
+    count = model.max_detections
+    attributes = {
+        "max_detections": ("i", count),
+        "max_classes_per_detection": ("i", 1),  # of its fast variant, which is not used
+        "detections_per_class": ("i", count),
+        "use_regular_nms": ("b", "true"),
+        "nms_score_threshold": ("f", max(model.score_threshold, _LOWEST_THRESHOLD)),
+        "nms_iou_threshold": ("f", model.nms_iou_threshold),
+        "num_classes": ("i", model.num_classes),
+        **{f"{side}_scale": ("f", 1.0) for side in "yxhw"},
+    }
+    text = " ".join(
+        f'attr {{ key: "{key}" value {{ {kind}: {value} }} }}'
+        for key, (kind, value) in attributes.items()
+    )
+
+    # The converter puts the op in the place of this function, whose body gives only the shapes.
+    @tf.function(experimental_implements=f'name: "TFLite_Detection_PostProcess" {text}')
+    def postprocess(encodings: Tensor, class_scores: Tensor, anchors: Tensor) -> tuple:
+        return (
+            tf.zeros((1, count, 4)) + tf.reduce_sum(encodings) + tf.reduce_sum(anchors),
+            tf.zeros((1, count)) + tf.reduce_sum(class_scores),
+            tf.zeros((1, count)),
+            tf.zeros((1,)),
+        )
+
+    x1, y1, x2, y2 = tf.unstack(boxes, axis=1)
+    centres = tf.stack([(y1 + y2) / 2.0, (x1 + x2) / 2.0, y2 - y1, x2 - x1], axis=1)
+    by_class = tf.one_hot(classes, model.num_classes) * scores[:, None]
+    return postprocess(tf.zeros_like(boxes)[None], by_class[None], centres)
+
+
+def _by_builtins(
+    model: RetinaNet, boxes: Tensor, scores: Tensor, classes: Tensor
+) -> tuple[Tensor, ...]:
+    """Suppress by one NMS over boxes that are moved apart by class."""
+    columns = math.ceil(math.sqrt(model.num_classes))
+    row = classes // columns
+    place = tf.cast(tf.stack([classes - row * columns, row], axis=1), tf.float32)
+    index, count = tf.raw_ops.NonMaxSuppressionV4(
+        boxes=boxes + 2.0 * tf.tile(place, (1, 2)),  # boxes lie within 0...1
+        scores=scores,
+        max_output_size=model.max_detections,
+        iou_threshold=model.nms_iou_threshold,
+        score_threshold=max(model.score_threshold, _LOWEST_THRESHOLD),
+        pad_to_max_output_size=True,
+    )
+    index = tf.ensure_shape(index, (model.max_detections,))
+    is_used = tf.cast(tf.range(model.max_detections) < count, tf.float32)
+    boxes = tf.gather(tf.gather(boxes, index), [1, 0, 3, 2], axis=1)
+    return (
+        (boxes * is_used[:, None])[None],
+        (tf.cast(tf.gather(classes, index), tf.float32) * is_used)[None],
+        (tf.gather(scores, index) * is_used)[None],
+        tf.cast(count, tf.float32)[None],
+    )
