@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask
 
-# COCO's evaluation parameters: IoU thresholds, recalls, areas in square pixels, detections an image.
+# COCO's parameters: IoU thresholds, recalls, areas in square pixels, detections of an image.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)])  # all, small, ...
@@ -76,7 +76,7 @@ class CocoMatcher:
         self._matches[image] = _Matches(labels, scores, rank, is_matched, is_ignored)
 
     def summary(self) -> tuple[dict[str, float | None], np.ndarray]:
-        """Return the figures, and the precisions [T, R, K] at COCO's recalls for objects of any size.
+        """Return the figures, and the precisions [T, R, K] at COCO's recalls for all sizes.
 
         A figure is None where there is nothing to measure it on; precisions are -1 there.
         """

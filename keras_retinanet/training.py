@@ -22,20 +22,18 @@ from keras_retinanet.builders import (
     make_plan,
     planned_files,
 )
-from keras_retinanet.callbacks import (
-    EvaluateOnDataset,
-    LogLearningRate,
-    SaveCheckpoints,
-    StopOnNaN,
-)
+from keras_retinanet.callbacks import SaveCheckpoints, StopOnNaN
 from keras_retinanet.config import (
     Config,
     dump_config,
 )
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
+from keras_retinanet.data.wait_time import WaitTime
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.memory_errors import memory_errors
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.watching import make_watchers
 
 # Below this share of objects with an anchor, training says how to fit the anchors to the data.
 LOW_ANCHOR_RECALL = 0.95
@@ -87,37 +85,38 @@ def train(
     write_findings(findings, output / "data_findings.json")
     report_anchor_recall(config, train_set, output)
 
-    callbacks = [
+    batches = make_batches(config, train_set, plan)
+    wait = None
+    if strategy.num_replicas_in_sync == 1:
+        wait = WaitTime()
+        batches = wait.measured(batches)
+    callbacks: list[keras.callbacks.Callback] = [
         StopOnNaN(
             lambda epoch, step: planned_files(config, train_set, plan, epoch, step),
             checkpoints,
         ),
-        LogLearningRate(),
     ]
     if config.optimizer.ema:
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    if val_set is not None:
-        callbacks.append(
-            EvaluateOnDataset(
-                val_set,
-                every=config.training.evaluate_every,
-                batch_size=config.training.batch_size,
-                best_path=output / "best.keras",
-            )
-        )
-    callbacks += [
-        keras.callbacks.CSVLogger(output / "metrics.csv"),
-        keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
-        SaveCheckpoints(checkpoints, keep=config.training.keep_checkpoints),
-    ]
-    model.fit(
-        make_batches(config, train_set, plan),
-        epochs=num_epochs,
+    callbacks += make_watchers(
+        config,
+        val_set=val_set,
+        output=output,
+        num_epochs=num_epochs,
         steps_per_epoch=plan.steps_per_epoch,
-        callbacks=callbacks,
-        shuffle=False,  # the batches come in the plan's order
-        verbose=1 if progress else 2,
+        is_live=progress,
+        wait=wait,
     )
+    callbacks.append(SaveCheckpoints(checkpoints, keep=config.training.keep_checkpoints))
+    with memory_errors(config):
+        model.fit(
+            batches,
+            epochs=num_epochs,
+            steps_per_epoch=plan.steps_per_epoch,
+            callbacks=callbacks,
+            shuffle=False,  # the batches come in the plan's order
+            verbose=0,
+        )
     save_for_inference(model, output / "last.keras")
     if not (output / "best.keras").exists():  # nothing to measure AP on
         save_for_inference(model, output / "best.keras")

@@ -106,7 +106,9 @@ def test_all_figures_are_pycocotools(seed):
 def test_more_than_100_detections_of_a_class_are_cut():
     box = np.array([10.0, 10, 50, 50])
     objects = [(0, 0, box, 2500.0, False)]
-    found = [(np.tile(box + [200, 0, 0, 0], (101, 1)), np.full(101, 0.9), np.zeros(101, int))]
+    found = [
+        (np.tile(box + np.array([200, 0, 0, 0]), (101, 1)), np.full(101, 0.9), np.zeros(101, int))
+    ]
     found[0][0][100], found[0][1][100] = box, 0.1
     expected = by_pycocotools(objects, found)
     figures, _ = matched(objects, found, [0])
@@ -117,7 +119,7 @@ def test_precisions_of_one_right_and_one_wrong():
     box = np.array([10.0, 10, 50, 50])
     objects = [(0, 0, box, 2500.0, False), (1, 0, box, 2500.0, False)]
     found = [
-        (np.array([box, box + [100, 0, 0, 0]]), np.array([0.5, 0.9]), np.zeros(2, int)),
+        (np.array([box, box + np.array([100, 0, 0, 0])]), np.array([0.5, 0.9]), np.zeros(2, int)),
         (np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)),
     ]
     _, precision = matched(objects, found, [0, 1])

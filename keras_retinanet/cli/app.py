@@ -18,6 +18,7 @@ from keras_retinanet.cli.console import (
     quiet_import,
 )
 from keras_retinanet.cli.data import app as data_app
+from keras_retinanet.cli.finders import find_batch, find_lr
 from keras_retinanet.cli.reproduce import reproduce
 from keras_retinanet.config import dump_config, load_config
 from keras_retinanet.errors import UserError
@@ -186,6 +187,8 @@ def config(
 
 
 app.command()(anchors)
+app.command("find-lr")(find_lr)
+app.command("find-batch")(find_batch)
 
 
 def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
