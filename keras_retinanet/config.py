@@ -4,6 +4,7 @@ A config file states only what differs: from `base:` (another YAML beside it) if
 from the defaults here, which are the paper's. `key=value` overrides come last.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -209,6 +210,12 @@ class TrainingConfig(_Section):
     evaluate_every: PositiveInt = 1
     # steps between checkpoints, beside those at the end of each epoch. null: none
     checkpoint_every: PositiveInt | None = 1000
+    # steps between them, in place of epochs
+    evaluate_every_steps: PositiveInt | None = None
+    # validation images that are drawn with their detections for TensorBoard
+    tensorboard_images: Annotated[int, Field(ge=0)] = 4
+    # Keras callbacks of other packages: "package.module.Class", or {name: ..., argument: ...}
+    callbacks: tuple[str | dict[str, Any], ...] = ()
     # resumable checkpoints to keep; best.keras and last.keras are kept beside them
     keep_checkpoints: PositiveInt = 3
     # show images with classes in less than this share of the images more often (LVIS: 0.001)
@@ -221,6 +228,26 @@ class TrainingConfig(_Section):
     jit_compile: bool | Literal["auto"] = "auto"
     # "grpc://host:port" of a tf.data service whose workers make the batches
     data_service: str | None = None
+
+    @pydantic.field_validator("callbacks")
+    @classmethod
+    def _check_callbacks(cls, entries: tuple) -> tuple:
+        for entry in entries:
+            name = entry.get("name") if isinstance(entry, dict) else entry
+            if not isinstance(name, str) or not re.fullmatch(r"\w+(\.\w+)+", name):
+                raise ValueError(f"expected package.module.Class or {{name: ...}}, not {entry!r}")
+        return entries
+
+
+class EarlyStoppingConfig(_Section):
+    """When to end a training that gets no better; see `callbacks.early_stopping`."""
+
+    # null: never
+    monitor: Literal["AP", "loss"] | None = None
+    # evaluations (AP) or epochs (loss) without a new best
+    patience: PositiveInt = 5
+    # by how much a value has to be better to be a new best
+    min_delta: NonNegative = 0.0
 
 
 class InferenceConfig(_Section):
@@ -241,6 +268,7 @@ class Config(_Section):
     schedule: ScheduleConfig = ScheduleConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     inference: InferenceConfig = InferenceConfig()
 
     @pydantic.model_validator(mode="after")

@@ -36,6 +36,15 @@ def num_replicas() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
+def agree_on_statistics(model: keras.Model) -> None:
+    """Give all replicas the mean of their BatchNorm statistics, which is what a saved model has.
+
+    Each replica moves its own while it trains, unless BatchNorm is synchronised.
+    """
+    for variable in model.non_trainable_variables:
+        variable.assign(keras.ops.convert_to_numpy(variable))
+
+
 def _replica_context() -> Any:
     """Return TensorFlow's replica context, or None on other backends and in cross-replica code."""
     if keras.backend.backend() != "tensorflow":

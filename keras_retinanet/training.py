@@ -1,6 +1,7 @@
 """Training: from a config and two data sets to a run directory with the trained model."""
 
 import contextlib
+import copy
 import dataclasses
 import json
 import os
@@ -25,22 +26,24 @@ from keras_retinanet.builders import (
     planned_files,
     resolve_jit_compile,
 )
-from keras_retinanet.callbacks import EvaluateOnDataset, LogLearningRate, StopOnNaN
+from keras_retinanet.callbacks import SaveCheckpoints, StopOnNaN
 from keras_retinanet.checkpoints import Checkpoint, newest_checkpoint
 from keras_retinanet.config import Config, dump_config
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
 from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.data.wait_time import WaitTime
 from keras_retinanet.errors import CheckpointError, ConfigError
 from keras_retinanet.fine_tuning import load_source, take_weights
 from keras_retinanet.interruption import InterruptedNow, Interruption
+from keras_retinanet.memory_errors import memory_errors
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.run_directory import CONFIG_FILE, Run, locked, read_run, write_run
-from keras_retinanet.saving import SaveCheckpoints
 from keras_retinanet.strategies import make_strategy, stop_agreement, this_worker
 from keras_retinanet.training_state import describe_model, refuse_other_model
 from keras_retinanet.training_step import accumulate_gradients, fit_on_workers
-from keras_retinanet.weight_average import keep_averaged_weights
+from keras_retinanet.watching import collect_state, make_watchers, restore_state
+from keras_retinanet.weight_average import averaged_weights, keep_averaged_weights
 from keras_retinanet.whole_files import write_whole
 
 # Below this share of objects with an anchor, training says how to fit the anchors to the data.
@@ -68,7 +71,7 @@ def train(
         data: where `retinanet train --resume` loads the data from; written into run.json.
         resume: go on from the newest checkpoint in `output` that can be read, and end with the
             weights that a training without a break ends with.
-        progress: a progress bar for each epoch; otherwise a line.
+        progress: one line of progress, kept up to date; otherwise a line for each epoch.
 
     Raises:
         ConfigError: the batch cannot be split over the devices; another process trains there.
@@ -102,14 +105,29 @@ def train(
             _begin_from(model, config.model.init_from, output if worker.is_chief else None)
         interruption = stack.enter_context(Interruption())
         num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
-        watchers = _watchers(config, val_set, output, num_epochs)
+        # Under a strategy batches are fetched in advance, and the waiting cannot be told.
+        wait = WaitTime() if strategy.num_replicas_in_sync == 1 else None
+        watchers = make_watchers(
+            config,
+            val_set=val_set,
+            output=output,
+            num_epochs=num_epochs,
+            steps_per_epoch=plan.steps_per_epoch,
+            is_chief=worker.is_chief,
+            is_live=progress,
+            wait=wait,
+            evaluated_weights=averaged_weights,
+        )
         model_config = describe_model(model)
         saver = SaveCheckpoints(
             output / "checkpoints" if worker.is_chief else None,
             keep=config.training.keep_checkpoints,
             every_steps=config.training.checkpoint_every,
             steps_per_epoch=plan.steps_per_epoch,
-            state=lambda: {"model": model_config, "callbacks": collect_state(watchers)},
+            # A copy: the callbacks go on while it is written.
+            state=lambda: copy.deepcopy(
+                {"model": model_config, "callbacks": collect_state(watchers)}
+            ),
             interruption=interruption,
             asked_to_stop=stop_agreement(
                 strategy, worker, lambda: interruption.signal_name is not None
@@ -127,17 +145,22 @@ def train(
             lambda: planned_files(config, train_set, plan, saver.epoch, saver.step),
             saver,
         )
-        try:
-            _fit(
-                model,
-                lambda epoch, step: make_batches(
-                    config, train_set, plan, first_epoch=epoch, first_step=step, strategy=strategy
-                ),
-                [stop_on_nan, *watchers, saver],
-                saver,
-                num_epochs=num_epochs,
-                verbose=0 if not worker.is_chief else 1 if progress else 2,
+
+        def batches_from(epoch: int, step: int) -> Any:
+            batches = make_batches(
+                config, train_set, plan, first_epoch=epoch, first_step=step, strategy=strategy
             )
+            return wait.measured(batches) if wait else batches
+
+        try:
+            with memory_errors(config):
+                _fit(
+                    model,
+                    batches_from,
+                    [stop_on_nan, *watchers, saver],
+                    saver,
+                    num_epochs=num_epochs,
+                )
             saver.wait()
         except InterruptedNow:
             saver.save_after_break()
@@ -180,7 +203,6 @@ def _fit(
     saver: SaveCheckpoints,
     *,
     num_epochs: int,
-    verbose: int,
 ) -> None:
     """Call `fit` for what is left of the training: of a begun epoch, and of the others."""
 
@@ -192,7 +214,7 @@ def _fit(
             steps_per_epoch=saver.steps_per_epoch - step,
             callbacks=callbacks,
             shuffle=False,  # the batches come in the plan's order
-            verbose=verbose,
+            verbose=0,  # the watchers tell
         )
 
     if saver.is_stopped:
@@ -272,38 +294,6 @@ def _check_batch(config: Config, num_replicas: int) -> None:
             f"training.batch_size = {config.training.batch_size} must be a multiple of the "
             f"{num_replicas} devices{accumulated}"
         )
-
-
-def _watchers(config, val_set, output, num_epochs):
-    callbacks = [LogLearningRate()]
-    if val_set is not None:
-        callbacks.append(
-            EvaluateOnDataset(
-                val_set,
-                every=config.training.evaluate_every,
-                batch_size=config.training.batch_size,
-                best_path=output / "best.keras",
-            )
-        )
-    return [
-        *callbacks,
-        keras.callbacks.CSVLogger(output / "metrics.csv"),
-        keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
-    ]
-
-
-def collect_state(callbacks):
-    return {
-        type(callback).__name__: callback.get_state()
-        for callback in callbacks
-        if hasattr(callback, "get_state")
-    }
-
-
-def restore_state(callbacks, state):
-    for callback in callbacks:
-        if hasattr(callback, "set_state") and type(callback).__name__ in state:
-            callback.set_state(state[type(callback).__name__])
 
 
 def _describe_run(

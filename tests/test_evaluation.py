@@ -9,13 +9,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from keras_retinanet.anchors import AnchorGenerator
+from keras_retinanet.coco_metrics import COCO_FIGURES
 from keras_retinanet.data.dataset import ANY_CLASS, DetectionDataset
 from keras_retinanet.data.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detectors.keras_model import KerasDetector
 from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation import (
-    COCO_FIGURES,
     CocoEvaluator,
     detect_files,
     evaluate,

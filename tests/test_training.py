@@ -93,7 +93,7 @@ def test_environment_tells_versions_and_devices(finished):
 
 def test_metrics_have_a_row_for_each_epoch(finished):
     rows = rows_of(finished[0])
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     for row in rows:
         total = float(row["class_loss"]) + float(row["box_loss"])
         assert float(row["loss"]) == pytest.approx(total, rel=1e-4)
@@ -102,8 +102,10 @@ def test_metrics_have_a_row_for_each_epoch(finished):
 
 def test_best_model_is_the_one_that_was_measured(finished, demo):
     metrics, _ = evaluate(load_model(finished[0] / "best.keras"), demo[1])
+    # Measured on two replicas there: other batches round otherwise, and change the order of the
+    # nearly equal scores of a model that has learnt nothing yet.
     assert metrics["AP"] == pytest.approx(
-        max(float(row["AP"]) for row in rows_of(finished[0])), abs=1e-6
+        max(float(row["AP"]) for row in rows_of(finished[0])), abs=5e-4
     )
 
 
@@ -126,7 +128,9 @@ def test_checkpoint_holds_the_optimizer_and_models_for_use_do_not(finished):
 
 def test_same_seed_and_batch_larger_than_the_data_set_and_no_validation(demo, tmp_path, one_device):
     # Three behaviours in two runs, since a run is most of the time.
-    config = tiny_config("training.batch_size=12", "schedule.length=1")
+    config = tiny_config(
+        "training.batch_size=12", "schedule.length=1", "schedule.warmup_iterations=1"
+    )
     for name in ("a", "b"):
         training.train(config, demo[0], None, tmp_path / name, progress=False)
     rows = [rows_of(tmp_path / name) for name in ("a", "b")]

@@ -18,6 +18,7 @@ from keras_retinanet.cli.console import (
 )
 from keras_retinanet.cli.data import app as data_app
 from keras_retinanet.cli.export import export
+from keras_retinanet.cli.finders import find_batch, find_lr
 from keras_retinanet.cli.reproduce import reproduce
 from keras_retinanet.cli.train import train
 from keras_retinanet.config import dump_config, load_config
@@ -142,3 +143,5 @@ def config(
 
 app.command()(export)
 app.command()(anchors)
+app.command("find-lr")(find_lr)
+app.command("find-batch")(find_batch)

@@ -41,7 +41,7 @@ class MemoryCache:
 
     def __init__(self, dataset: DetectionDataset) -> None:
         # MemAvailable counts the file cache as free, which it is.
-        _check_room(dataset, _free_memory(), "memory", "disk, or none")
+        _check_room(dataset, free_memory(), "memory", "disk, or none")
         self._images: dict[int, np.ndarray] = {}
 
     def get(self, index: int) -> np.ndarray | None:
@@ -116,7 +116,8 @@ def _check_room(dataset: DetectionDataset, free: int, place: str, mend: str) -> 
         )
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
+    """Return the bytes that processes may still take."""
     try:
         with open("/proc/meminfo") as lines:
             return next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable"))

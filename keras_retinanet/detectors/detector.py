@@ -9,8 +9,12 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.data.ahead import ahead
 from keras_retinanet.data.pipeline import network_inputs
 from keras_retinanet.input_policy import InputPolicy
+
+# Batches that wait decoded and stacked while the network runs.
+BATCHES_AHEAD = 2
 
 # "boxes" [n, 4] xyxy in pixels of the upright image, "scores" [n] descending, "classes" [n].
 Detections = dict[str, np.ndarray]
@@ -60,7 +64,7 @@ class NetworkDetector:
         batch_size: int = 8,
     ) -> Iterator[tuple[int, Detections]]:
         inputs = network_inputs(list(image_paths), heights, widths, self.input_policy)
-        for index, images, sizes in _batches(inputs, batch_size):
+        for index, images, sizes in ahead(_batches(inputs, batch_size), BATCHES_AHEAD):
             found = self(images, sizes)
             for i, image in enumerate(index):
                 count = found["num_detections"][i]

@@ -88,7 +88,7 @@ class TestDisk:
 
 
 def test_images_that_do_not_fit_are_refused(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_free_memory", lambda: 5 * 64 * 48 * 3)
+    monkeypatch.setattr(module, "free_memory", lambda: 5 * 64 * 48 * 3)
     with pytest.raises(ConfigError, match=r"training.cache = memory: the 5 .* to disk, or none"):
         MemoryCache(dataset)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("", (), {"free": 1000}))
@@ -96,5 +96,5 @@ def test_images_that_do_not_fit_are_refused(dataset, tmp_path, monkeypatch):
         DiskCache(dataset, tmp_path / "c")
 
 
-def test_the_machine_s_free_memory_is_known():
-    assert module._free_memory() > 2**20
+def test_the_machine_sfree_memory_is_known():
+    assert module.free_memory() > 2**20

@@ -31,6 +31,8 @@ SETTINGS = (
     "inference.score_threshold=0.001",
 )
 
+SHORT = ("schedule.length=1", "schedule.warmup_iterations=1")
+
 
 def start(*arguments, log):
     return subprocess.Popen(
@@ -96,8 +98,8 @@ def test_stopping_by_signal_has_its_own_status(demo_yaml, tmp_path):
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait() == 75
         last = list_checkpoints(folder / "checkpoints")[-1]
-        assert start("--resume", folder, "schedule.length=1", log=log).wait() == 0
-        assert start("--resume", folder, "schedule.length=1", log=log).wait() == 0
+        assert start("--resume", folder, *SHORT, log=log).wait() == 0
+        assert start("--resume", folder, *SHORT, log=log).wait() == 0
         log.seek(0)
         text = log.read()
     assert "is being written by process" in text

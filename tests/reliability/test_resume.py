@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet import builders, saving, training
+from keras_retinanet import builders, evaluation, training
+from keras_retinanet.callbacks import save_checkpoints as saving
 from keras_retinanet.checkpoints import checkpoint_path, list_checkpoints, read_checkpoint
 from keras_retinanet.errors import (
     CheckpointError,
@@ -120,7 +121,7 @@ def test_signal_ends_an_evaluation_at_once(whole, run, monkeypatch, tmp_path, as
         raise AssertionError("the evaluation went on")
 
     with monkeypatch.context() as patch:
-        patch.setattr("keras_retinanet.callbacks.evaluate", evaluate)
+        patch.setattr(evaluation.DatasetEvaluation, "run", evaluate)
         with pytest.raises(TrainingInterrupted, match="epoch 1 after step 3"):
             run(tmp_path)
     assert count == [1]

@@ -16,6 +16,7 @@ from keras_retinanet.checkpoints import (
 )
 from keras_retinanet.errors import TrainingDiverged, TrainingInterrupted
 from keras_retinanet.interruption import Interruption
+from keras_retinanet.replicas import agree_on_statistics
 from keras_retinanet.training_state import not_finite, put_arrays, take_arrays
 
 
@@ -106,6 +107,8 @@ class SaveCheckpoints(keras.callbacks.Callback):
             TrainingDiverged: there is NaN or infinity in them; what was saved before stays.
             CheckpointError: the checkpoint before could not be written.
         """
+        if self.model.distribute_strategy.num_replicas_in_sync > 1:
+            agree_on_statistics(self.model)  # so that those who resume go on with the same ones
         arrays = take_arrays(self.model)
         bad = not_finite(arrays)
         if bad is not None:
