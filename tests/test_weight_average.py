@@ -72,9 +72,7 @@ def test_weights_come_back_bit_for_bit(name, data):
     with averaged_weights(model):
         inside = values(model.trainable_variables)
     assert_equal(values(model.weights), weights)
-    differs = [
-        not np.array_equal(a, v.numpy()) for a, v in zip(inside, model.trainable_variables)
-    ]
+    differs = [not np.array_equal(a, v.numpy()) for a, v in zip(inside, model.trainable_variables)]
     assert all(differs)
     keep_averaged_weights(model)
     assert_equal(values(model.trainable_variables), inside)
@@ -118,7 +116,7 @@ def test_fit_twice_is_fit_once(name, data):
     assert_equal(values(halves.optimizer.variables), values(whole.optimizer.variables))
 
 
-@pytest.mark.parametrize("name", ["sgd", "scaled"])
+@pytest.mark.parametrize("name", [pytest.param("sgd", marks=pytest.mark.slow), "scaled"])
 def test_two_replicas(name, data, two_replicas):
     with two_replicas.scope():
         model = make_model(OPTIMIZERS[name](**EMA))
