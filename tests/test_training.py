@@ -129,7 +129,7 @@ def test_checkpoint_holds_the_optimizer_and_models_for_use_do_not(finished):
 def test_same_seed_and_batch_larger_than_the_data_set_and_no_validation(demo, tmp_path, one_device):
     # Three behaviours in two runs, since a run is most of the time.
     config = tiny_config(
-        "training.batch_size=12", "schedule.length=1", "schedule.warmup_iterations=1"
+        "training.batch_size=12", "schedule.length=1", "schedule.warmup_iterations=0"
     )
     for name in ("a", "b"):
         training.train(config, demo[0], None, tmp_path / name, progress=False)
@@ -194,6 +194,34 @@ def test_schedule_counts_in_epochs_or_iterations():
     assert builders.count_epochs(config.schedule, 1000) == 12
 
 
+@pytest.mark.parametrize("unit", ["epochs", "iterations"])
+def test_a_cosine_ends_with_the_training(unit):
+    """An epoch is 50 iterations: the warm-up is in iterations whatever the unit."""
+    settings = {"length": 4 if unit == "epochs" else 200, "unit": unit, "kind": "cosine"}
+    settings |= {"warmup_iterations": 100, "warmup_start": 0.5}
+    config = load_config("retinanet_r50_600", [f"schedule.{k}={v}" for k, v in settings.items()])
+    rate = builders.make_schedule(config, steps_per_epoch=50)
+    expected = {0: 0.005, 50: 0.0075, 100: 0.01, 150: 0.005, 200: 0.0}
+    found = {step: float(rate(step)) for step in expected}
+    assert found == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "longest"),
+    [(("schedule.unit=iterations", "schedule.length=300"), 300), (("schedule.unit=epochs",
+      "schedule.length=3"), 150)],
+)  # fmt: skip
+def test_a_warm_up_longer_than_the_training_is_refused(settings, longest):
+    def make(warmup):
+        overrides = [*settings, f"schedule.warmup_iterations={warmup}"]
+        config = load_config("retinanet_r50_600", overrides)
+        return builders.make_schedule(config, steps_per_epoch=50)
+
+    assert float(make(longest)(longest)) == pytest.approx(0.01)
+    with pytest.raises(ConfigError, match=f"longer than the training of {longest} iterations"):
+        make(longest + 1)
+
+
 def test_learning_rate_scales_with_the_batch_by_choice():
     overrides = ["training.batch_size=8", "optimizer.learning_rate_batch_size=16"]
     config = load_config("retinanet_r50_600", overrides)
@@ -204,6 +232,20 @@ def test_paper_optimizer_is_sgd_with_l2():
     optimizer = builders.make_optimizer(load_config("retinanet_r50_600"), 100)
     assert isinstance(optimizer, SGDWithL2)
     assert (optimizer.momentum, optimizer.l2) == (0.9, 1e-4)
+
+
+def test_rates_of_the_backbone_reach_either_optimizer():
+    for name in builders.OPTIMIZERS:
+        overrides = [f"optimizer.name={name}", "optimizer.backbone_rate=0.5"]
+        config = load_config("quickstart", [*overrides, "optimizer.layer_decay=0.5"])
+        rates = builders.make_optimizer(config, 100).layer_rates
+        assert rates["conv5_"] == 0.25 and rates["conv1_"] == 0.5**6
+
+
+def test_frozen_stages_of_a_config(small_resnet18):
+    model = builders.build_model(tiny_config("model.frozen_stages=2"), ("a", "b"))
+    assert not model.get_layer("conv2_block1_1_conv").trainable
+    assert model.get_layer("conv3_block1_1_conv").trainable
 
 
 CLASS_LOSSES = {

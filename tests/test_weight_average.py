@@ -117,7 +117,7 @@ def test_fit_twice_is_fit_once(name, data):
     assert_equal(values(halves.optimizer.variables), values(whole.optimizer.variables))
 
 
-@pytest.mark.parametrize("name", ["sgd", "scaled"])
+@pytest.mark.parametrize("name", [pytest.param("sgd", marks=pytest.mark.slow), "scaled"])
 def test_two_replicas(name, data, two_replicas):
     with two_replicas.scope():
         model = make_model(OPTIMIZERS[name](**EMA))
