@@ -1,6 +1,7 @@
 """From the config to the parts of a training: model, loss, optimizer, batches."""
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -238,15 +239,16 @@ OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw}
 def make_schedule(config: Config, steps_per_epoch: int) -> WarmupSchedule:
     """Return the learning-rate schedule in iterations.
 
-    Raises:
-        ConfigError: the warm-up is longer than the training.
+    A warm-up that is longer than the training is said on stderr: the rate never gets to its value.
     """
     schedule, optimizer = config.schedule, config.optimizer
     unit = steps_per_epoch if schedule.unit == "epochs" else 1
     if schedule.warmup_iterations > schedule.length * unit:
-        raise ConfigError(
-            f"schedule.warmup_iterations = {schedule.warmup_iterations} is longer than the "
-            f"training of {schedule.length * unit} iterations: lower it, or raise schedule.length"
+        print(
+            f"warning: schedule.warmup_iterations = {schedule.warmup_iterations} is longer than "
+            f"the training of {schedule.length * unit} iterations: lower it, or raise "
+            "schedule.length",
+            file=sys.stderr,
         )
     scale = 1.0
     if optimizer.learning_rate_batch_size:

@@ -7,7 +7,6 @@ import pytest
 from keras_retinanet import training
 from keras_retinanet.anchors import AnchorGenerator
 from keras_retinanet.boxes import BoxCoder
-from keras_retinanet.config import load_config
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.fine_tuning import load_source, take_weights
 from keras_retinanet.input_policy import InputPolicy
@@ -208,10 +207,9 @@ def test_training_begins_from_a_model(make, source, tmp_path, capsys):
     """What `train` does with the setting, up to the first step."""
     save_for_inference(source, tmp_path / "cats.keras")
     path = tmp_path / "cats.keras"
-    config = load_config("quickstart", [f"model.init_from={path}", "model.weights=imagenet"])
-    source = load_source(path)
     model = make("emu", "cat")
-    training.begin_from(source, model, config, tmp_path)
+    training._begin_from(model, str(path), tmp_path)
+    source = load_source(path)
     assert_same("conv1_conv", model, source)
     assert "has fresh values for 1 classes that are not there (emu)" in capsys.readouterr().out
     written = json.loads((tmp_path / "init_from.json").read_text())

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 
 import keras
 import numpy as np
@@ -105,6 +106,7 @@ def run(sets, tmp_path_factory, small_resnet18):
         fit(callbacks, wait, 3, (1, 2), 1)
         state = json.loads(json.dumps(collect_state(callbacks), allow_nan=False))
         fit(callbacks, wait, 4, (1, 2), 2)  # what the interrupted run did beyond its checkpoint
+        time.sleep(1.1)  # event files are read in the order of the seconds in their names
         wait = WaitTime()
         callbacks = watchers(wait)
         restore_state(callbacks, state)
