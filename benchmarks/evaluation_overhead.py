@@ -72,8 +72,8 @@ def main() -> None:
     shares = measure.spread([r["share_outside"] for r in rounds])
     print(
         f"{options.config}, {len(dataset)} images, {len(found.results)} detections, batch "
-        f"{options.batch_size}: {shares['median']:.1%} outside the network (min {shares['min']:.1%}, "
-        f"max {shares['max']:.1%}); AP {metrics['AP']}"
+        f"{options.batch_size}: {shares['median']:.1%} outside the network (min "
+        f"{shares['min']:.1%}, max {shares['max']:.1%}); AP {metrics['AP']}"
     )
     measure.finish({"rounds": rounds, "share_outside": shares}, options.json)
 

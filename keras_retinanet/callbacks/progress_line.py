@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 import keras
@@ -40,7 +41,9 @@ class ProgressLine(keras.callbacks.Callback):
         clock = self.clock
         place = f"epoch {clock.epoch}/{clock.num_epochs}"
         step = f"step {clock.step_of_epoch}/{clock.steps_per_epoch}"
-        self._show([place, step, *_figures(logs or {}), *self._pace()], is_last=not self.is_live)
+        # On a terminal there is room for the loss alone.
+        shown = _figures(logs or {}, ("loss",) if self.is_live else SHOWN)
+        self._show([place, step, *shown, *self._pace()], is_last=not self.is_live)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if not self.clock.is_epoch_end:
@@ -92,5 +95,5 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _figures(logs: dict) -> list[str]:
-    return [f"{name} {float(logs[name]):.4g}" for name in SHOWN if name in logs]
+def _figures(logs: dict, names: Sequence[str] = SHOWN) -> list[str]:
+    return [f"{name} {float(logs[name]):.4g}" for name in names if name in logs]
