@@ -24,11 +24,18 @@ def save_model(model: RetinaNet, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def save_for_inference(model: RetinaNet, path: Path) -> None:
-    """Save a model without loss and optimizer: a third of the size, and for `RetinaNet` alone."""
+def save_for_inference(model: RetinaNet, path: Path | None) -> None:
+    """Save a model without loss and optimizer: a third of the size, and for `RetinaNet` alone.
+
+    Several workers have to call it together: reading their BatchNorm statistics takes all of them.
+    Those with no `path` write nothing.
+    """
+    weights = model.get_weights()
+    if path is None:
+        return
     # Keras saves the optimizer's state into .keras files whatever `include_optimizer` says.
     copy = RetinaNet.from_config(model.get_config())
-    copy.set_weights(model.get_weights())
+    copy.set_weights(weights)
     save_model(copy, path)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -119,6 +120,9 @@ def train(
             evaluated_weights=averaged_weights,
         )
         model_config = describe_model(model)
+        asked_to_stop = stop_agreement(
+            strategy, worker, lambda: interruption.signal_name is not None
+        )
         saver = SaveCheckpoints(
             output / "checkpoints" if worker.is_chief else None,
             keep=config.training.keep_checkpoints,
@@ -129,9 +133,7 @@ def train(
                 {"model": model_config, "callbacks": collect_state(watchers)}
             ),
             interruption=interruption,
-            asked_to_stop=stop_agreement(
-                strategy, worker, lambda: interruption.signal_name is not None
-            ),
+            asked_to_stop=asked_to_stop,
             may_break_off=worker.count == 1,
         )
         stack.callback(saver.close)
@@ -165,11 +167,12 @@ def train(
         except InterruptedNow:
             saver.save_after_break()
         keep_averaged_weights(model)
+        save_for_inference(model, output / "last.keras" if worker.is_chief else None)
         if worker.is_chief:
-            save_for_inference(model, output / "last.keras")
             if not (output / "best.keras").exists():  # nothing to measure AP on
-                save_for_inference(model, output / "best.keras")
+                shutil.copyfile(output / "last.keras", output / "best.keras")
             write_run(output, dataclasses.replace(run, is_finished=True))
+        asked_to_stop()  # a worker that left before the others are done would seem to have crashed
     return model
 
 

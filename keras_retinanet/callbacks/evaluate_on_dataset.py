@@ -112,8 +112,7 @@ class EvaluateOnDataset(keras.callbacks.Callback):
             if ap is not None and (self.best_ap is None or ap > self.best_ap):
                 self.best_ap = ap
                 self.best_epoch, self.best_step = self.clock.epoch, self.clock.step
-                if self.best_path is not None:
-                    save_for_inference(self.model, self.best_path)
+                save_for_inference(self.model, self.best_path)
         self._last_step = self.clock.step
         evaluation = Evaluation(
             epoch=self.clock.epoch,

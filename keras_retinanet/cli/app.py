@@ -8,6 +8,8 @@ import typer
 
 from keras_retinanet.cli.anchors import anchors
 from keras_retinanet.cli.console import (
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
     describe,
     err,
     out,
@@ -25,10 +27,6 @@ from keras_retinanet.config import dump_config, load_config
 from keras_retinanet.errors import TrainingInterrupted, UserError
 
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
-
-EXIT_USER_ERROR = 2
-# EX_TEMPFAIL of sysexits.h: call again with --resume. A scheduler can tell it from a failure.
-EXIT_INTERRUPTED = 75
 
 app = typer.Typer(
     help="RetinaNet: train, evaluate, look, export.",

@@ -12,6 +12,10 @@ from rich.table import Table
 
 from keras_retinanet.errors import ConfigError
 
+EXIT_USER_ERROR = 2
+# EX_TEMPFAIL of sysexits.h: call again with --resume. A scheduler can tell it from a failure.
+EXIT_INTERRUPTED = 75
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -1,14 +1,27 @@
 """The verb train: a new run, or one that goes on."""
 
+import contextlib
+import os
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from keras_retinanet.cli.console import describe, err, new_folder, out, plain, quiet_import
+from keras_retinanet.cli.console import (
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    describe,
+    err,
+    new_folder,
+    out,
+    plain,
+    quiet_import,
+)
 from keras_retinanet.config import Config, load_config, refuse_changes
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.errors import ConfigError, TrainingInterrupted, UserError
 
 
 def train(
@@ -99,17 +112,47 @@ def _run(settings: Config, data: str, output: Path, *, resume: bool = False) -> 
                 f"one, {plain(how_to_split(path))}"
             )
         out.print(f"run directory: {output}")
-    run_training(
-        settings,
-        train_set,
-        val_set,
-        output,
-        data=_absolute(data),
-        resume=resume,
-        progress=sys.stdout.isatty(),
-    )
-    if is_chief:
-        _summarize_run(output, train_set, val_set)
+    with _leaving_together():
+        run_training(
+            settings,
+            train_set,
+            val_set,
+            output,
+            data=_absolute(data),
+            resume=resume,
+            progress=sys.stdout.isatty(),
+        )
+        if is_chief:
+            _summarize_run(output, train_set, val_set)
+
+
+@contextlib.contextmanager
+def _leaving_together() -> Iterator[None]:
+    """With several workers, end the process after what is inside, as its end demands.
+
+    Python's own way out waits, for minutes, until TensorFlow takes a worker that left before for
+    dead.
+    """
+    from keras_retinanet.strategies import this_worker
+
+    if this_worker().count == 1:
+        yield
+        return
+    status = 0
+    try:
+        yield
+    except TrainingInterrupted as error:
+        err.print(plain(str(error)))
+        status = EXIT_INTERRUPTED
+    except UserError as error:
+        err.print(f"[bold red]error:[/] {plain(str(error))}")
+        status = EXIT_USER_ERROR
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _absolute(data: str) -> str:

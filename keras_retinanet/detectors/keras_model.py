@@ -33,9 +33,7 @@ class KerasDetector(NetworkDetector):
         self._run = tf.function(
             # With several workers even one replica of its own has to be in a replica's context:
             # elsewhere, variables are read over all workers, which run different numbers of steps.
-            self._detect_on_replicas
-            if self.strategy.num_replicas_in_sync > 1
-            else self._detect,
+            self._detect_on_replicas if self.strategy.num_replicas_in_sync > 1 else self._detect,
             input_signature=[
                 tf.TensorSpec((None, None, None, 3), tf.uint8),
                 tf.TensorSpec((None, 2), tf.int32),
