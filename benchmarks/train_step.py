@@ -1,85 +1,203 @@
-"""What the detection loss costs: a training step against the same step with a trivial mean loss."""
+"""Training steps: images/s, FLOP/s, their share of the device's peak, memory; beside torchvision's.
+
+Runs on any Keras backend (KERAS_BACKEND=jax, torch, tensorflow) with what is installed for it: this
+file and its workers need no TensorFlow.
+
+    python benchmarks/train_step.py --backbones resnet50 resnet101 --sizes 640 800x1344 \\
+        --batch-sizes auto --precisions float32 bfloat16
+
+torchvision's RetinaNet takes turns with ours where it can be imported; --peer-python names the
+interpreter of another environment that has it. What the detection loss costs is in loss_cost.py.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import measure
+from step_worker import MARK
+
+HERE = Path(__file__).parent
+LARGEST_BATCH = 1024
 
 
 def main() -> None:
-    parser = measure.parser(__doc__)
-    parser.add_argument("--backbone", default="resnet50")
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--batch-size", type=int, default=2)
+    parser = measure.parser(__doc__.splitlines()[0])
+    parser.add_argument("--backbones", nargs="+", default=["resnet50"])
+    parser.add_argument("--sizes", nargs="+", default=["512"], help="SIDE or HEIGHTxWIDTH")
+    parser.add_argument(
+        "--batch-sizes",
+        nargs="+",
+        default=["2"],
+        help="numbers, or auto: 1, 2, 4, ... till one fails",
+    )
+    parser.add_argument("--precisions", nargs="+", default=["float32"])
+    parser.add_argument("--compile", choices=["auto", "yes", "no"], default="auto")
     parser.add_argument("--classes", type=int, default=80)
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--no-peer", action="store_true", help="leave out torchvision")
+    parser.add_argument("--peer-python", default=sys.executable)
+    parser.add_argument("--peer-compile", action="store_true", help="torch.compile for the peer")
+    parser.add_argument("--peer-import-first", help="a module that makes torchvision importable")
     options = parser.parse_args()
 
-    import keras
-    import numpy as np
+    rows = []
+    for backbone, size, precision in itertools.product(
+        options.backbones, options.sizes, options.precisions
+    ):
+        for batch_size in batch_sizes(options.batch_sizes):
+            row = measure_one(options, backbone, size, precision, batch_size)
+            print(describe(row), flush=True)
+            rows.append(row)
+            if "failed" in row["ours"]:
+                break
+    measure.finish({"rows": rows}, options.json)
 
-    from keras_retinanet import DetectionLoss, RetinaNet, SGDWithL2
-    from keras_retinanet.targets import match_anchors
 
-    def mean_loss(targets: dict, outputs: dict, **_: object) -> dict:
+def batch_sizes(given: list[str]) -> list[int]:
+    if given != ["auto"]:
+        return [int(number) for number in given]
+    return [2**power for power in range(LARGEST_BATCH.bit_length())]
+
+
+def measure_one(
+    options: argparse.Namespace, backbone: str, size: str, precision: str, batch_size: int
+) -> dict[str, Any]:
+    """Return what was measured of one configuration; "failed" in place of a worker's figures."""
+    height, _, width = size.partition("x")
+    settings = {
+        "backbone": backbone,
+        "height": height,
+        "width": width or height,
+        "batch-size": batch_size,
+        "classes": options.classes,
+        "precision": precision,
+    }
+    workers = {"ours": Worker(sys.executable, "keras", compile=options.compile, **settings)}
+    if not options.no_peer:
+        if options.peer_import_first:
+            settings["import-first"] = options.peer_import_first
+        compiled = "yes" if options.peer_compile else "no"
+        workers["torchvision"] = Worker(
+            options.peer_python, "torchvision", compile=compiled, **settings
+        )
+    for worker in workers.values():  # one after the other: warming up is most of the work
+        worker.start()
+    for _ in range(options.rounds):
+        for worker in workers.values():
+            worker.step()
+    row = {**settings, **{name: worker.finish() for name, worker in workers.items()}}
+    ours, peer = row["ours"], row.get("torchvision", {})
+    if "failed" not in ours:
+        seconds = ours["seconds"]["median"]
+        achieved = ours["flops_per_image"] * batch_size / seconds
+        ours |= {"achieved_flops": achieved, "share_of_peak": achieved / ours["peak_flops"]}
+        if "seconds" in peer:
+            pairs = zip(workers["ours"].seconds, workers["torchvision"].seconds, strict=True)
+            row["ratio"] = measure.spread([a / b for a, b in pairs])
+            row["cpu_ratio"] = ours["cpu_seconds"]["median"] / peer["cpu_seconds"]["median"]
+    return row
+
+
+class Worker:
+    """A process that makes steps; once it has failed, it stays so."""
+
+    def __init__(self, python: str, kind: str, **settings: Any) -> None:
+        self.command = [python, str(HERE / f"step_worker_{kind}.py")]
+        self.command += [f"--{name}={value}" for name, value in settings.items()]
+        self.batch_size = settings["batch-size"]
+        self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
+        self.failed = ""
+
+    def start(self) -> None:
+        # The package is found without being installed.
+        path = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        )
+        self.warmup_seconds = self._answer().get("warmup_seconds")
+
+    def step(self) -> None:
+        if self.failed:
+            return
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        answer = self._answer()
+        if not self.failed:
+            self.seconds.append(answer["seconds"])
+            self.cpu_seconds.append(answer["cpu_seconds"])
+
+    def finish(self) -> dict[str, Any]:
+        """Return the figures, or {"failed": why}."""
+        facts: dict[str, Any] = {}
+        if not self.failed:
+            self.process.stdin.close()
+            facts = self._answer()
+        self.process.wait()
+        if self.failed:
+            return {"failed": self.failed}
         return {
-            "class_loss": keras.ops.mean(outputs["class_logits"]),
-            "box_loss": keras.ops.mean(outputs["box_deltas"]),
+            "images_per_second": self.batch_size / measure.spread(self.seconds)["median"],
+            "seconds": measure.spread(self.seconds),
+            "cpu_seconds": measure.spread(self.cpu_seconds),
+            "warmup_seconds": self.warmup_seconds,
+            **facts,
         }
 
-    def build(loss: object) -> RetinaNet:
-        model = RetinaNet(options.backbone, options.classes, weights=None, batchnorm="frozen")
-        model.compile(optimizer=SGDWithL2(1e-4, momentum=0.9, l2=1e-4), loss=loss)
-        return model
+    def _answer(self) -> dict[str, Any]:
+        for line in self.process.stdout:
+            if line.startswith(MARK):
+                return json.loads(line.removeprefix(MARK))
+        errors = self.process.stderr.read().strip().splitlines()
+        status = self.process.wait()
+        # A process that the system killed for its memory says nothing itself.
+        self.failed = errors[-1][:300] if errors else f"exit status {status}"
+        return {}
 
-    rng = np.random.default_rng(0)
-    size, batch_size = options.size, options.batch_size
-    images = rng.integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
-    # Seven objects an image, as in COCO.
-    corner = rng.uniform(0, 0.7 * size, (batch_size, 7, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(16, 0.3 * size, corner.shape)], axis=2)
-    models = {"detection_loss": build(DetectionLoss()), "mean_loss": build(mean_loss)}
-    generator = models["mean_loss"].anchor_generator
-    targets = {
-        "gt_boxes": boxes.astype(np.float32),
-        "gt_labels": rng.integers(0, options.classes, (batch_size, 7), dtype=np.int32),
-        "matches": np.stack(
-            [
-                match_anchors(
-                    b.astype(np.float32),
-                    np.zeros((0, 4), np.float32),
-                    anchor_generator=generator,
-                    height=size,
-                    width=size,
-                )
-                for b in boxes
-            ]
-        ),
-    }
-    steps = {
-        name: lambda model=model: model.train_on_batch(images, targets)
-        for name, model in models.items()
-    }
-    seconds = measure.alternate(steps, rounds=options.rounds)
-    ratios = [a / b for a, b in zip(seconds["detection_loss"], seconds["mean_loss"], strict=True)]
-    traffic = {name: int(array.nbytes) for name, array in targets.items()}
-    result = {
-        "seconds": {name: measure.spread(values) for name, values in seconds.items()},
-        "ratio": measure.spread(ratios),
-        "ratio_of_minima": min(seconds["detection_loss"]) / min(seconds["mean_loss"]),
-        "images_bytes": int(images.nbytes),
-        "targets_bytes": traffic,
-        "anchors": int(targets["matches"].shape[1]),
-    }
-    print(
-        f"{options.backbone}, {size} px, batch {batch_size}, float32, {options.classes} classes, "
-        f"{result['anchors']} anchors: {result['seconds']['detection_loss']['median']:.3f} s a "
-        f"step, with a mean loss {result['seconds']['mean_loss']['median']:.3f} s: ratio "
-        f"{result['ratio']['median']:.3f} (of minima {result['ratio_of_minima']:.3f})"
+
+def describe(row: dict[str, Any]) -> str:
+    name = (
+        f"{row['backbone']}, {row['height']}x{row['width']}, {row['precision']}, "
+        f"batch {row['batch-size']}"
     )
-    dense = batch_size * result["anchors"] * options.classes * 4
-    print(
-        f"host memory traffic of a batch: images {images.nbytes / 1e6:.2f} MB, targets "
-        f"{sum(traffic.values()) / 1e6:.2f} MB (one-hot targets would be {dense / 1e6:.1f} MB)"
+    parts = [f"{kind}: {_figures(row[kind])}" for kind in ("ours", "torchvision") if kind in row]
+    if "ratio" in row:
+        parts.append(
+            f"ours / torchvision: {row['ratio']['median']:.2f} in time (median of pairs, "
+            f"{row['ratio']['min']:.2f} to {row['ratio']['max']:.2f}), {row['cpu_ratio']:.2f} in "
+            "CPU time"
+        )
+    return f"{name}\n  " + "\n  ".join(parts)
+
+
+def _figures(worker: dict[str, Any]) -> str:
+    if "failed" in worker:
+        return f"failed: {worker['failed']}"
+    text = (
+        f"{worker['images_per_second']:.2f} images/s, {worker['seconds']['median']:.3f} s a step "
+        f"(min {worker['seconds']['min']:.3f}, CPU {worker['cpu_seconds']['median']:.3f})"
     )
-    measure.finish(result, options.json)
+    peak = worker.get("device_bytes") or worker["process_bytes"]
+    text += f", peak memory {peak / 2**30:.2f} GiB"
+    if "peak_flops" in worker:
+        text += (
+            f", {worker['achieved_flops'] / 1e9:.0f} GFLOP/s = {worker['share_of_peak']:.0%} of "
+            f"the {worker['peak_flops'] / 1e9:.0f} of a matrix product "
+            f"({worker['backend']}, {worker['device']}, "
+            f"{'compiled' if worker['compiled'] else 'not compiled'})"
+        )
+    return text
 
 
 if __name__ == "__main__":
