@@ -1,17 +1,30 @@
-"""Two TFLite files made one: what the first gives goes into the second."""
+"""TFLite files put together: what the first gives goes into the second, or into a custom op."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import flatbuffers
 import numpy as np
+from flatbuffers import flexbuffers
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
+
+from keras_retinanet.errors import WeightsError
 
 FILE_IDENTIFIER = b"TFL3"
 # What the schema asks for (force_align), and kernels that read weights in place rely on.
 BUFFER_ALIGNMENT = 16
 SIGNATURE = "serving_default"
+
+DETECTION_OP = "TFLite_Detection_PostProcess"
+# The op's outputs are numbered in the order that it is defined with.
+_OUTPUT_NAME = "detections_{}"
+
+_VARIABLE_OPS = (
+    schema.BuiltinOperator.VAR_HANDLE,
+    schema.BuiltinOperator.READ_VARIABLE,
+    schema.BuiltinOperator.ASSIGN_VARIABLE,
+)
 
 # Buffer 0 is the empty one, which tensors without constant values point at.
 _EMPTY_BUFFER = 0
@@ -58,6 +71,74 @@ def join(first: bytes, second: bytes, *, input_name: str, output_names: Sequence
         graph.tensors[i].name = name.encode()
     model.signatureDefs = [_signature(graph)]
     return pack(model)
+
+
+def append_detection_op(
+    file: bytes,
+    *,
+    max_detections: int,
+    num_classes: int,
+    score_threshold: float,
+    iou_threshold: float,
+) -> bytes:
+    """Return the TFLite file with TFLite_Detection_PostProcess on its three outputs.
+
+    They are, in order, encodings [1, C, 4] of scale 1, class scores [1, C, 1 + K], background first,
+    and anchors [C, 4], (y, x) of the centre, height, width. The op suppresses each class by itself
+    ("regular"): its fast variant suppresses across classes. Outputs: boxes [1, N, 4], classes
+    [1, N], scores [1, N] and their number [1]; a converter would lose the op when it inlines.
+    """
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    graph = model.subgraphs[0]
+    options = {
+        "max_detections": max_detections,
+        "max_classes_per_detection": 1,  # of the fast variant
+        "detections_per_class": max_detections,
+        "use_regular_nms": True,
+        "nms_score_threshold": score_threshold,
+        "nms_iou_threshold": iou_threshold,
+        "num_classes": num_classes,
+        **{f"{side}_scale": 1.0 for side in "yxhw"},
+    }
+    code = schema.BuiltinOperator.CUSTOM
+    model.operatorCodes.append(
+        schema.OperatorCodeT(
+            deprecatedBuiltinCode=code, builtinCode=code, customCode=DETECTION_OP.encode()
+        )
+    )
+    outputs = []
+    for i, shape in enumerate(
+        ((1, max_detections, 4), (1, max_detections), (1, max_detections), (1,))
+    ):
+        outputs.append(len(graph.tensors))
+        graph.tensors.append(
+            schema.TensorT(
+                shape=list(shape),
+                type=schema.TensorType.FLOAT32,
+                buffer=_EMPTY_BUFFER,
+                name=_OUTPUT_NAME.format(i).encode(),
+            )
+        )
+    graph.operators.append(
+        schema.OperatorT(
+            opcodeIndex=len(model.operatorCodes) - 1,
+            inputs=_in_order(graph, graph.outputs),
+            outputs=outputs,
+            customOptions=list(flexbuffers.Dumps(options)),
+        )
+    )
+    graph.outputs = outputs
+    return pack(model)
+
+
+def refuse_variables(file: bytes) -> None:
+    """Raise WeightsError if a TFLite file looks its weights up at run time: it would find none."""
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    for code in model.operatorCodes:
+        if code.builtinCode in _VARIABLE_OPS:
+            raise WeightsError(
+                "the TFLite file has variables in place of weights: nothing is published"
+            )
 
 
 def pack(model: Any) -> bytes:

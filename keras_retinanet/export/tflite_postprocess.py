@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_retinanet.boxes import box_area, clip_boxes
+from keras_retinanet.export.tflite_join import append_detection_op
 from keras_retinanet.export.tflite_network import quiet_converter
 from keras_retinanet.models.retinanet import RetinaNet
 
@@ -54,10 +55,17 @@ def convert_postprocessing(
         return suppress(model, boxes, scores, classes)
 
     function = tf.function(run, autograph=False).get_concrete_function(*specs)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    converter.allow_custom_ops = postprocessing == "op"
     with quiet_converter():
-        return converter.convert()
+        converted = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()
+    if postprocessing != "op":
+        return converted
+    return append_detection_op(
+        converted,
+        max_detections=model.max_detections,
+        num_classes=model.num_classes,
+        score_threshold=max(model.score_threshold, _LOWEST_THRESHOLD),
+        iou_threshold=model.nms_iou_threshold,
+    )
 
 
 def _comparable(logits: Tensor, model: RetinaNet) -> Tensor:
@@ -98,41 +106,16 @@ def _candidates(
 
 
 def _by_op(model: RetinaNet, boxes: Tensor, scores: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
-    """Suppress by the custom op, for each class by itself ("regular").
+    """Return what the custom op takes: encodings [1, C, 4], scores [1, C, 1 + K] and anchors [C, 4].
 
     Its own decoding does not clip, and all anchors in its list cost their time for every class.
     Here it is handed candidates, as anchors that are the boxes already, with no offset from them.
     """
-    count = model.max_detections
-    attributes = {
-        "max_detections": ("i", count),
-        "max_classes_per_detection": ("i", 1),  # of its fast variant, which is not used
-        "detections_per_class": ("i", count),
-        "use_regular_nms": ("b", "true"),
-        "nms_score_threshold": ("f", max(model.score_threshold, _LOWEST_THRESHOLD)),
-        "nms_iou_threshold": ("f", model.nms_iou_threshold),
-        "num_classes": ("i", model.num_classes),
-        **{f"{side}_scale": ("f", 1.0) for side in "yxhw"},
-    }
-    text = " ".join(
-        f'attr {{ key: "{key}" value {{ {kind}: {value} }} }}'
-        for key, (kind, value) in attributes.items()
-    )
-
-    # The converter puts the op in the place of this function, whose body gives only the shapes.
-    @tf.function(experimental_implements=f'name: "TFLite_Detection_PostProcess" {text}')
-    def postprocess(encodings: Tensor, class_scores: Tensor, anchors: Tensor) -> tuple:
-        return (
-            tf.zeros((1, count, 4)) + tf.reduce_sum(encodings) + tf.reduce_sum(anchors),
-            tf.zeros((1, count)) + tf.reduce_sum(class_scores),
-            tf.zeros((1, count)),
-            tf.zeros((1,)),
-        )
-
     x1, y1, x2, y2 = tf.unstack(boxes, axis=1)
     centres = tf.stack([(y1 + y2) / 2.0, (x1 + x2) / 2.0, y2 - y1, x2 - x1], axis=1)
-    by_class = tf.one_hot(classes, model.num_classes) * scores[:, None]
-    return postprocess(tf.zeros_like(boxes)[None], by_class[None], centres)
+    # Column 0 is the background. Without one, the op never looks at the last class.
+    by_class = tf.one_hot(classes + 1, model.num_classes + 1) * scores[:, None]
+    return tf.zeros_like(boxes)[None], by_class[None], centres
 
 
 def _by_builtins(
