@@ -20,7 +20,12 @@ from keras_retinanet.detectors.inference import Inference
 from keras_retinanet.detectors.load import load_detector
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.export.exporter import Written
-from keras_retinanet.export.tflite_join import SIGNATURE, join, refuse_variables
+from keras_retinanet.export.tflite_join import (
+    SIGNATURE,
+    join,
+    name_tensors,
+    refuse_variables,
+)
 from keras_retinanet.export.tflite_metadata import (
     ANCHORS_FILE,
     INFERENCE_FILE,
@@ -136,7 +141,7 @@ class TFLiteExporter:
             model, height=side, width=side, postprocessing=self.postprocessing
         )
         outputs = RAW_OUTPUTS if self.postprocessing == "none" else DETECTION_OUTPUTS
-        file = join(network, tail, input_name="image", output_names=outputs)
+        file = name_tensors(join(network, tail), input_name="image", output_names=outputs)
         refuse_variables(file)
         labels = "".join(f"{name}\n" for name in model.class_names).encode()
         file = add_metadata(

@@ -30,13 +30,12 @@ _VARIABLE_OPS = (
 _EMPTY_BUFFER = 0
 
 
-def join(first: bytes, second: bytes, *, input_name: str, output_names: Sequence[str]) -> bytes:
+def join(first: bytes, second: bytes) -> bytes:
     """Return one TFLite file that runs `second` on the outputs of `first`.
 
     The inputs of `second` take the outputs of `first` in order, which both state by the numbers in
-    their names ("Identity", "Identity_1", ...; the converter orders them as it likes). The joined
-    file's outputs are those of `second` in that same order, under `output_names`; a signature maps
-    all names to tensors.
+    their names ("Identity", "Identity_1", ...; the converter orders them as it likes). The outputs
+    are those of `second`, in that same order.
     """
     model, tail = (
         flatbuffer_utils.convert_bytearray_to_object(bytearray(x)) for x in (first, second)
@@ -66,6 +65,13 @@ def join(first: bytes, second: bytes, *, input_name: str, output_names: Sequence
         graph.operators.append(operator)
 
     graph.outputs = [tensor_of[i] for i in _in_order(tail_graph, tail_graph.outputs)]
+    return pack(model)
+
+
+def name_tensors(file: bytes, *, input_name: str, output_names: Sequence[str]) -> bytes:
+    """Return the TFLite file with names for its tensors, and a signature of these names."""
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    graph = model.subgraphs[0]
     graph.tensors[graph.inputs[0]].name = input_name.encode()
     for i, name in zip(graph.outputs, output_names, strict=True):
         graph.tensors[i].name = name.encode()
@@ -83,18 +89,21 @@ def append_detection_op(
 ) -> bytes:
     """Return the TFLite file with TFLite_Detection_PostProcess on its three outputs.
 
-    They are, in order, encodings [1, C, 4] of scale 1, class scores [1, C, 1 + K], background first,
-    and anchors [C, 4], (y, x) of the centre, height, width. The op suppresses each class by itself
-    ("regular"): its fast variant suppresses across classes. Outputs: boxes [1, N, 4], classes
-    [1, N], scores [1, N] and their number [1]; a converter would lose the op when it inlines.
+    They are, in order, encodings [1, C, 4] of scale 1, class scores [1, C, K], and anchors [C, 4]:
+    y, x of the centre, height, width. Outputs: boxes [1, N, 4], classes [1, N], scores [1, N] and
+    their number [1], with what was there before in unused places.
+
+    The op's fast variant is used: one NMS for all classes, by each box's best one. Its regular one,
+    a NMS for each class, loses the class whose number is that of the threads (seen in LiteRT 2.3:
+    the workers' next class starts one too high). Added here, since a converter may inline the
+    function that stands for a custom op.
     """
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
     graph = model.subgraphs[0]
     options = {
         "max_detections": max_detections,
-        "max_classes_per_detection": 1,  # of the fast variant
-        "detections_per_class": max_detections,
-        "use_regular_nms": True,
+        "max_classes_per_detection": 1,
+        "use_regular_nms": False,
         "nms_score_threshold": score_threshold,
         "nms_iou_threshold": iou_threshold,
         "num_classes": num_classes,
