@@ -17,6 +17,18 @@ def export(
         str, typer.Option(help="saved_model, tflite, onnx or keras.")
     ] = "saved_model",
     precision: Annotated[str | None, typer.Option(help="Of the weights; see the docs.")] = None,
+    postprocessing: Annotated[
+        str | None, typer.Option(help="tflite: op, builtin or none (docs/edge.md).")
+    ] = None,
+    input_type: Annotated[str | None, typer.Option(help="tflite: float32 or uint8.")] = None,
+    input_size: Annotated[
+        int | None, typer.Option(min=32, help="tflite: side of the input in pixels.")
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="tflite int8: data whose split train has the calibration images."),
+    ] = None,
+    calibrate_count: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 128,
     verify_images: Annotated[
         Path | None, typer.Option(help="Image or folder to compare the detections on.")
     ] = None,
@@ -33,8 +45,20 @@ def export(
         from keras_retinanet.export.export import EXPORTERS, export_model
         from keras_retinanet.model_files import load_model
 
-    exporter = _exporter(EXPORTERS, format, {"precision": precision})
-    files = []
+    calibration_files = None
+    if calibrate is not None:
+        train_set = load_dataset(calibrate, "train")
+        describe("train", train_set)
+        calibration_files = _evenly(train_set.image_paths, calibrate_count)
+    options = {
+        "precision": precision,
+        "postprocessing": postprocessing,
+        "input_type": input_type,
+        "input_size": input_size,
+        "calibration_files": calibration_files,
+    }
+    exporter = _exporter(EXPORTERS, format, options)
+    files = list((calibration_files or ())[:verify_count])
     if verify_images is not None:
         files = [str(path) for path in list_images(verify_images)[:verify_count]]
         if not files:
@@ -44,11 +68,18 @@ def export(
     if data is not None:
         dataset = load_dataset(data, split)
         describe(split, dataset)
-        files = files or dataset.image_paths[:verify_count]
+        if verify_images is None:
+            files = dataset.image_paths[:verify_count]
     version, parity = export_model(
         loaded, output, exporter, images=files, dataset=dataset, model_file=model
     )
     out.print(f"{version}: same as the model: {parity}")
+
+
+def _evenly(files: list[str], count: int) -> tuple[str, ...]:
+    """Return at most `count` files, spread over all: neighbours are often alike."""
+    step = max(1, len(files) // count)
+    return tuple(files[::step][:count])
 
 
 def _exporter(exporters: dict[str, type], name: str, options: dict[str, Any]) -> Any:
@@ -62,5 +93,6 @@ def _exporter(exporters: dict[str, type], name: str, options: dict[str, Any]) ->
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
         if key not in known:
+            key = "calibrate" if key == "calibration_files" else key
             raise ConfigError(f"--{key.replace('_', '-')} does not go with --format {name}")
     return exporters[name](**given)

@@ -10,7 +10,7 @@ SAVED_MODEL_FILE = "saved_model.pb"
 
 
 def load_detector(path: str | Path) -> Detector:
-    """Return the detector in a .keras or .onnx file, or in an export's version folder.
+    """Return the detector in a .keras, .tflite or .onnx file, or in an export's version folder.
 
     Version folders are those that `retinanet export` writes, of any format, and those of
     SavedModels made by it.
@@ -59,8 +59,15 @@ def _saved_model(path: Path) -> Detector:
     return SavedModelDetector(path)
 
 
+def _tflite(path: Path) -> Detector:
+    from keras_retinanet.detectors.tflite import TFLiteDetector
+
+    return TFLiteDetector(path)
+
+
 # By suffix; each runtime is imported where it is needed.
 RUNTIMES: dict[str, Callable[[Path], Detector]] = {
     "saved_model": _saved_model,
     ".keras": _keras,
+    ".tflite": _tflite,
 }

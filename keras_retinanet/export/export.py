@@ -14,12 +14,13 @@ from keras_retinanet.export.keras_file import KerasExporter
 from keras_retinanet.export.manifest import describe_source, read_manifest, write_manifest
 from keras_retinanet.export.publish import publish
 from keras_retinanet.export.saved_model import SavedModelExporter
+from keras_retinanet.export.tflite import TFLiteExporter
 from keras_retinanet.export.verify import Parity, compare, with_ap
 from keras_retinanet.models.retinanet import RetinaNet
 
 # By the name in `retinanet export --format`.
 EXPORTERS: dict[str, type] = {
-    exporter.format: exporter for exporter in (SavedModelExporter, KerasExporter)
+    exporter.format: exporter for exporter in (SavedModelExporter, TFLiteExporter, KerasExporter)
 }
 # The first way to run an export is compared on all images, the others on these many.
 _IMAGES_FOR_OTHERS = 2
@@ -49,6 +50,8 @@ def export_model(
         DataError: an image or the data set cannot be used.
     """
     refuse_broken_weights(model)
+    if hasattr(exporter, "as_clients_run_it"):
+        model = exporter.as_clients_run_it(model)
     source = describe_source(model_file) if model_file else None
     measured: list[Parity] = []
 

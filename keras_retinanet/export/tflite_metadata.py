@@ -22,6 +22,9 @@ METADATA_NAME = "TFLITE_METADATA"
 FILE_IDENTIFIER = b"M001"
 MIN_PARSER_VERSION = "1.2.0"  # the first to know everything used here
 LABELS_FILE = "labels.txt"
+# `Inference` as JSON, and float32 [A, 4] xyxy in pixels of the input where boxes are left encoded.
+INFERENCE_FILE = "inference.json"
+ANCHORS_FILE = "anchors.f32"
 
 # enum AssociatedFileType, ColorSpaceType, BoundingBoxType, CoordinateType
 TENSOR_VALUE_LABELS, RGB, BOUNDARIES, RATIO = 3, 1, 1, 0

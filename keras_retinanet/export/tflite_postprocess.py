@@ -5,12 +5,13 @@ has: candidates by top-k on each level, decoding and clipping, and NMS for each 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from keras_retinanet.boxes import box_area, clip_boxes
+from keras_retinanet.export.tflite_join import append_detection_op, join
 from keras_retinanet.export.tflite_network import quiet_converter
 from keras_retinanet.models.retinanet import RetinaNet
 
@@ -50,14 +51,31 @@ def convert_postprocessing(
             return _scores(tf.concat(values, axis=1), model), tf.concat(deltas, axis=1)
         boxes, top, classes = _candidates(model, values, deltas, height, width)
         scores = tf.where(box_area(boxes) > 0, _scores(top, model), 0.0)
-        suppress = _by_op if postprocessing == "op" else _by_builtins
-        return suppress(model, boxes, scores, classes)
+        before_nms = _for_op if postprocessing == "op" else _by_builtins
+        return before_nms(model, boxes, scores, classes)
 
-    function = tf.function(run, autograph=False).get_concrete_function(*specs)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    converter.allow_custom_ops = postprocessing == "op"
+    if postprocessing != "op":
+        return _convert(run, specs)
+    first = append_detection_op(
+        _convert(run, specs),
+        max_detections=model.max_detections,
+        num_classes=model.num_classes,
+        score_threshold=_threshold(model),
+        iou_threshold=model.nms_iou_threshold,
+    )
+    count = model.max_detections
+    shapes = ((1, count, 4), (1, count), (1, count), (1,))
+    return join(first, _convert(_from_op(model), [tf.TensorSpec(shape) for shape in shapes]))
+
+
+def _convert(function: Callable, specs: Sequence[tf.TensorSpec]) -> bytes:
+    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     with quiet_converter():
-        return converter.convert()
+        return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+
+
+def _threshold(model: RetinaNet) -> float:
+    return max(model.score_threshold, _LOWEST_THRESHOLD)
 
 
 def _comparable(logits: Tensor, model: RetinaNet) -> Tensor:
@@ -97,57 +115,43 @@ def _candidates(
     return boxes / tf.constant([width, height] * 2, tf.float32), top, classes
 
 
-def _by_op(model: RetinaNet, boxes: Tensor, scores: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
-    """Suppress by the custom op, for each class by itself ("regular").
+def _for_op(model: RetinaNet, boxes: Tensor, scores: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
+    """Return what the custom op takes: encodings [1, C, 4], scores [1, C, K] and anchors [C, 4].
 
-    Its own decoding does not clip, and all anchors in its list cost their time for every class.
-    Here it is handed candidates, as anchors that are the boxes already, with no offset from them.
+    Its own decoding does not clip, and all anchors in its list cost their time. Here it is handed
+    candidates, as anchors that are the boxes already, with no offset from them.
     """
-    count = model.max_detections
-    attributes = {
-        "max_detections": ("i", count),
-        "max_classes_per_detection": ("i", 1),  # of its fast variant, which is not used
-        "detections_per_class": ("i", count),
-        "use_regular_nms": ("b", "true"),
-        "nms_score_threshold": ("f", max(model.score_threshold, _LOWEST_THRESHOLD)),
-        "nms_iou_threshold": ("f", model.nms_iou_threshold),
-        "num_classes": ("i", model.num_classes),
-        **{f"{side}_scale": ("f", 1.0) for side in "yxhw"},
-    }
-    text = " ".join(
-        f'attr {{ key: "{key}" value {{ {kind}: {value} }} }}'
-        for key, (kind, value) in attributes.items()
-    )
-
-    # The converter puts the op in the place of this function, whose body gives only the shapes.
-    @tf.function(experimental_implements=f'name: "TFLite_Detection_PostProcess" {text}')
-    def postprocess(encodings: Tensor, class_scores: Tensor, anchors: Tensor) -> tuple:
-        return (
-            tf.zeros((1, count, 4)) + tf.reduce_sum(encodings) + tf.reduce_sum(anchors),
-            tf.zeros((1, count)) + tf.reduce_sum(class_scores),
-            tf.zeros((1, count)),
-            tf.zeros((1,)),
-        )
-
-    x1, y1, x2, y2 = tf.unstack(boxes, axis=1)
+    x1, y1, x2, y2 = tf.unstack(boxes + _places(model, classes), axis=1)
     centres = tf.stack([(y1 + y2) / 2.0, (x1 + x2) / 2.0, y2 - y1, x2 - x1], axis=1)
     by_class = tf.one_hot(classes, model.num_classes) * scores[:, None]
-    return postprocess(tf.zeros_like(boxes)[None], by_class[None], centres)
+    return tf.zeros_like(boxes)[None], by_class[None], centres
+
+
+def _from_op(model: RetinaNet) -> Callable:
+    """Return a function of the op's outputs that brings boxes back, and zeros unused places."""
+
+    def run(boxes: Tensor, classes: Tensor, scores: Tensor, count: Tensor) -> tuple[Tensor, ...]:
+        is_used = tf.cast(tf.range(float(model.max_detections)) < count, tf.float32)
+        places = tf.gather(_places(model, tf.cast(classes[0], tf.int32)), [1, 0, 3, 2], axis=1)
+        return (
+            ((boxes[0] - places) * is_used[:, None])[None],
+            classes * is_used,
+            scores * is_used,
+            tf.reduce_sum(is_used, keepdims=True),
+        )
+
+    return lambda *outputs: run(*outputs)  # inputs numbered by the converter, as `join` needs
 
 
 def _by_builtins(
     model: RetinaNet, boxes: Tensor, scores: Tensor, classes: Tensor
 ) -> tuple[Tensor, ...]:
-    """Suppress by one NMS over boxes that are moved apart by class."""
-    columns = math.ceil(math.sqrt(model.num_classes))
-    row = classes // columns
-    place = tf.cast(tf.stack([classes - row * columns, row], axis=1), tf.float32)
     index, count = tf.raw_ops.NonMaxSuppressionV4(
-        boxes=boxes + 2.0 * tf.tile(place, (1, 2)),  # boxes lie within 0...1
+        boxes=boxes + _places(model, classes),
         scores=scores,
         max_output_size=model.max_detections,
         iou_threshold=model.nms_iou_threshold,
-        score_threshold=max(model.score_threshold, _LOWEST_THRESHOLD),
+        score_threshold=_threshold(model),
         pad_to_max_output_size=True,
     )
     index = tf.ensure_shape(index, (model.max_detections,))
@@ -157,5 +161,13 @@ def _by_builtins(
         (boxes * is_used[:, None])[None],
         (tf.cast(tf.gather(classes, index), tf.float32) * is_used)[None],
         (tf.gather(scores, index) * is_used)[None],
-        tf.cast(count, tf.float32)[None],
+        tf.reduce_sum(is_used, keepdims=True),
     )
+
+
+def _places(model: RetinaNet, classes: Tensor) -> Tensor:
+    """Return what moves boxes [C, 4] xyxy within 0...1 apart by class, in a square of places."""
+    columns = math.ceil(math.sqrt(model.num_classes))
+    row = classes // columns
+    place = tf.cast(tf.stack([classes - row * columns, row], axis=1), tf.float32)
+    return 2.0 * tf.tile(place, (1, 2))
