@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -34,9 +35,18 @@ def save_for_inference(model: RetinaNet, path: Path | None) -> None:
     if path is None:
         return
     # Keras saves the optimizer's state into .keras files whatever `include_optimizer` says.
-    copy = RetinaNet.from_config(model.get_config())
+    save_model(_copy(model, weights), path)
+
+
+def copy_for_inference(model: RetinaNet, **settings: Any) -> RetinaNet:
+    """Return a copy of a model without loss and optimizer, with other settings where given."""
+    return _copy(model, model.get_weights(), **settings)
+
+
+def _copy(model: RetinaNet, weights: list, **settings: Any) -> RetinaNet:
+    copy = RetinaNet.from_config({**model.get_config(), **settings})
     copy.set_weights(weights)
-    save_model(copy, path)
+    return copy
 
 
 def load_model(path: str | Path) -> RetinaNet:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from keras_retinanet.cli.anchors import anchors
+from keras_retinanet.cli.benchmark import benchmark
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
@@ -140,6 +141,7 @@ def config(
 
 
 app.command()(export)
+app.command()(benchmark)
 app.command()(anchors)
 app.command("find-lr")(find_lr)
 app.command("find-batch")(find_batch)

@@ -54,9 +54,15 @@ def _keras(path: Path) -> Detector:
 
 
 def _saved_model(path: Path) -> Detector:
-    from keras_retinanet.detectors.saved_model import SavedModelDetector
+    from keras_retinanet.detectors.saved_model import open_signatures
 
-    return SavedModelDetector(path)
+    return next(iter(open_signatures(path).values()))
+
+
+def _onnx(path: Path) -> Detector:
+    from keras_retinanet.detectors.onnx import load_onnx
+
+    return load_onnx(path)
 
 
 def _tflite(path: Path) -> Detector:
@@ -69,5 +75,7 @@ def _tflite(path: Path) -> Detector:
 RUNTIMES: dict[str, Callable[[Path], Detector]] = {
     "saved_model": _saved_model,
     ".keras": _keras,
+    ".npz": _keras,  # a checkpoint
     ".tflite": _tflite,
+    ".onnx": _onnx,
 }
