@@ -47,11 +47,6 @@ class InputPolicy:
         """Whether the network's input has the same sides for all images."""
         return self.resize != "shorter_side"
 
-    @property
-    def has_one_canvas(self) -> bool:
-        """Whether the network's input has the same sides for all images."""
-        return self.resize != "shorter_side"
-
     def scaled_size(
         self, height: Tensor, width: Tensor, size: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
