@@ -271,7 +271,7 @@ def resolve_jit_compile(config: Config, num_replicas: int) -> bool | Literal["au
         ConfigError: XLA is asked for, and images come in many sizes, or on several devices.
     """
     choice = config.training.jit_compile
-    is_square = config.image.resize == "square"
+    is_square = config.image.resize != "shorter_side"
     if choice == "auto":
         # A graph for XLA is compiled anew, for minutes, for every size of a batch's images.
         return "auto" if is_square and num_replicas == 1 else False

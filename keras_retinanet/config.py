@@ -295,7 +295,7 @@ class Config(_Section):
                 "training.accumulate does not go with loss.class_loss = "
                 f"{self.loss.class_loss}, which mines the anchors of the whole batch"
             )
-        if self.training.strategy == "tpu" and self.image.resize != "square":
+        if self.training.strategy == "tpu" and self.image.resize == "shorter_side":
             raise ValueError("training.strategy = tpu needs one image size: image.resize=square")
         multiple = conventions.IMAGE_PAD_MULTIPLE
         if self.image.resize == "stretch" and self.image.size % multiple:
