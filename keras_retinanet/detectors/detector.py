@@ -55,6 +55,9 @@ class NetworkDetector:
         """
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """Get ready for a walk over files."""
+
     def detect_files(
         self,
         image_paths: Sequence[str],
@@ -63,6 +66,7 @@ class NetworkDetector:
         *,
         batch_size: int = 8,
     ) -> Iterator[tuple[int, Detections]]:
+        self.prepare()
         inputs = network_inputs(list(image_paths), heights, widths, self.input_policy)
         for index, images, sizes in ahead(_batches(inputs, batch_size), BATCHES_AHEAD):
             found = self(images, sizes)

@@ -1,6 +1,5 @@
 """The runtime of Keras models and .keras files."""
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,17 +40,9 @@ class KerasDetector(NetworkDetector):
             autograph=False,
         )
 
-    def detect_files(
-        self,
-        image_paths: Sequence[str],
-        heights: np.ndarray,
-        widths: np.ndarray,
-        *,
-        batch_size: int = 8,
-    ) -> Iterator[tuple[int, Detections]]:
+    def prepare(self) -> None:
         if self.strategy.num_replicas_in_sync > 1:
             agree_on_statistics(self._model)  # an image's detections depend on no replica
-        return super().detect_files(image_paths, heights, widths, batch_size=batch_size)
 
     def __call__(self, images: np.ndarray, sizes: np.ndarray) -> Detections:
         """Return the detections in network inputs, as `postprocess.detect` does, in NumPy."""
