@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,13 @@ class Worker:
     def start(self) -> None:
         # The package is found without being installed.
         path = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # Not a pipe, which fills up when nobody reads it.
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.errors,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         )
@@ -159,8 +162,9 @@ class Worker:
         for line in self.process.stdout:
             if line.startswith(MARK):
                 return json.loads(line.removeprefix(MARK))
-        errors = self.process.stderr.read().strip().splitlines()
         status = self.process.wait()
+        self.errors.seek(0)
+        errors = self.errors.read().strip().splitlines()
         # A process that the system killed for its memory says nothing itself.
         self.failed = errors[-1][:300] if errors else f"exit status {status}"
         return {}
