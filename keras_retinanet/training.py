@@ -106,8 +106,10 @@ def train(
             _begin_from(model, config.model.init_from, output if worker.is_chief else None)
         interruption = stack.enter_context(Interruption())
         num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
-        # Under a strategy batches are fetched in advance, and the waiting cannot be told.
-        wait = WaitTime() if strategy.num_replicas_in_sync == 1 else None
+        # Under a strategy batches are fetched in advance, and the waiting cannot be told; and what
+        # is deterministic may not ask for the time.
+        can_wait = strategy.num_replicas_in_sync == 1 and not config.training.deterministic
+        wait = WaitTime() if can_wait else None
         watchers = make_watchers(
             config,
             val_set=val_set,
