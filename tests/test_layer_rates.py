@@ -10,7 +10,11 @@ from keras_retinanet.optimizers import KernelAdamW, SGDWithL2
 
 def test_rates_fall_from_the_top_stage_to_the_stem():
     rates = stage_rates(backbone_rate=0.5, layer_decay=0.8)
-    expected = {f"conv{stage}_": 0.5 * 0.8 ** (6 - stage) for stage in (1, 2, 3, 4, 5)}
+    expected = {
+        prefix: 0.5 * 0.8 ** (6 - stage)
+        for stage, prefixes in enumerate(STAGE_PREFIXES, 1)
+        for prefix in prefixes
+    }
     assert rates == pytest.approx(expected)
     assert rates["conv5_"] == pytest.approx(0.4)
 
@@ -24,7 +28,7 @@ def test_every_layer_of_a_backbone_is_of_one_stage():
     images = keras.Input((32, 32, 3))
     model = keras.Model(images, BACKBONES["resnet18"](images, None))
     stages = [
-        [prefix for prefix in STAGE_PREFIXES if layer.name.startswith(prefix)]
+        [prefixes for prefixes in STAGE_PREFIXES if layer.name.startswith(prefixes)]
         for layer in model.layers
         if layer.weights
     ]

@@ -33,7 +33,14 @@ def whole(make_tiny, make_batch):
     return trained(make_tiny, make_batch, tf.distribute.get_strategy(), 1)
 
 
-@pytest.mark.parametrize(("replicas", "parts"), [(1, 4), (2, 1), (2, 2)])
+@pytest.mark.parametrize(
+    ("replicas", "parts"),
+    [
+        pytest.param(1, 4, marks=pytest.mark.slow),
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        (2, 2),
+    ],
+)
 def test_parts_and_replicas_equal_the_whole_batch(
     whole, make_tiny, make_batch, two_replicas, replicas, parts
 ):
@@ -50,6 +57,7 @@ def test_parts_and_replicas_equal_the_whole_batch(
     assert moved > 1e-3, "nothing was trained"
 
 
+@pytest.mark.slow
 def test_moving_average_of_positives_moves_once_for_a_batch(make_tiny, make_batch):
     strategy = tf.distribute.get_strategy()
     histories = [
@@ -61,6 +69,7 @@ def test_moving_average_of_positives_moves_once_for_a_batch(make_tiny, make_batc
         np.testing.assert_allclose(histories[1][name], values, rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_regularisers_count_once(make_tiny, make_batch):
     totals = []
     for parts in (1, 2):

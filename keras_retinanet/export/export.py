@@ -1,5 +1,7 @@
 """The one way of every export: write, pass the gates, measure parity, publish."""
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -126,12 +128,6 @@ def _verify(
 
 
 def _settings(exporter: Any) -> dict[str, Any]:
-    """Return an exporter's fields as JSON."""
-    return {
-        name: value if isinstance(value, (str, int, float, bool, type(None))) else _as_list(value)
-        for name, value in vars(exporter).items()
-    }
-
-
-def _as_list(value: Any) -> Any:
-    return dict(value) if isinstance(value, dict) else [str(part) for part in value]
+    """Return an exporter's fields as JSON; paths and the like as text."""
+    settings = {field.name: getattr(exporter, field.name) for field in dataclasses.fields(exporter)}
+    return json.loads(json.dumps(settings, default=str))

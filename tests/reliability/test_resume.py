@@ -112,6 +112,7 @@ def test_broken_off_again_and_again(whole, run, after_step, tmp_path, assert_sam
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_signal_ends_an_evaluation_at_once(whole, run, monkeypatch, tmp_path, assert_same_end):
     count = [0]
 
