@@ -75,7 +75,11 @@ class AnchorGenerator:
 
     def grid_sizes(self, height: int | Tensor, width: int | Tensor) -> list[tuple]:
         """Return (rows, columns) of each level's feature map for an image of height x width."""
-        return [(-(-height // stride), -(-width // stride)) for stride in self.strides]
+        # Not -(-side // stride): ONNX divides integers towards zero.
+        return [
+            ((height + stride - 1) // stride, (width + stride - 1) // stride)
+            for stride in self.strides
+        ]
 
     def num_anchors_per_level(self, height: int | Tensor, width: int | Tensor) -> list:
         """Return the number of anchors of each level for an image of height x width."""

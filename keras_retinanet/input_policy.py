@@ -37,6 +37,11 @@ class InputPolicy:
         if self.resize == "shorter_side" and self.max_size < self.size:
             raise ValueError(f"max_size {self.max_size} must not be below size {self.size}")
 
+    @property
+    def has_one_canvas(self) -> bool:
+        """Whether the network's input has the same sides for all images."""
+        return self.resize != "shorter_side"
+
     def scaled_size(
         self, height: Tensor, width: Tensor, size: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

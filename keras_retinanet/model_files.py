@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -21,9 +22,14 @@ def save_model(model: RetinaNet, path: Path) -> None:
 def save_for_inference(model: RetinaNet, path: Path) -> None:
     """Save a model without loss and optimizer: a third of the size, and for `RetinaNet` alone."""
     # Keras saves the optimizer's state into .keras files whatever `include_optimizer` says.
-    copy = RetinaNet.from_config(model.get_config())
+    save_model(copy_for_inference(model), path)
+
+
+def copy_for_inference(model: RetinaNet, **settings: Any) -> RetinaNet:
+    """Return a copy of a model without loss and optimizer, with other settings where given."""
+    copy = RetinaNet.from_config({**model.get_config(), **settings})
     copy.set_weights(model.get_weights())
-    save_model(copy, path)
+    return copy
 
 
 def load_model(path: str | Path) -> RetinaNet:

@@ -27,21 +27,37 @@ def detect(model: Any, images: Tensor, image_sizes: Tensor) -> dict[str, Tensor]
     Returns:
         As `decode_detections`.
     """
-    outputs = model(images, training=False)
-    if model.class_activation == "softmax":
-        logits = _softmax_to_binary_logits(outputs["class_logits"])
-        outputs = {**outputs, "class_logits": logits}
-    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    outputs = with_binary_logits(model(images, training=False), model.class_activation)
+    return detections_of(model, outputs, tf.shape(images)[1], tf.shape(images)[2], image_sizes)
+
+
+def with_binary_logits(outputs: dict[str, Tensor], class_activation: str) -> dict[str, Tensor]:
+    """Return a network's outputs with class logits whose sigmoids are the scores."""
+    if class_activation != "softmax":
+        return outputs
+    return {**outputs, "class_logits": _softmax_to_binary_logits(outputs["class_logits"])}
+
+
+def detections_of(
+    settings: Any, outputs: dict[str, Tensor], height: Tensor, width: Tensor, image_sizes: Tensor
+) -> dict[str, Tensor]:
+    """Return the detections in a network's outputs for inputs of `height` x `width`.
+
+    Args:
+        settings: a RetinaNet, or whatever has its settings of inference.
+        outputs: with binary logits.
+        image_sizes: as in `detect`.
+    """
     return decode_detections(
         outputs,
-        anchors=model.anchor_generator(height, width),
-        num_anchors_per_level=model.anchor_generator.num_anchors_per_level(height, width),
+        anchors=settings.anchor_generator(height, width),
+        num_anchors_per_level=settings.anchor_generator.num_anchors_per_level(height, width),
         image_sizes=image_sizes,
-        box_coder=model.box_coder,
-        score_threshold=model.score_threshold,
-        pre_nms_top_k=model.pre_nms_top_k,
-        nms_iou_threshold=model.nms_iou_threshold,
-        max_detections=model.max_detections,
+        box_coder=settings.box_coder,
+        score_threshold=settings.score_threshold,
+        pre_nms_top_k=settings.pre_nms_top_k,
+        nms_iou_threshold=settings.nms_iou_threshold,
+        max_detections=settings.max_detections,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_retinanet.cli.anchors import anchors
+from keras_retinanet.cli.benchmark import benchmark
 from keras_retinanet.cli.console import (
     describe,
     err,
@@ -168,6 +169,7 @@ def config(
 
 
 app.command()(export)
+app.command()(benchmark)
 app.command()(anchors)
 
 

@@ -17,6 +17,27 @@ def export(
         str, typer.Option(help="saved_model, tflite, onnx or keras.")
     ] = "saved_model",
     precision: Annotated[str | None, typer.Option(help="Of the weights; see the docs.")] = None,
+    signature: Annotated[
+        list[str] | None, typer.Option(metavar="KIND=NAME", help="Name a SavedModel's signature.")
+    ] = None,
+    raw: Annotated[
+        str | None, typer.Option(help="Without NMS, for inputs of size: dynamic or fixed.")
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Largest image file that a SavedModel decodes.")
+    ] = None,
+    warmup: Annotated[
+        bool | None, typer.Option(help="Write warm-up requests for TF Serving (default).")
+    ] = None,
+    score_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="In place of the model's.")
+    ] = None,
+    nms_iou_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="In place of the model's.")
+    ] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(min=1, help="In place of the model's.")
+    ] = None,
     verify_images: Annotated[
         Path | None, typer.Option(help="Image or folder to compare the detections on.")
     ] = None,
@@ -31,15 +52,30 @@ def export(
         from keras_retinanet.data.image_files import list_images
         from keras_retinanet.data.source import load_dataset
         from keras_retinanet.export.export import EXPORTERS, export_model
-        from keras_retinanet.model_files import load_model
+        from keras_retinanet.model_files import copy_for_inference, load_model
 
-    exporter = _exporter(EXPORTERS, format, {"precision": precision})
+    options = {
+        "precision": precision,
+        "signatures": tuple(signature) if signature else None,
+        "raw": raw,
+        "max_pixels": max_pixels,
+        "warmup": warmup,
+    }
+    inference = {
+        "score_threshold": score_threshold,
+        "nms_iou_threshold": nms_iou_threshold,
+        "max_detections": max_detections,
+    }
+    exporter = _exporter(EXPORTERS, format, options)
     files = []
     if verify_images is not None:
         files = [str(path) for path in list_images(verify_images)[:verify_count]]
         if not files:
             raise UserError(f"{verify_images} holds no image to verify the export with")
     loaded = load_model(model)
+    changes = {name: value for name, value in inference.items() if value is not None}
+    if changes:
+        loaded = copy_for_inference(loaded, **changes)
     dataset = None
     if data is not None:
         dataset = load_dataset(data, split)

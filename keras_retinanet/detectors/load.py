@@ -54,13 +54,20 @@ def _keras(path: Path) -> Detector:
 
 
 def _saved_model(path: Path) -> Detector:
-    from keras_retinanet.detectors.saved_model import SavedModelDetector
+    from keras_retinanet.detectors.saved_model import open_signatures
 
-    return SavedModelDetector(path)
+    return next(iter(open_signatures(path).values()))
+
+
+def _onnx(path: Path) -> Detector:
+    from keras_retinanet.detectors.onnx import load_onnx
+
+    return load_onnx(path)
 
 
 # By suffix; each runtime is imported where it is needed.
 RUNTIMES: dict[str, Callable[[Path], Detector]] = {
     "saved_model": _saved_model,
     ".keras": _keras,
+    ".onnx": _onnx,
 }

@@ -1,6 +1,6 @@
 """The runtime of exported SavedModels: TensorFlow, with nothing of the Keras model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,43 +9,74 @@ import tensorflow as tf
 
 from keras_retinanet.data.image_bytes import read_image
 from keras_retinanet.data.image_files import decode_image
-from keras_retinanet.detectors.detector import Detections
+from keras_retinanet.detectors.detector import Detections, Detector
+from keras_retinanet.detectors.inference import Inference
+from keras_retinanet.detectors.raw import RawDetector
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.export.manifest import LABELS_FILE, read_manifest
 
-# The signatures that give detections, best first: files of all sizes go into one request.
-_PREFERRED_INPUTS = ("encoded_images", "tf_examples", "images")
+# The kinds of signatures, best first: files of all sizes go into one request.
+_PREFERENCE = ("encoded_images", "tf_examples", "images", "model_garden", "network_inputs")
 ENCODED_IMAGE_KEY = "image/encoded"
 
 
-class SavedModelDetector:
-    """A SavedModel that `retinanet export` wrote, through one of its signatures.
+def open_signatures(folder: Path) -> dict[str, Detector]:
+    """Return a detector for each signature of a SavedModel that `retinanet export` wrote.
 
-    Args:
-        folder: the version folder, with its manifest.json.
-        signature: a name; by default the first that takes image files.
+    The first is the one to take: it takes image files, unless there is no such signature.
 
     Raises:
-        WeightsError: it is not such a folder, or has no such signature.
+        WeightsError: it is not such a folder, or it is damaged.
+    """
+    manifest = read_manifest(folder)
+    class_names = _labels(folder / "assets" / LABELS_FILE)
+    try:
+        loaded = tf.saved_model.load(str(folder))
+        contracts = manifest["contract"]["signatures"]
+        names = sorted(contracts, key=lambda name: _PREFERENCE.index(contracts[name]["kind"]))
+        functions = {name: loaded.signatures[name] for name in names}
+    except Exception as error:  # protocol buffers', TensorFlow's and the file system's
+        first_line = (str(error).strip() or repr(error)).splitlines()[0]
+        raise WeightsError(f"{folder} cannot be loaded: {first_line}") from error
+    detectors: dict[str, Detector] = {}
+    for name, function in functions.items():
+        if contracts[name]["kind"] == "network_inputs":
+            inference = Inference.from_json({**manifest["inference"], "class_names": class_names})
+            ((key, spec),) = contracts[name]["inputs"].items()
+            detectors[name] = RawDetector(
+                _Raw(loaded, function, key), inference, one_by_one=spec["shape"][0] == 1
+            )
+        else:
+            detectors[name] = SavedModelDetector(loaded, function, contracts[name], class_names)
+    return detectors
+
+
+class _Raw:
+    """A signature without NMS as a function of images."""
+
+    def __init__(self, loaded: Any, function: Callable, key: str) -> None:
+        self._loaded, self._function, self._key = loaded, function, key
+
+    def __call__(self, images: np.ndarray) -> dict[str, Any]:
+        return self._function(**{self._key: tf.constant(images)})
+
+
+class SavedModelDetector:
+    """A signature with detections.
+
+    Args:
+        loaded: the SavedModel, which has to live as long as its functions.
+        function: the signature.
+        contract: what the manifest says of it.
     """
 
-    def __init__(self, folder: Path, signature: str | None = None) -> None:
-        manifest = read_manifest(folder)
-        signatures = manifest["contract"]["signatures"]
-        name = signature or _preferred(folder, signatures)
-        if name not in signatures:
-            raise WeightsError(f"{folder} has no signature {name!r}, but {', '.join(signatures)}")
-        self._contract = signatures[name]
-        self.class_names = _labels(folder / "assets" / LABELS_FILE)
-        try:
-            # What is loaded lives as long as its functions are in use.
-            self._loaded = tf.saved_model.load(str(folder))
-        except Exception as error:  # protocol buffers', TensorFlow's and the file system's
-            first_line = (str(error).strip() or repr(error)).splitlines()[0]
-            raise WeightsError(
-                f"{folder} cannot be loaded as a SavedModel: {first_line}"
-            ) from error
-        self._serve = self._loaded.signatures[name]
+    def __init__(
+        self, loaded: Any, function: Callable, contract: dict[str, Any], class_names: Sequence[str]
+    ) -> None:
+        self.class_names = tuple(class_names)
+        self._loaded = loaded
+        self._serve = function
+        self._contract = contract
 
     def detect_files(
         self,
@@ -55,7 +86,8 @@ class SavedModelDetector:
         *,
         batch_size: int = 8,
     ) -> Iterator[tuple[int, Detections]]:
-        one_by_one = self._contract["kind"] == "images"  # each has a size of its own
+        # Pixels need one size for all.
+        one_by_one = self._contract["kind"] in ("images", "model_garden")
         step = 1 if one_by_one else batch_size
         for start in range(0, len(image_paths), step):
             index = range(start, min(start + step, len(image_paths)))
@@ -85,14 +117,6 @@ def _labels(path: Path) -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
 
 
-def _preferred(folder: Path, signatures: dict[str, Any]) -> str:
-    for kind in _PREFERRED_INPUTS:
-        for name, signature in signatures.items():
-            if signature["kind"] == kind:
-                return name
-    raise WeightsError(f"{folder} has no signature that takes images")
-
-
 def _examples(files: list[bytes]) -> tf.Tensor:
     def example(file: bytes) -> bytes:
         feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[file]))
@@ -107,4 +131,5 @@ REQUESTS = {
     "encoded_images": tf.constant,
     "tf_examples": _examples,
     "images": lambda files: decode_image(files[0])[None],
+    "model_garden": lambda files: decode_image(files[0])[None],
 }

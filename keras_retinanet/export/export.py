@@ -1,5 +1,7 @@
 """The one way of every export: write, pass the gates, measure parity, publish."""
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from keras_retinanet.errors import WeightsError
 from keras_retinanet.export.exporter import Exporter
 from keras_retinanet.export.keras_file import KerasExporter
 from keras_retinanet.export.manifest import describe_source, read_manifest, write_manifest
+from keras_retinanet.export.onnx import OnnxExporter
 from keras_retinanet.export.publish import publish
 from keras_retinanet.export.saved_model import SavedModelExporter
 from keras_retinanet.export.verify import Parity, compare, with_ap
@@ -19,7 +22,7 @@ from keras_retinanet.models.retinanet import RetinaNet
 
 # By the name in `retinanet export --format`.
 EXPORTERS: dict[str, type] = {
-    exporter.format: exporter for exporter in (SavedModelExporter, KerasExporter)
+    exporter.format: exporter for exporter in (SavedModelExporter, OnnxExporter, KerasExporter)
 }
 # The first way to run an export is compared on all images, the others on these many.
 _IMAGES_FOR_OTHERS = 2
@@ -65,7 +68,7 @@ def export_model(
             "source": source,
         }
         write_manifest(place, content)  # runtimes read it
-        parities = _verify(model, exporter, place, images, dataset)
+        parities = _verify(written.reference or model, exporter, place, images, dataset)
         measured.extend(parities.values())
         parity = {name: parity.as_json() for name, parity in parities.items()}
         write_manifest(place, {**content, "parity": parity})
@@ -89,7 +92,9 @@ def refuse_broken_weights(model: RetinaNet) -> None:
 
 
 def _refuse_lost_weights(folder: Path, weights_bytes: int) -> None:
-    found = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    # Warm-up requests are no part of the model.
+    found = sum(path.stat().st_size for path in files if path.parent.name != "assets.extra")
     if found < weights_bytes:
         raise WeightsError(
             f"the export lost weights, nothing is published: its files have {found:,} bytes, the "
@@ -119,12 +124,6 @@ def _verify(
 
 
 def _settings(exporter: Any) -> dict[str, Any]:
-    """Return an exporter's fields as JSON."""
-    return {
-        name: value if isinstance(value, (str, int, float, bool, type(None))) else _as_list(value)
-        for name, value in vars(exporter).items()
-    }
-
-
-def _as_list(value: Any) -> Any:
-    return dict(value) if isinstance(value, dict) else [str(part) for part in value]
+    """Return an exporter's fields as JSON; paths and the like as text."""
+    settings = {field.name: getattr(exporter, field.name) for field in dataclasses.fields(exporter)}
+    return json.loads(json.dumps(settings, default=str))

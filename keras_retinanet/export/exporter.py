@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from keras_retinanet.detectors.detector import Detector
 from keras_retinanet.export.verify import Tolerance
+from keras_retinanet.model_files import copy_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
 
 
@@ -18,10 +19,12 @@ class Written:
         contract: what a client has to know, for the manifest: signatures with their inputs and
             outputs, as JSON.
         weights_bytes: what the weights take at the least; files that are smaller have lost some.
+        reference: the model that the export is compared with, where that is not the one given.
     """
 
     contract: dict[str, Any]
     weights_bytes: int
+    reference: RetinaNet | None = None
 
 
 class Exporter(Protocol):
@@ -45,6 +48,13 @@ class Exporter(Protocol):
     def detectors(self, folder: Path) -> dict[str, Detector]:
         """Return every way to run what was written, by name; the first is `load_detector`'s."""
         ...
+
+
+def as_float32(model: RetinaNet) -> RetinaNet:
+    """Return a model that computes in float32: a copy, if it was trained in mixed precision."""
+    if {layer.compute_dtype for layer in model.layers} == {"float32"}:
+        return model
+    return copy_for_inference(model, dtype="float32")
 
 
 def weights_bytes(model: RetinaNet, bytes_per_value: int = 4) -> int:

@@ -1,172 +1,173 @@
 """Export as a SavedModel for TensorFlow Serving: image in, detections out, nothing else needed."""
 
-import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_retinanet.boxes import xyxy_to_yxyx_normalized
-from keras_retinanet.data.image_files import decode_image
-from keras_retinanet.data.pipeline import preprocess
 from keras_retinanet.detectors.detector import Detector
-from keras_retinanet.detectors.saved_model import ENCODED_IMAGE_KEY, SavedModelDetector
-from keras_retinanet.export.exporter import Written, weights_bytes
+from keras_retinanet.detectors.inference import Inference
+from keras_retinanet.detectors.load import SAVED_MODEL_FILE
+from keras_retinanet.detectors.saved_model import open_signatures
+from keras_retinanet.errors import ConfigError, WeightsError
+from keras_retinanet.export.exporter import Written, as_float32
+from keras_retinanet.export.frozen import freeze
+from keras_retinanet.export.manifest import LABELS_FILE
+from keras_retinanet.export.signatures import (
+    MODEL_GARDEN_FIRST_CLASS,
+    RAW_VARIANTS,
+    SIGNATURES,
+    describe,
+    detection_signatures,
+    raw_signature,
+)
 from keras_retinanet.export.verify import FLOAT32, Tolerance
+from keras_retinanet.export.warmup import write_warmup
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.postprocess import detect
 
-Tensor = Any
-
-# By signature, what its input holds.
-KINDS = {
-    "serving_default": "images",
-    "serve_bytes": "encoded_images",
-    "serve_tf_example": "tf_examples",
-}
+# 50 megapixels are 150 MB when decoded.
+MAX_PIXELS = 50_000_000
+# bfloat16 has 8 bits of precision: scores move by some thousandths, boxes by fractions of pixels.
+BFLOAT16 = Tolerance(agreement=0.9, ap_drop=0.005)
+TOLERANCES = {"float32": FLOAT32, "bfloat16": BFLOAT16}
+# Weights are constants; these ops would read them from elsewhere.
+_VARIABLE_OPS = frozenset(("VarHandleOp", "ReadVariableOp", "VariableV2", "RefVariable"))
 
 
 @dataclass(frozen=True)
 class SavedModelExporter:
     """Writes saved_model.pb with these signatures, for images of any size, any number per request:
 
-    - serving_default: "input_tensor" uint8 [N, H, W, 3] RGB;
-    - serve_bytes: "image_bytes" string [N], JPEG, PNG, GIF or BMP files, each of its own size;
-    - serve_tf_example: "examples" string [N], tf.Example protos with "image/encoded".
+    - serving_default (images): "input_tensor" uint8 [N, H, W, 3] RGB;
+    - serve_bytes (encoded_images): "image_bytes" string [N], JPEG, PNG, GIF or BMP files, each of
+      its own size;
+    - serve_tf_example (tf_examples): "examples" string [N], tf.Example protos with "image/encoded";
+    - serve_model_garden (model_garden): as serving_default, with the keys, types and the 1-based
+      classes of the Object Detection API.
 
     All return "detection_boxes" float32 [N, K, 4] ymin, xmin, ymax, xmax as shares of the image's
     sides, "detection_scores" float32 [N, K] descending, "detection_classes" int32 [N, K], 0-based:
     line c of assets/labels.txt counted from 0, and "num_detections" int32 [N]; K is the model's
-    `max_detections`, and unused places hold zeros.
+    `max_detections`, and unused places hold zeros. serve_model_garden returns all as float32. Those
+    that take files also return "is_valid" bool [N]: a file that cannot be decoded, or is too large,
+    has no detections, and the others of the request are not touched.
+
+    Args:
+        precision: of the network, "float32" or "bfloat16".
+        signatures: "KIND=NAME", other names for the kinds above in parentheses; "KIND=" leaves one
+            out.
+        raw: "dynamic" or "fixed" in place of these writes one signature without NMS, as
+            `raw_signature` describes, for runtimes that have no such operation.
+        max_pixels: image files with more are not decoded.
+        warmup: write assets.extra/tf_serving_warmup_requests.
     """
 
     format: ClassVar[str] = "saved_model"
 
+    precision: str = "float32"
+    signatures: tuple[str, ...] = ()
+    raw: str | None = None
+    max_pixels: int = MAX_PIXELS
+    warmup: bool = True
+
+    def __post_init__(self) -> None:
+        if self.precision not in TOLERANCES:
+            raise ConfigError(
+                f"--precision of a saved_model must be one of {', '.join(TOLERANCES)}, "
+                f"not {self.precision!r}"
+            )
+        if self.raw not in (None, *RAW_VARIANTS):
+            raise ConfigError(f"--raw must be one of {', '.join(RAW_VARIANTS)}, not {self.raw!r}")
+        signature_names(self.signatures)
+
     @property
     def tolerance(self) -> Tolerance:
-        return FLOAT32
+        return TOLERANCES[self.precision]
 
     def write(self, model: RetinaNet, folder: Path) -> Written:
-        _write(model, folder)
-        signatures = tf.saved_model.load(str(folder)).signatures
-        return Written(
-            contract={
-                "signatures": {
-                    name: {"kind": kind, "first_class": 0, **_describe(signatures[name])}
-                    for name, kind in KINDS.items()
-                }
-            },
-            weights_bytes=weights_bytes(model),
-        )
+        model = as_float32(model)
+        inference = Inference.of_model(model)
+        network, num_bytes = freeze(model, self.precision)
+        if self.raw:
+            functions = {
+                SIGNATURES["images"]: raw_signature(network, inference, fixed=self.raw == "fixed")
+            }
+            kinds = {SIGNATURES["images"]: "network_inputs"}
+        else:
+            names = signature_names(self.signatures)
+            functions = detection_signatures(
+                network, inference, names=names, max_pixels=self.max_pixels
+            )
+            kinds = {name: kind for kind, name in names.items()}
+        concrete = {name: function.get_concrete_function() for name, function in functions.items()}
+        # Not the concrete functions: theirs would be names without the signatures', in errors.
+        _save(functions, model.class_names, folder)
+        refuse_variables(folder)
+        contract = {
+            name: {
+                "kind": kinds[name],
+                "first_class": MODEL_GARDEN_FIRST_CLASS if kinds[name] == "model_garden" else 0,
+                **describe(function),
+            }
+            for name, function in concrete.items()
+        }
+        if self.warmup and not self.raw:
+            write_warmup(folder, contract)
+        return Written({"signatures": contract}, num_bytes, reference=model)
 
     def detectors(self, folder: Path) -> dict[str, Detector]:
-        return {
-            name: SavedModelDetector(folder, name)
-            for name in ("serve_bytes", "serving_default", "serve_tf_example")
-        }
+        return open_signatures(folder)
 
 
-def _describe(signature: Any) -> dict[str, Any]:
-    def plain(specs: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
-            for name, spec in sorted(specs.items())
-        }
+def signature_names(changes: tuple[str, ...]) -> dict[str, str]:
+    """Return the signatures' names by their kinds, with changes "KIND=NAME" or "KIND=".
 
-    return {
-        "inputs": plain(signature.structured_input_signature[1]),
-        "outputs": plain(signature.structured_outputs),
-    }
-
-
-def _write(model: RetinaNet, path: Path) -> None:
-    module = tf.Module()
-    # The graph's variables, held once; the Keras model itself would add its Python parts.
-    module.model_variables = [variable.value for variable in model.variables]
-    # The text travels with the SavedModel as assets/labels.txt.
-    labels = path.parent / f"{path.name}.labels" / "labels.txt"
-    labels.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        labels.write_text("".join(f"{name}\n" for name in model.class_names), encoding="utf-8")
-        module.labels = tf.saved_model.Asset(str(labels))
-        tf.saved_model.save(module, str(path), signatures=_signatures(model))
-    finally:
-        shutil.rmtree(labels.parent, ignore_errors=True)
-
-
-def _signatures(model: RetinaNet) -> dict[str, Any]:
-    square = [int(side) for side in model.input_policy.canvas_size(1, 1)]
-
-    def serving_default(input_tensor: Tensor) -> dict[str, Tensor]:
-        images, size = preprocess(_checked_images(input_tensor), model.input_policy)
-        sizes = tf.tile(size[None], (tf.shape(images)[0], 1))
-        return _served(detect(model, images, sizes), sizes)
-
-    def serve_bytes(image_bytes: Tensor) -> dict[str, Tensor]:
-        if model.input_policy.resize != "square":
-            # Sizes differ, and one canvas for all would let an image's padding, and with it its
-            # detections, depend on the other images of the request.
-            return tf.map_fn(
-                lambda file: {
-                    k: v[0] for k, v in serving_default(decode_image(file)[None]).items()
-                },
-                image_bytes,
-                fn_output_signature=_output_signature(model),
+    Raises:
+        ConfigError: an unknown kind, a name twice, or no signature at all.
+    """
+    names = dict(SIGNATURES)
+    for change in changes:
+        kind, _, name = change.partition("=")
+        if kind not in names or (name and not name.isidentifier()):
+            raise ConfigError(
+                f"--signature must be KIND=NAME with a KIND of {', '.join(SIGNATURES)} and a NAME "
+                f"of letters, digits and underscores, not {change!r}"
             )
-        images, sizes = tf.map_fn(
-            lambda file: preprocess(decode_image(file), model.input_policy),
-            image_bytes,
-            fn_output_signature=(
-                tf.TensorSpec((*square, 3), tf.uint8),
-                tf.TensorSpec((2,), tf.int32),
-            ),
-        )
-        return _served(detect(model, images, sizes), sizes)
-
-    def serve_tf_example(examples: Tensor) -> dict[str, Tensor]:
-        features = {ENCODED_IMAGE_KEY: tf.io.FixedLenFeature((), tf.string)}
-        return serve_bytes(tf.io.parse_example(examples, features)[ENCODED_IMAGE_KEY])
-
-    # TensorFlow names a function in its errors after the signature, if given one by that name.
-    return {
-        serve.__name__: tf.function(serve, input_signature=[spec], autograph=False)
-        for serve, spec in (
-            (serving_default, tf.TensorSpec((None, None, None, 3), tf.uint8, "input_tensor")),
-            (serve_bytes, tf.TensorSpec((None,), tf.string, "image_bytes")),
-            (serve_tf_example, tf.TensorSpec((None,), tf.string, "examples")),
-        )
-    }
+        names[kind] = name
+    names = {kind: name for kind, name in names.items() if name}
+    if not names or len(set(names.values())) != len(names):
+        raise ConfigError("--signature must leave one signature or more, with different names")
+    return names
 
 
-def _checked_images(images: Tensor) -> Tensor:
-    """Return the images, after a check of their shape when the graph runs."""
-    # Without a static shape, which would let TensorFlow settle the check when the graph is made.
-    unchecked = tf.raw_ops.PlaceholderWithDefault(input=images, shape=tf.TensorShape(None))
-    shape = tf.shape(unchecked)
-    is_right = tf.logical_and(tf.equal(tf.size(shape), 4), tf.equal(shape[-1], 3))
-    message = "serving_default: input_tensor must be uint8 [N, H, W, 3], but its shape is"
-    with tf.control_dependencies([tf.debugging.Assert(is_right, [message, shape])]):
-        checked = tf.identity(unchecked)
-    return tf.ensure_shape(checked, (None, None, None, 3))
+def refuse_variables(folder: Path) -> None:
+    """Raise WeightsError if a SavedModel's graph reads variables: its weights are constants."""
+    saved = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL_FILE).read_bytes())
+    for graph in (meta.graph_def for meta in saved.meta_graphs):
+        for node in _nodes(graph):
+            # Strings are paths of assets.
+            if node.op in _VARIABLE_OPS and node.attr["dtype"].type != tf.string.as_datatype_enum:
+                raise WeightsError(
+                    f"the export has the variable {node.name}, nothing is published: its weights "
+                    "have to be constants"
+                )
 
 
-def _served(detections: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
-    """Return detections [N, K] under the names that are served, boxes as shares of the image."""
-    height, width = (tf.cast(sizes[:, i : i + 1], tf.float32) for i in range(2))
-    return {
-        "detection_boxes": xyxy_to_yxyx_normalized(detections["boxes"], height, width),
-        "detection_scores": detections["scores"],
-        "detection_classes": detections["classes"],
-        "num_detections": detections["num_detections"],
-    }
+def _nodes(graph: Any) -> Iterator[Any]:
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
 
 
-def _output_signature(model: RetinaNet) -> dict[str, tf.TensorSpec]:
-    count = model.max_detections
-    return {
-        "detection_boxes": tf.TensorSpec((count, 4), tf.float32),
-        "detection_scores": tf.TensorSpec((count,), tf.float32),
-        "detection_classes": tf.TensorSpec((count,), tf.int32),
-        "num_detections": tf.TensorSpec((), tf.int32),
-    }
+def _save(functions: dict[str, Any], class_names: tuple[str, ...], folder: Path) -> None:
+    module = tf.Module()
+    with tempfile.TemporaryDirectory() as place:
+        # The text travels with the SavedModel as assets/labels.txt.
+        labels = Path(place, LABELS_FILE)
+        labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+        module.labels = tf.saved_model.Asset(str(labels))
+        tf.saved_model.save(module, str(folder), signatures=functions)

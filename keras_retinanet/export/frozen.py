@@ -1,0 +1,132 @@
+"""The network as exports hold it: weights as constants, BatchNormalization folded, one graph."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.model_files import copy_for_inference
+from keras_retinanet.models.retinanet import RetinaNet
+
+Tensor = Any
+
+# By precision: the policy of the copy that is exported, and the bytes of a weight.
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2}
+OUTPUTS = ("class_logits", "box_deltas")
+
+
+def freeze(model: RetinaNet, precision: str) -> tuple[Callable[[Tensor], dict], int]:
+    """Return a RetinaNet as a function without variables, and the bytes of its constants.
+
+    The function takes images uint8 [B, H, W, 3] to "class_logits" [B, A, K] and "box_deltas"
+    [B, A, 4], float32. It is one graph function: all that call it share its constants.
+
+    Args:
+        precision: "float32"; "bfloat16" for weights and activations. The heads' last convolutions
+            are float32 in both.
+
+    Raises:
+        ConfigError: unknown precision.
+    """
+    if precision not in POLICIES:
+        raise ConfigError(f"precision must be one of {', '.join(POLICIES)}, not {precision!r}")
+    network = fold(copy_for_inference(model, dtype=POLICIES[precision]))
+
+    def run(images: Tensor) -> tuple[Tensor, ...]:
+        outputs = network([images], training=False)
+        return tuple(outputs[name] for name in OUTPUTS)
+
+    images = tf.TensorSpec((None, None, None, 3), tf.uint8, "images")
+    concrete = tf.function(run, autograph=False).get_concrete_function(images)
+    frozen = convert_variables_to_constants_v2(concrete)
+    num_bytes = sum(math.prod(w.shape) * tf.as_dtype(w.dtype).size for w in network.weights)
+
+    def outputs(images: Tensor) -> dict[str, Tensor]:
+        logits, deltas = frozen(images)
+        return {
+            "class_logits": tf.ensure_shape(logits, (None, None, model.num_classes)),
+            "box_deltas": tf.ensure_shape(deltas, (None, None, 4)),
+        }
+
+    return outputs, num_bytes
+
+
+def fold(model: keras.Model) -> keras.Model:
+    """Return a functional model whose BatchNormalizations are part of the convolutions before them.
+
+    Those that do not follow a convolution of their own stay. Weights of convolutions have the type
+    that they are computed in.
+    """
+    # A model of the same layers without loss and optimizer, which a clone would compile anew.
+    plain = keras.Model(model.inputs, model.output)
+    normalizers = _foldable(plain)
+    folded = {conv.name: bn for bn, conv in normalizers.items()}
+    names = {bn.name for bn in normalizers}
+    clones: dict[str, layers.Layer] = {}
+
+    def clone(layer: layers.Layer) -> layers.Layer:
+        if layer.name not in clones:
+            config = layer.get_config()
+            if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
+                # "mixed_bfloat16" holds its weights as float32.
+                config["dtype"] = layer.compute_dtype
+                config["use_bias"] = layer.use_bias or layer.name in folded
+            clones[layer.name] = layer.__class__.from_config(config)
+        return clones[layer.name]
+
+    def call(layer: layers.Layer, *inputs: Any, **options: Any) -> Any:
+        return inputs[0] if layer.name in names else layer(*inputs, **options)
+
+    result = keras.models.clone_model(plain, clone_function=clone, call_function=call)
+    for layer in plain.layers:
+        if layer.weights and layer.name not in names:
+            weights = layer.get_weights()
+            if layer.name in folded:
+                weights = _folded_weights(layer, folded[layer.name])
+            result.get_layer(layer.name).set_weights(weights)
+    return result
+
+
+def _foldable(model: keras.Model) -> dict[layers.BatchNormalization, layers.Layer]:
+    """Return the convolution of each BatchNormalization that can be folded into it."""
+    nodes = {id(node) for depth in model._nodes_by_depth.values() for node in depth}
+
+    def num(calls: list) -> int:
+        # Layers are also called by models that share them: the backbone is one by itself.
+        return sum(id(node) in nodes for node in calls)
+
+    found = {}
+    for bn in model.layers:
+        if not isinstance(bn, layers.BatchNormalization) or num(bn._inbound_nodes) != 1:
+            continue
+        node = next(node for node in bn._inbound_nodes if id(node) in nodes)
+        conv = node.input_tensors[0]._keras_history.operation
+        if (
+            isinstance(conv, layers.Conv2D | layers.DepthwiseConv2D)
+            and num(conv._inbound_nodes) == num(conv._outbound_nodes) == 1
+            and conv.activation is keras.activations.linear
+        ):
+            found[bn] = conv
+    return found
+
+
+def _folded_weights(conv: layers.Layer, bn: layers.BatchNormalization) -> list[np.ndarray]:
+    kernel, *bias = (weight.astype(np.float64) for weight in conv.get_weights())
+    variance = bn.moving_variance.numpy().astype(np.float64)
+    factor = 1.0 / np.sqrt(variance + bn.epsilon)
+    if bn.scale:
+        factor = factor * bn.gamma.numpy()
+    shift = (bias[0] if bias else 0.0) - bn.moving_mean.numpy()
+    shift = shift * factor + (bn.beta.numpy() if bn.center else 0.0)
+    if isinstance(conv, layers.DepthwiseConv2D):  # channel = input * multiplier + number
+        kernel = kernel * factor.reshape(kernel.shape[-2:])
+    else:
+        kernel = kernel * factor
+    return [kernel.astype(np.float32), shift.astype(np.float32)]

@@ -1,0 +1,86 @@
+"""Versions: whole or not there, whatever happens."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from keras_retinanet.export.publish import next_version, publish
+
+
+def write(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "file").write_text("content")
+
+
+def test_versions_count_up_from_the_highest_number(tmp_path):
+    assert publish(tmp_path / "new", write) == tmp_path / "new" / "1"
+    for name in ("9", "notes", "10.tmp", "²"):
+        (tmp_path / "new" / name).mkdir()
+    assert next_version(tmp_path / "new") == 10
+    version = publish(tmp_path / "new", write)
+    assert version.name == "10"
+    assert (version / "sub" / "file").read_text() == "content"
+
+
+def test_nothing_can_be_seen_before_it_is_whole(tmp_path):
+    def look(folder):
+        write(folder)
+        assert folder.parent == tmp_path
+        assert not [p for p in tmp_path.iterdir() if not p.name.startswith(".")]
+
+    publish(tmp_path, look)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_what_fails_leaves_nothing(tmp_path, error):
+    def fail(folder):
+        write(folder)
+        raise error
+
+    with pytest.raises(error):
+        publish(tmp_path, fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from keras_retinanet.export.publish import publish
+
+def write(folder):
+    (folder / "half").write_text("content")
+    print("writing", flush=True)
+    time.sleep(60)
+
+publish(Path(sys.argv[1]), write)
+"""
+
+
+def test_a_killed_export_leaves_no_version_and_the_next_clears_up(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "writing\n"
+        # While it runs, its work is nobody else's to remove.
+        assert publish(tmp_path, write).name == "1"
+        (work,) = tmp_path.glob(".*")
+        assert (work / "half").exists()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == ["1"]
+    assert publish(tmp_path, write).name == "2"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_two_exports_at_once_get_versions_of_their_own(tmp_path):
+    def write_another(folder):
+        write(folder)
+        publish(tmp_path, write)
+        time.sleep(0.01)
+
+    assert publish(tmp_path, write_another).name == "2"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
