@@ -133,7 +133,7 @@ def killed(path):
         (other_labels, WeightsError, "labels"),
         pytest.param(broken_numbers, WeightsError, "nothing is published", marks=pytest.mark.slow),
         (lambda path: path.write_bytes(path.read_bytes()[:50_000]), WeightsError, "lost weights"),
-        (killed, KeyboardInterrupt, ""),
+        (killed, KeyboardInterrupt, None),
     ],
 )
 def test_a_broken_export_is_not_published(model, tmp_path, harm, error, message):
