@@ -75,6 +75,8 @@ class SaveCheckpoints(keras.callbacks.Callback):
             # `fit` has just set the metrics back.
             put_arrays(self.model, self._restored.arrays, with_metrics=True)
             self._restored = None
+            if self.step == 0:  # those were of the epoch before, but for what outlives epochs
+                self.model.reset_metrics()
         elif epoch != self.epoch:
             self.epoch, self.step = epoch, 0
 
