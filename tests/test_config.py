@@ -211,6 +211,8 @@ def test_the_last_override_wins_over_earlier_ones_and_files(configs):
         ("anchors.sizes=[32, 64]", "sizes needs one number for each of 5 levels"),
         ("anchors.negative_iou=0.9", "negative_iou must not be above positive_iou"),
         ("image.size=2000", "image.max_size = 1333 must not be below image.size = 2000"),
+        ("image={resize: stretch, size: 100}", "must be a multiple of 32 with image.resize"),
+        ("image={resize: stretch, size: 320, jitter_sizes: [352]}", "jitter_sizes must not be"),
         ("image={resize: square, jitter_sizes: [500, 700]}", "jitter_sizes must not be above"),
         ("training=5", "training = 5"),
         ("training.seed", "not of the form key=value"),

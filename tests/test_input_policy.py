@@ -65,6 +65,24 @@ def test_square_scales_the_longer_side_and_pads_to_a_square(image, network):
     assert canvas(POLICIES["square"], *image) == (512, 512)
 
 
+@pytest.mark.parametrize("image", [(480, 640), (1, 900), (30, 30), (4000, 3)])
+def test_stretch_fills_the_square(image):
+    policy = InputPolicy("stretch", size=96)
+    assert scaled(policy, *image) == canvas(policy, *image) == (96, 96)
+    assert policy.has_one_canvas and not InputPolicy().has_one_canvas
+
+
+def test_stretch_of_arrays_and_given_sizes():
+    """Jittered images are smaller, and lie on the same canvas."""
+    policy = InputPolicy("stretch", size=96)
+    height, width = policy.scaled_size([480, 100], [640, 900], [64, 80])
+    np.testing.assert_array_equal(height, [64, 80])
+    np.testing.assert_array_equal(width, [64, 80])
+    assert {int(side) for sides in policy.canvas_size(height, width) for side in sides} == {96}
+    height, _ = policy.scaled_size([480, 100], [640, 900])
+    np.testing.assert_array_equal(height, [96, 96])
+
+
 def test_square_of_a_size_that_is_no_multiple():
     assert canvas(InputPolicy("square", size=500), 480, 640) == (512, 512)
 
@@ -135,6 +153,7 @@ def test_arrays_graphs_and_pipelines_agree(policy, sizes):
         ({"resize": "longer"}, "resize must be one of.*'longer'"),
         ({"size": 0}, "must be positive"),
         ({"pad_multiple": 0}, "must be positive"),
+        ({"resize": "stretch", "size": 100}, "size 100 must be a multiple of 32"),
         ({"size": 1400}, "max_size 1333 must not be below size 1400"),
     ],
 )
