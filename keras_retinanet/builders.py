@@ -193,10 +193,10 @@ def _stream(
 
 def planned_files(
     config: Config, dataset: DetectionDataset, plan: TrainingPlan, epoch: int, step: int
-) -> list[str]:
-    """Return the image files of a batch; of a data service's, whose order is its own, a remark."""
+) -> list[str] | None:
+    """Return the image files of a batch; None of a data service's, whose order is its own."""
     if config.training.data_service is not None:
-        return ["not known: with training.data_service batches come in no planned order"]
+        return None
     return [dataset.image_paths[i] for i in plan.batch(epoch, step)]
 
 

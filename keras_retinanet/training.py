@@ -32,6 +32,7 @@ from keras_retinanet.checkpoints import Checkpoint, newest_checkpoint
 from keras_retinanet.config import Config, dump_config
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
 from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.data.reading_errors import reading_errors
 from keras_retinanet.data.wait_time import WaitTime
 from keras_retinanet.errors import CheckpointError, ConfigError
 from keras_retinanet.fine_tuning import load_source, take_weights
@@ -156,8 +157,14 @@ def train(
             )
             return wait.measured(batches) if wait else batches
 
+        sets = [train_set] if val_set is None else [train_set, val_set]
+        reading = reading_errors(
+            lambda: planned_files(config, train_set, plan, saver.epoch, saver.step) or (),
+            [path for dataset in sets for path in dataset.image_paths],
+            remark=saver.last_good,
+        )
         try:
-            with memory_errors(config):
+            with reading, memory_errors(config):
                 _fit(
                     model,
                     batches_from,

@@ -13,11 +13,11 @@ class StopOnNaN(keras.callbacks.Callback):
     """Raises TrainingDiverged when the loss is NaN or infinite, naming the batch's images.
 
     Args:
-        images: returns the paths of the images in the batch of the step.
+        images: returns the paths of the images in the batch of the step, None if not known.
         saver: what counts the steps, and saves good states.
     """
 
-    def __init__(self, images: Callable[[], list[str]], saver: SaveCheckpoints) -> None:
+    def __init__(self, images: Callable[[], list[str] | None], saver: SaveCheckpoints) -> None:
         super().__init__()
         self.images = images
         self.saver = saver
@@ -26,8 +26,12 @@ class StopOnNaN(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if math.isfinite(loss):
             return
+        images = self.images()
+        named = "not known: batches of training.data_service come in no planned order"
+        if images is not None:
+            named = ", ".join(images)
         raise TrainingDiverged(
             f"the loss is {loss} in epoch {self.saver.epoch + 1}, step {self.saver.step + 1}: "
             "lower optimizer.learning_rate or raise schedule.warmup_iterations, and look at the "
-            f"batch's images ({', '.join(self.images())}); {self.saver.last_good()}"
+            f"batch's images ({named}); {self.saver.last_good()}"
         )
