@@ -14,13 +14,18 @@ def main() -> None:
     options = parser.parse_args()
 
     from keras_retinanet import DetectionLoss, RetinaNet, SGDWithL2
-    from keras_retinanet.checkpoints import (
+    from keras_retinanet.runs.checkpoints import (
         Checkpoint,
         checkpoint_path,
         read_checkpoint,
         write_checkpoint,
     )
-    from keras_retinanet.training_state import describe_model, not_finite, put_arrays, take_arrays
+    from keras_retinanet.runs.training_state import (
+        describe_model,
+        not_finite,
+        put_arrays,
+        take_arrays,
+    )
 
     model = RetinaNet(options.backbone, 80, weights=None, batchnorm="frozen")
     model.compile(SGDWithL2(0.01, momentum=0.9, l2=1e-4), loss=DetectionLoss())

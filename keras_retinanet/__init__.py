@@ -14,7 +14,7 @@ _PUBLIC = {
     "FocalLoss": "losses",
     "InputPolicy": "input_policy",
     "RetinaNet": "models.retinanet",
-    "SGDWithL2": "optimizers",
+    "SGDWithL2": "optimizers.weight_decay",
     "SmoothL1": "losses",
     "TrainingPlan": "data.plan",
     "evaluate": "evaluation",

@@ -25,9 +25,7 @@ from keras_retinanet.data.pipeline import training_batches
 from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
 from keras_retinanet.errors import ConfigError
-from keras_retinanet.gradient_sum import LossScaling
 from keras_retinanet.input_policy import InputPolicy
-from keras_retinanet.layer_rates import stage_rates
 from keras_retinanet.losses import (
     OHEM,
     BalancedCrossEntropy,
@@ -41,8 +39,10 @@ from keras_retinanet.losses import (
     SoftmaxFocalLoss,
 )
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.optimizers import KernelAdamW, SGDWithL2
-from keras_retinanet.schedules import WarmupSchedule
+from keras_retinanet.optimizers.gradient_sum import LossScaling
+from keras_retinanet.optimizers.layer_rates import stage_rates
+from keras_retinanet.optimizers.schedules import WarmupSchedule
+from keras_retinanet.optimizers.weight_decay import KernelAdamW, SGDWithL2
 from keras_retinanet.strategies import this_worker
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.model_files import load_model
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.weight_average import keep_averaged_weights
+from keras_retinanet.optimizers.weight_average import keep_averaged_weights
 
 CLASS_LAYER = "class_head_predictions"
 BOX_LAYER = "box_head_predictions"

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 
 # Imported for what they register: a checkpoint names its loss, optimizer and schedule.
-from keras_retinanet import losses, optimizers, schedules  # noqa: F401
-from keras_retinanet.checkpoints import SUFFIX, read_checkpoint
+from keras_retinanet import losses  # noqa: F401
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.training_state import put_group
+from keras_retinanet.optimizers import schedules, weight_decay  # noqa: F401
+from keras_retinanet.runs.checkpoints import SUFFIX, read_checkpoint
+from keras_retinanet.runs.training_state import put_group
 
 # The name that Keras' optimizers give to it, in checkpoints.
 _AVERAGE = re.compile(r"optimizer/.*_average")

@@ -13,7 +13,7 @@ from keras_retinanet.detectors.detector import Detections, Detector
 from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation import detect_files
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.visualize import draw_detections
+from keras_retinanet.pictures.visualize import draw_detections
 
 
 @dataclass

@@ -28,7 +28,6 @@ from keras_retinanet.builders import (
     resolve_jit_compile,
 )
 from keras_retinanet.callbacks import SaveCheckpoints, StopOnNaN
-from keras_retinanet.checkpoints import Checkpoint, newest_checkpoint
 from keras_retinanet.config import Config, dump_config
 from keras_retinanet.data.dataset import DetectionDataset, write_findings
 from keras_retinanet.data.plan import TrainingPlan
@@ -36,16 +35,17 @@ from keras_retinanet.data.reading_errors import reading_errors
 from keras_retinanet.data.wait_time import WaitTime
 from keras_retinanet.errors import CheckpointError, ConfigError
 from keras_retinanet.fine_tuning import load_source, take_weights
-from keras_retinanet.interruption import InterruptedNow, Interruption
 from keras_retinanet.memory_errors import memory_errors
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.run_directory import CONFIG_FILE, Run, locked, read_run, write_run
+from keras_retinanet.optimizers.weight_average import averaged_weights, keep_averaged_weights
+from keras_retinanet.runs.checkpoints import Checkpoint, newest_checkpoint
+from keras_retinanet.runs.interruption import InterruptedNow, Interruption
+from keras_retinanet.runs.run_directory import CONFIG_FILE, Run, locked, read_run, write_run
+from keras_retinanet.runs.training_state import describe_model, refuse_other_model
 from keras_retinanet.strategies import make_strategy, stop_agreement, this_worker
-from keras_retinanet.training_state import describe_model, refuse_other_model
 from keras_retinanet.training_step import accumulate_gradients, fit_on_workers
 from keras_retinanet.watching import collect_state, make_watchers, restore_state
-from keras_retinanet.weight_average import averaged_weights, keep_averaged_weights
 from keras_retinanet.whole_files import write_whole
 
 # Below this share of objects with an anchor, training says how to fit the anchors to the data.

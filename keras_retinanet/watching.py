@@ -21,7 +21,7 @@ from keras_retinanet.config import Config
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.wait_time import WaitTime
 from keras_retinanet.errors import ConfigError
-from keras_retinanet.gallery import sample_images
+from keras_retinanet.pictures.gallery import sample_images
 
 
 def make_watchers(

@@ -13,8 +13,8 @@ from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.heads import prior_bias
-from keras_retinanet.optimizers import SGDWithL2
-from keras_retinanet.weight_average import averaged_weights
+from keras_retinanet.optimizers.weight_average import averaged_weights
+from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from keras_retinanet import builders
 from keras_retinanet.config import load_config
-from keras_retinanet.gradient_sum import LossScaling
 from keras_retinanet.losses import DetectionLoss
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.optimizers.gradient_sum import LossScaling
+from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 

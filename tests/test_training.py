@@ -9,14 +9,14 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet import builders, training
-from keras_retinanet.checkpoints import read_checkpoint
 from keras_retinanet.config import load_config
 from keras_retinanet.data.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import ConfigError, TrainingDiverged
 from keras_retinanet.evaluation import evaluate
 from keras_retinanet.model_files import load_model
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.optimizers.weight_decay import SGDWithL2
+from keras_retinanet.runs.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import keras
 
-from keras_retinanet.checkpoints import (
+from keras_retinanet.errors import TrainingDiverged, TrainingInterrupted
+from keras_retinanet.replicas import agree_on_statistics
+from keras_retinanet.runs.checkpoints import (
     Checkpoint,
     checkpoint_path,
     newest_checkpoint,
     remove_old_checkpoints,
     write_checkpoint,
 )
-from keras_retinanet.errors import TrainingDiverged, TrainingInterrupted
-from keras_retinanet.interruption import Interruption
-from keras_retinanet.replicas import agree_on_statistics
-from keras_retinanet.training_state import not_finite, put_arrays, take_arrays
+from keras_retinanet.runs.interruption import Interruption
+from keras_retinanet.runs.training_state import not_finite, put_arrays, take_arrays
 
 
 class SaveCheckpoints(keras.callbacks.Callback):

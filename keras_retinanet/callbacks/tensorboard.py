@@ -21,7 +21,10 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from keras_retinanet.callbacks.clock import Clock
 from keras_retinanet.callbacks.evaluate_on_dataset import Evaluation
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.evaluation_pictures import precision_recall_curves, truth_and_detections
+from keras_retinanet.pictures.evaluation_pictures import (
+    precision_recall_curves,
+    truth_and_detections,
+)
 
 STEPS_BETWEEN_LOSSES = 20
 LOSSES = ("loss", "class_loss", "box_loss")

@@ -107,7 +107,7 @@ def check(
     with quiet_import():
         from keras_retinanet.builders import make_anchor_recall
         from keras_retinanet.data.check import check_dataset
-        from keras_retinanet.dataset_plots import plot_statistics
+        from keras_retinanet.pictures.dataset_plots import plot_statistics
 
     measure = (lambda dataset: make_anchor_recall(settings, dataset)) if settings else None
     with progress_bar() as progress:
@@ -157,8 +157,8 @@ def show(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_import():
         from keras_retinanet.cli.sample import annotated_sample, network_sample
-        from keras_retinanet.contact_sheet import contact_sheet
-        from keras_retinanet.gallery_page import write_page
+        from keras_retinanet.pictures.contact_sheet import contact_sheet
+        from keras_retinanet.pictures.gallery_page import write_page
 
     if augment:
         sample = network_sample(data, split, count, seed, settings, with_anchors=bool(anchors))

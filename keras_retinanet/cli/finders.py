@@ -46,7 +46,7 @@ def find_lr(
             make_plan,
         )
         from keras_retinanet.data.source import load_dataset
-        from keras_retinanet.learning_rate_finder import find_learning_rate, write_search
+        from keras_retinanet.finders.learning_rate import find_learning_rate, write_search
         from keras_retinanet.memory_errors import memory_errors
         from keras_retinanet.training import make_strategy
 
@@ -101,9 +101,9 @@ def find_batch(
     with quiet_import():
         import tensorflow as tf
 
-        from keras_retinanet.batch_finder import make_trial, search_largest, try_batch_size
         from keras_retinanet.data.cache import free_memory
         from keras_retinanet.data.source import load_dataset
+        from keras_retinanet.finders.batch_size import make_trial, search_largest, try_batch_size
 
         devices = len(tf.config.list_physical_devices("GPU"))
     dataset = load_dataset(data, "train", decode_images=False)

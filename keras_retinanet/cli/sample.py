@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet import builders, gallery
+from keras_retinanet import builders
 from keras_retinanet.config import Config
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import collect_faults
 from keras_retinanet.data.remarks import remarks_of_images
 from keras_retinanet.data.source import load_dataset
+from keras_retinanet.pictures import gallery
 
 
 @dataclass

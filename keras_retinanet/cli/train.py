@@ -71,7 +71,7 @@ def _resume(folder: Path, changes: list[str], data: str | None, output: Path | N
         given = wrong[0] if wrong else "--data" if data is not None else "--output"
         raise ConfigError(f"--resume takes all from the run, settings as KEY=VALUE aside: {given}")
     with quiet_import():
-        from keras_retinanet.run_directory import CONFIG_FILE, read_run
+        from keras_retinanet.runs.run_directory import CONFIG_FILE, read_run
 
     run = read_run(folder)
     before = load_config(folder / CONFIG_FILE)

@@ -19,7 +19,7 @@ from keras_retinanet.losses import (
     SmoothL1,
     SoftmaxFocalLoss,
 )
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.models.backbones import STAGE_PREFIXES
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 

@@ -12,7 +12,7 @@ from keras_retinanet.errors import WeightsError
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss, FocalLoss
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.losses import DetectionLoss
-from keras_retinanet.optimizers import SGDWithL2
+from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_resnet18")]
 

@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet import training
-from keras_retinanet.checkpoints import newest_checkpoint
 from keras_retinanet.config import load_config
 from keras_retinanet.data.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
+from keras_retinanet.runs.checkpoints import newest_checkpoint
 
 # Averages of the weights and of the positives, momenta of AdamW, a schedule: all kinds of state.
 TINY = (

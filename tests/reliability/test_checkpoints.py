@@ -6,8 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from keras_retinanet import checkpoints
-from keras_retinanet.checkpoints import (
+from keras_retinanet.errors import CheckpointError
+from keras_retinanet.runs import checkpoints
+from keras_retinanet.runs.checkpoints import (
     Checkpoint,
     checkpoint_path,
     list_checkpoints,
@@ -16,7 +17,6 @@ from keras_retinanet.checkpoints import (
     remove_old_checkpoints,
     write_checkpoint,
 )
-from keras_retinanet.errors import CheckpointError
 
 
 def example(step):

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from keras_retinanet.checkpoints import list_checkpoints, newest_checkpoint
 from keras_retinanet.data.demo import write_demo_dataset
+from keras_retinanet.runs.checkpoints import list_checkpoints, newest_checkpoint
 
 pytestmark = pytest.mark.slow
 

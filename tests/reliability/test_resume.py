@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from keras_retinanet import builders, evaluation, training
 from keras_retinanet.callbacks import save_checkpoints as saving
-from keras_retinanet.checkpoints import checkpoint_path, list_checkpoints, read_checkpoint
 from keras_retinanet.errors import (
     CheckpointError,
     ConfigError,
@@ -20,8 +19,9 @@ from keras_retinanet.errors import (
     TrainingInterrupted,
 )
 from keras_retinanet.model_files import load_model
-from keras_retinanet.run_directory import locked, read_run
-from keras_retinanet.training_state import not_finite
+from keras_retinanet.runs.checkpoints import checkpoint_path, list_checkpoints, read_checkpoint
+from keras_retinanet.runs.run_directory import locked, read_run
+from keras_retinanet.runs.training_state import not_finite
 
 pytestmark = pytest.mark.usefixtures("small_resnet18", "one_device")
 

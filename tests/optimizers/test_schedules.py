@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_retinanet.schedules import WarmupSchedule
+from keras_retinanet.optimizers.schedules import WarmupSchedule
 
 # The paper's: 90k iterations, 0.01, divided by 10 at 60k and 80k.
 DROPS = (60_000, 80_000)

@@ -12,7 +12,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.image_bytes import image_reader
 from keras_retinanet.data.image_files import decode_image
 from keras_retinanet.detectors.detector import Detections
-from keras_retinanet.visualize import draw_detections, draw_hatched_box
+from keras_retinanet.pictures.visualize import draw_detections, draw_hatched_box
 
 # Detections below this score are not drawn: a model gives up to 100 to an image.
 MIN_SCORE = 0.3

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.learning_rate_finder import (
+from keras_retinanet.finders.learning_rate import (
     ExponentialRange,
     LearningRateSearch,
     find_learning_rate,

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.gradient_sum import LossScaling
-from keras_retinanet.optimizers import KernelAdamW, SGDWithL2
-from keras_retinanet.weight_average import averaged_weights, keep_averaged_weights
+from keras_retinanet.optimizers.gradient_sum import LossScaling
+from keras_retinanet.optimizers.weight_average import averaged_weights, keep_averaged_weights
+from keras_retinanet.optimizers.weight_decay import KernelAdamW, SGDWithL2
 
 OPTIMIZERS = {
     "sgd": lambda **ema: SGDWithL2(0.1, momentum=0.9, **ema),

@@ -3,19 +3,19 @@ import json
 
 import pytest
 
-from keras_retinanet import batch_finder
-from keras_retinanet.batch_finder import (
+from keras_retinanet.builders import make_plan
+from keras_retinanet.config import load_config
+from keras_retinanet.data.demo import write_demo_dataset
+from keras_retinanet.data.source import load_dataset
+from keras_retinanet.errors import UserError
+from keras_retinanet.finders import batch_size as batch_finder
+from keras_retinanet.finders.batch_size import (
     Try,
     largest_canvas,
     make_trial,
     search_largest,
     try_batch_size,
 )
-from keras_retinanet.builders import make_plan
-from keras_retinanet.config import load_config
-from keras_retinanet.data.demo import write_demo_dataset
-from keras_retinanet.data.source import load_dataset
-from keras_retinanet.errors import UserError
 
 
 @pytest.fixture(scope="module")

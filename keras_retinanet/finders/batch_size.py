@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.batch_trial import Trial, as_json
 from keras_retinanet.builders import make_input_policy
 from keras_retinanet.config import Config
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import UserError
+from keras_retinanet.finders.batch_trial import Trial, as_json
 
 # Seconds between two looks at a process' memory.
 LOOK_EVERY = 0.02
@@ -70,7 +70,7 @@ def try_batch_size(trial: Trial, memory_limit: int | None) -> Try:
         UserError: the trial failed for another reason than memory.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "keras_retinanet.batch_trial"],
+        [sys.executable, "-m", "keras_retinanet.finders.batch_trial"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

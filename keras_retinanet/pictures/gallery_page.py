@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.data.dataset import ANY_CLASS
-from keras_retinanet.gallery import Picture
-from keras_retinanet.visualize import class_color, is_light
+from keras_retinanet.pictures.gallery import Picture
+from keras_retinanet.pictures.visualize import class_color, is_light
 
 # Larger images are embedded smaller: the page is for looking, and is to stay a few megabytes.
 MAX_EMBEDDED_SIDE = 1024

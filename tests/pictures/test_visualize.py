@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.visualize import class_color, draw_detections
+from keras_retinanet.pictures.visualize import class_color, draw_detections
 
 
 def grey(width=120, height=80):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.gradient_sum import LossScaling
-from keras_retinanet.optimizers import KernelAdamW, SGDWithL2
+from keras_retinanet.optimizers.gradient_sum import LossScaling
+from keras_retinanet.optimizers.weight_decay import KernelAdamW, SGDWithL2
 
 START = [1.0, 2.0]
 

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_retinanet.checkpoints import Checkpoint
 from keras_retinanet.errors import CheckpointError
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.runs.checkpoints import Checkpoint
 
 FORMAT = 1  # of what checkpoints hold
 

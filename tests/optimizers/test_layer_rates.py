@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.layer_rates import stage_rates
 from keras_retinanet.models.backbones import BACKBONES, STAGE_PREFIXES
-from keras_retinanet.optimizers import KernelAdamW, SGDWithL2
+from keras_retinanet.optimizers.layer_rates import stage_rates
+from keras_retinanet.optimizers.weight_decay import KernelAdamW, SGDWithL2
 
 
 def test_rates_fall_from_the_top_stage_to_the_stem():

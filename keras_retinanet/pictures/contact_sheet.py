@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_retinanet.gallery import Picture
-from keras_retinanet.visualize import (
+from keras_retinanet.pictures.gallery import Picture
+from keras_retinanet.pictures.visualize import (
     UNMATCHED_COLOR,
     class_color,
     draw_dashed_box,

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_retinanet.gradient_sum import SummedGradients
-from keras_retinanet.layer_rates import LayerRates
-from keras_retinanet.weight_average import WeightAverage
+from keras_retinanet.optimizers.gradient_sum import SummedGradients
+from keras_retinanet.optimizers.layer_rates import LayerRates
+from keras_retinanet.optimizers.weight_average import WeightAverage
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")

@@ -1,7 +1,7 @@
 """One try of a batch size: training steps at a size, in a process of their own.
 
-`python -m keras_retinanet.batch_trial` reads a `Trial` as JSON and writes, as its last line, what
-came of it.
+`python -m keras_retinanet.finders.batch_trial` reads a `Trial` as JSON and
+writes, as its last line, what came of it.
 """
 
 import json

@@ -11,18 +11,18 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_retinanet.anchors import AnchorGenerator
-from keras_retinanet.contact_sheet import contact_sheet, draw_picture
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.gallery import (
+from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.pictures.contact_sheet import contact_sheet, draw_picture
+from keras_retinanet.pictures.gallery import (
     Picture,
     annotated_picture,
     network_pictures,
     sample_images,
     with_anchors,
 )
-from keras_retinanet.gallery_page import write_page
-from keras_retinanet.input_policy import InputPolicy
-from keras_retinanet.visualize import UNMATCHED_COLOR, class_color
+from keras_retinanet.pictures.gallery_page import write_page
+from keras_retinanet.pictures.visualize import UNMATCHED_COLOR, class_color
 
 CLASSES = ("cat", "dog <b>")
 GREY = (128, 128, 128)

@@ -1,0 +1,1 @@
+"""Searches before a training: the learning rate, and the largest batch that fits."""

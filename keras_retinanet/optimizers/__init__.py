@@ -1,0 +1,1 @@
+"""What moves the weights: optimizers, their learning rates, the gradients' sum and the average."""
