@@ -22,6 +22,7 @@ from keras_retinanet.paper.experiment import (
 from keras_retinanet.paper.plots import draw_rows, draw_speed
 from keras_retinanet.paper.speed import milliseconds_per_image
 from keras_retinanet.paper.tables import RowResults, write_tables
+from keras_retinanet.runs.run_directory import holds_run
 from keras_retinanet.training import train
 from keras_retinanet.whole_files import write_whole
 
@@ -45,8 +46,8 @@ def run_experiment(
     """Train and evaluate every row, and write table.md, table.csv and plot.png into `output`.
 
     Each training is a run directory, `output`/ROW/seed-N. Stopped at any time and called again, it
-    leaves out the trainings that are done; the one that was stopped begins anew. The table is
-    written after every training.
+    leaves out the trainings that are done and resumes the one that was stopped at its newest
+    checkpoint. The table is written after every training.
 
     A training that diverges is a result, and told as such.
 
@@ -69,12 +70,15 @@ def run_experiment(
             if result is not None:
                 say(f"{row.name}, seed {seed}: done before")
             else:
-                if folder.exists():
-                    say(f"{row.name}, seed {seed}: was stopped; beginning it anew")
-                    shutil.rmtree(folder)
-                say(f"{row.name}, seed {seed}: training into {folder}")
+                is_begun = holds_run(folder)
+                if folder.exists() and not is_begun:
+                    shutil.rmtree(folder)  # stopped before its first step
+                doing = "was stopped; resuming it in" if is_begun else "training into"
+                say(f"{row.name}, seed {seed}: {doing} {folder}")
                 result = _run_row(
-                    experiment, _with_seed(config, seed), train_set, val_set, folder, progress
+                    *(experiment, _with_seed(config, seed), train_set, val_set, folder),
+                    resume=is_begun,
+                    progress=progress,
                 )
                 say(f"{row.name}, seed {seed}: {_describe(result)}")
             collected.results.append(result)
@@ -88,12 +92,14 @@ def _run_row(
     train_set: DetectionDataset,
     val_set: DetectionDataset,
     folder: Path,
+    *,
+    resume: bool,
     progress: bool,
 ) -> dict[str, Any]:
     keras.backend.clear_session()  # the graphs of the row before
     try:
         # The paper measures the last model: choosing the best by the same split would flatter it.
-        model = train(config, train_set, None, folder, progress=progress)
+        model = train(config, train_set, None, folder, resume=resume, progress=progress)
     except TrainingDiverged as error:
         result: dict[str, Any] = {"diverged": str(error)}
     else:

@@ -37,13 +37,18 @@ def write_run(folder: Path, run: Run) -> None:
     write_whole(folder / RUN_FILE, json.dumps(asdict(run), indent=1))
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether there is a run to be resumed."""
+    return (folder / RUN_FILE).is_file() and (folder / CONFIG_FILE).is_file()
+
+
 def read_run(folder: Path) -> Run:
     """Return what a run was started with.
 
     Raises:
         ConfigError: the folder holds no run.
     """
-    if not (folder / RUN_FILE).is_file() or not (folder / CONFIG_FILE).is_file():
+    if not holds_run(folder):
         raise ConfigError(
             f"{folder} holds no run to resume: expected {RUN_FILE} and {CONFIG_FILE} in it"
         )

@@ -39,7 +39,8 @@ def test_stopped_in_the_second_row_and_gone_on_with(reproduce, demo_yaml, tmp_pa
     for line in process.stdout:
         if line.startswith("2 scales, 1 ratio, seed 0: training"):
             break
-    time.sleep(3)
+    while not list((output / "2-scales-1-ratio").glob("seed-0/run.json")):
+        time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     process.communicate()
     assert process.returncode != 0
@@ -51,7 +52,7 @@ def test_stopped_in_the_second_row_and_gone_on_with(reproduce, demo_yaml, tmp_pa
     said, errors = process.communicate()
     assert process.returncode == 0, errors
     assert "1 scale, 1 ratio, seed 0: done before" in said
-    assert "2 scales, 1 ratio, seed 0: was stopped; beginning it anew" in said
+    assert "2 scales, 1 ratio, seed 0: was stopped; resuming it" in said
     assert before == {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()}
     with open(output / "table.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -16,9 +16,11 @@ def trained(monkeypatch):
     """The trainings that were run, as (folder, config); a key of `fail` makes one fail."""
     calls, fail = [], {}
 
-    def train(config, train_set, val_set, output, *, progress):
-        output.mkdir(parents=True)
-        (output / "half.txt").write_text("half a run")
+    def train(config, train_set, val_set, output, *, resume, progress):
+        assert resume == (output / "run.json").is_file() == output.is_dir()
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "config.yaml").write_text("")
+        (output / "run.json").write_text("{}")
         for name, error in fail.items():
             if name in str(output):
                 raise error
@@ -74,11 +76,22 @@ def test_what_is_done_is_not_done_again(run, trained):
     trained.fail.clear()
     results, said, _ = run()
     assert len(trained.calls) == 7, "three before, four now"
-    assert said.count("done before") == 3 and said.count("beginning it anew") == 1
+    assert said.count("done before") == 3 and said.count("was stopped; resuming it") == 1
     assert not [row for row in results if len(row.results) != 1]
     # Another seed later on leaves the first as it is.
     _, said, _ = run(num_seeds=2)
     assert len(trained.calls) == 14 and said.count("done before") == 7
+
+
+def test_what_was_stopped_before_its_first_step_begins_anew(run, trained, tmp_path):
+    trained.fail["gamma-0-"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    (begun,) = (tmp_path / "out").glob("gamma-0-*/seed-0")
+    (begun / "run.json").unlink()
+    trained.fail.clear()
+    _, said, _ = run()
+    assert "resuming" not in said and len(trained.calls) == 7
 
 
 def test_the_table_is_there_before_the_last_row(run, trained):
