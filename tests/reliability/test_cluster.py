@@ -126,9 +126,7 @@ def test_a_worker_that_is_killed_comes_back(one_batch, tmp_path):
     folder = tmp_path / "killed"
     cluster = start_cluster(one_batch, folder, length)
     deadline = time.monotonic() + 300
-    while not list_checkpoints(folder / "checkpoints")[3:] and time.monotonic() < deadline:
-        if list_checkpoints(folder / "checkpoints")[2:]:
-            break
+    while len(list_checkpoints(folder / "checkpoints")) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(worker_process(cluster, 1), signal.SIGKILL)
     assert cluster.wait() == 0
@@ -151,6 +149,20 @@ def test_a_signal_to_the_cluster_is_agreed_upon(one_batch, tmp_path):
     assert cluster.wait() == 75
     log = folder.with_suffix(".log").read_text()
     assert "stopped by a signal to another worker" in log and "stopped by SIGTERM" in log
+
+
+def test_an_error_of_one_worker_ends_all_without_a_hang(tmp_path):
+    """Fault 50: its image cannot be read; the others wait for its gradients."""
+    data = write_demo_dataset(tmp_path / "set", num_train=4, num_val=2)
+    folder = tmp_path / "run"
+    cluster = start_cluster(data, folder, "schedule.length=10000", "training.cache=none")
+    deadline = time.monotonic() + 300
+    while not list_checkpoints(folder / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    bad = sorted((tmp_path / "set").rglob("*.jpg"))[0]
+    bad.write_bytes(b"no image any more")
+    assert cluster.wait(timeout=120) == 2
+    assert f"{bad}: not an image" in folder.with_suffix(".log").read_text()
 
 
 def worker_process(cluster, index):
