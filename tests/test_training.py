@@ -127,7 +127,7 @@ def test_checkpoint_holds_the_optimizer_and_models_for_use_do_not(finished):
 
 
 def test_same_seed_and_batch_larger_than_the_data_set_and_no_validation(demo, tmp_path, one_device):
-    # Three behaviours in two runs, since a run is most of the time.
+    """Faults 49 and 52, and no validation: in two runs, since a run is most of the time."""
     config = tiny_config(
         "training.batch_size=12", "schedule.length=1", "schedule.warmup_iterations=0"
     )

@@ -84,6 +84,7 @@ def test_damaged_folders_are_named(published, tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(make_finder, tmp_path, value):
+    """Fault 64."""
     model = make_finder()
     model.get_layer("fpn_p6").bias.assign([value] * 8)
     with pytest.raises(WeightsError, match="fpn_p6"):
@@ -137,6 +138,7 @@ def killed(path):
     ],
 )
 def test_a_broken_export_is_not_published(model, tmp_path, harm, error, message):
+    """Faults 57 and 59."""
     with pytest.raises(error, match=message):
         export_model(model, tmp_path, Broken(harm))
     assert list(tmp_path.iterdir()) == []

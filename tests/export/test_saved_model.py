@@ -2,6 +2,7 @@
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,6 +131,25 @@ def test_mixed_sizes_in_one_request_are_as_one_by_one(exported, encoded):
             np.testing.assert_allclose(together[name][i], alone[name][0], atol=tolerance)
 
 
+def test_requests_at_once_are_as_one_by_one(exported, encoded):
+    """Fault 63; `tests/slow/test_serving.py` does it with photographs."""
+    serve = exported.signatures["serve_bytes"]
+    sizes = [(60, 100), (120, 64), (64, 64), (96, 72)]
+    files = [encoded(*size, seed) for seed in range(4) for size in sizes]
+
+    def run(file):
+        found = serve(image_bytes=tf.constant([file]))
+        return {name: value.numpy() for name, value in found.items()}
+
+    alone = [run(file) for file in files]
+    with ThreadPoolExecutor(len(files)) as pool:
+        together = list(pool.map(run, files))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one["detection_classes"], other["detection_classes"])
+        np.testing.assert_allclose(one["detection_scores"], other["detection_scores"], atol=1e-6)
+        np.testing.assert_allclose(one["detection_boxes"], other["detection_boxes"], atol=1e-5)
+
+
 def test_bytes_tensor_and_example_agree(exported, encoded):
     signatures = exported.signatures
     file = encoded(64, 96)
@@ -167,6 +187,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", ["serve_bytes", "serve_tf_example"])
 def test_bad_files_have_no_detections_and_harm_no_others(exported, encoded, name):
+    """Fault 60."""
     good = encoded(72, 96, 1)
     bad = [b if isinstance(b, bytes) else encoded(90, 90, 2, b[0])[: b[1]] for b in BAD.values()]
     serve = exported.signatures[name]
@@ -182,6 +203,7 @@ def test_bad_files_have_no_detections_and_harm_no_others(exported, encoded, name
 
 @pytest.mark.slow
 def test_large_files_are_not_decoded(make_finder, encoded, tmp_path):
+    """Fault 61."""
     version, _ = export_model(make_finder(), tmp_path, SavedModelExporter(max_pixels=320 * 240))
     serve = tf.saved_model.load(str(version)).signatures["serve_bytes"]
     for kind in ("PNG", "JPEG", "GIF", "BMP"):
@@ -200,6 +222,7 @@ def test_large_files_are_not_decoded(make_finder, encoded, tmp_path):
     ],
 )
 def test_wrong_dtype_or_shape_names_the_signature(square, name, request_):
+    """Fault 62."""
     with pytest.raises(tf.errors.InvalidArgumentError, match=name):
         square.signatures[name](**{key: tf.constant(value) for key, value in request_.items()})
 
