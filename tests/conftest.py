@@ -119,8 +119,15 @@ def make_batch(random_boxes):
 
 @pytest.fixture(scope="module")
 def small_resnet18():
-    """ResNet-18 with one block a stage in place of two: half the time to build and trace."""
+    """ResNet-18 with one convolution a stage in place of four: a third of the time to trace."""
+
+    def one_convolution(x, *, filters, strides, name):
+        return backbones._conv_bn(
+            x, filters, kernel=3, strides=strides, name=f"{name}_1", relu=True
+        )
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbones, "_basic_block", one_convolution)
         patch.setitem(backbones.BACKBONES, "resnet18", backbones._basic_resnet((1, 1, 1, 1)))
         yield
 

@@ -23,6 +23,8 @@ from keras_retinanet.evaluation import (
 )
 from keras_retinanet.input_policy import InputPolicy
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 SIDE = 100
 ONE = pytest.approx(1)
 

@@ -8,6 +8,8 @@ from keras_retinanet.errors import WeightsError
 from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.model_files import load_model, save_for_inference, save_model
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 
 def test_inference_file_has_weights_and_no_optimizer(make_tiny, make_batch, tmp_path):
     model = make_tiny(channels=8)

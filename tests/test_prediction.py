@@ -10,6 +10,8 @@ from keras_retinanet.errors import DataError
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.prediction import predict
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 
 @pytest.fixture(scope="module")
 def model(make_tiny):

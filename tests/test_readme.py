@@ -28,7 +28,7 @@ def test_python_example_runs(tmp_path, monkeypatch, small_resnet18):
     (code,) = blocks("python")
     # The same calls, smaller, and without a network to fetch weights from.
     smaller = {
-        '"resnet50", ': '"resnet18", weights=None, fpn_channels=8, head_channels=8, '
+        '"resnet50", ': '"resnet18", weights=None, fpn_channels=8, head_channels=8, head_depth=1, '
         'input_policy=kr.InputPolicy("square", 64), ',
         "epochs=12": "epochs=1",
         '"data.yaml"': '"data/data.yaml"',

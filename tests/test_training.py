@@ -126,25 +126,6 @@ def test_checkpoint_holds_the_optimizer_and_models_for_use_do_not(finished):
     assert (folder / "best.keras").stat().st_size < 0.5 * checkpoint.stat().st_size
 
 
-def test_same_seed_and_batch_larger_than_the_data_set_and_no_validation(demo, tmp_path, one_device):
-    """Faults 49 and 52, and no validation: in two runs, since a run is most of the time."""
-    config = tiny_config(
-        "training.batch_size=12", "schedule.length=1", "schedule.warmup_iterations=0"
-    )
-    for name in ("a", "b"):
-        training.train(config, demo[0], None, tmp_path / name, progress=False)
-    rows = [rows_of(tmp_path / name) for name in ("a", "b")]
-    losses = [[float(row["loss"]) for row in run] for run in rows]
-    assert np.isfinite(losses).all()
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
-    assert "AP" not in rows[0][0]
-    best, last = (
-        load_model(tmp_path / "a" / f"{name}.keras").get_weights() for name in ("best", "last")
-    )
-    for a, b in zip(best, last, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 def test_nan_loss_stops_and_names_images_and_last_good_state(
     demo, tmp_path, monkeypatch, one_device
 ):

@@ -9,6 +9,8 @@ from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 from keras_retinanet.training_step import accumulate_gradients
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 # Uneven: the parts and the replicas have other counts of positives than the batch's mean.
 COUNTS = (1, 5, 0, 2, 3, 0, 0, 1)
 STEPS = 3

@@ -21,6 +21,8 @@ from keras_retinanet.losses import (
 )
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 
 @pytest.mark.parametrize(
     ("loss", "settings"),

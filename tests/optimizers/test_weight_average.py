@@ -7,6 +7,8 @@ from keras_retinanet.optimizers.gradient_sum import LossScaling
 from keras_retinanet.optimizers.weight_average import averaged_weights, keep_averaged_weights
 from keras_retinanet.optimizers.weight_decay import KernelAdamW, SGDWithL2
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 OPTIMIZERS = {
     "sgd": lambda **ema: SGDWithL2(0.1, momentum=0.9, **ema),
     "adamw": lambda **ema: KernelAdamW(0.1, **ema),

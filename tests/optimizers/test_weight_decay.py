@@ -6,6 +6,8 @@ import tensorflow as tf
 from keras_retinanet.optimizers.gradient_sum import LossScaling
 from keras_retinanet.optimizers.weight_decay import KernelAdamW, SGDWithL2
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 L2 = 0.05
 
 

@@ -8,6 +8,8 @@ from keras_retinanet.data.plan import TrainingPlan
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.paper.loss_distribution import class_probabilities, sample_probabilities
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 
 @pytest.fixture(scope="module")
 def model(make_tiny, demo_sets):

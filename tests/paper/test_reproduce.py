@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
 TINY = [
     "model.fpn_channels=8",
     "model.head_channels=8",

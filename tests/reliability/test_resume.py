@@ -198,6 +198,7 @@ def test_update_to_nan_keeps_the_last_good_state(demo, tiny_config, tmp_path, mo
     assert not (tmp_path / "last.keras").exists()
 
 
+@pytest.mark.slow
 def test_disk_full_in_the_midst_of_training(demo, tiny_config, tmp_path, monkeypatch):
     """Fault 43."""
     original, count = np.savez, [0]
