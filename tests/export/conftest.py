@@ -1,6 +1,9 @@
 """What the tests of exports share: encoded images, and one exported SavedModel of each input."""
 
+import fcntl
 import io
+import os
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,16 +46,27 @@ def make_finder(make_tiny):
 
 @pytest.fixture(scope="session")
 def export_once(make_finder, encoded, tmp_path_factory):
-    """A function: resize mode -> its SavedModel, the same in all modules."""
+    """A function: resize mode -> its SavedModel, the same in all modules and test processes."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all processes
     exports = {}
 
     def export(resize):
         if resize not in exports:
             model = make_finder(resize)
-            folder = tmp_path_factory.mktemp("export")
-            image = folder.parent / f"{resize}.png"
-            image.write_bytes(encoded(80, 120))
-            version, parity = export_model(model, folder, SavedModelExporter(), images=[str(image)])
+            folder, measured = base / f"exported-{resize}", base / f"{resize}.pickle"
+            with open(base / f"{resize}.lock", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not measured.exists():
+                    image = base / f"{resize}.png"
+                    image.write_bytes(encoded(80, 120))
+                    _, parity = export_model(
+                        model, folder, SavedModelExporter(), images=[str(image)]
+                    )
+                    measured.write_bytes(pickle.dumps(parity))
+            parity = pickle.loads(measured.read_bytes())
+            version = folder / "1"
             signatures = tf.saved_model.load(str(version)).signatures
             exports[resize] = SimpleNamespace(
                 model=model, version=version, parity=parity, signatures=signatures
