@@ -15,9 +15,9 @@ COLUMNS = {
     "model": "model",
     "image_size": "image",
     "batch_size": "batch",
-    "min_ms": "min ms",
-    "median_ms": "median ms",
-    "p95_ms": "p95 ms",
+    "min_ms": "ms: min",
+    "median_ms": "median",
+    "p95_ms": "p95",
     "images_per_second": "images/s",
     "peak_memory_mb": "peak MB",
     "AP": "AP",
@@ -48,8 +48,8 @@ def benchmark(
         UserError: a model cannot be loaded or run.
     """
     results = []
-    for model in models:
-        say(f"{model} ...")
+    for number, model in enumerate(models, 1):
+        say(f"{number}: {model}")
         request = {
             "model": str(model),
             "image_sizes": list(image_sizes),
@@ -80,14 +80,32 @@ def draw_latency_ap(results: list[dict[str, Any]], path: Path) -> None:
 
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    for result in results:
-        latency = result["median_ms"] / result["batch_size"]
-        axes.plot(latency, 100 * result["AP"], "o")
-        label = f"{Path(result['model']).name} {result['image_size']}, batch {result['batch_size']}"
-        axes.annotate(label, (latency, 100 * result["AP"]), (4, 4), textcoords="offset points")
+    names = short_names([result["model"] for result in results])
+    varying = [
+        key for key in ("image_size", "batch_size") if len({result[key] for result in results}) > 1
+    ]
+    for number, (result, name) in enumerate(zip(results, names, strict=True), 1):
+        latency, ap = result["median_ms"] / result["batch_size"], 100 * result["AP"]
+        details = [f"{COLUMNS[key]} {result[key]}" for key in varying]
+        axes.plot(latency, ap, "o", label=f"{number}: {', '.join([name, *details])}")
+        axes.annotate(str(number), (latency, ap), (5, 5), textcoords="offset points")
+    # Below: paths are long, and points lie close together.
+    figure.legend(loc="outside lower left", fontsize=9)
+    axes.margins(0.1)
     axes.set(xlabel="milliseconds an image (median)", ylabel="COCO AP")
     axes.grid(alpha=0.3)
     figure.savefig(path)
+
+
+def short_names(models: Sequence[str]) -> list[str]:
+    """Return the paths without the folders that all of them share; of one, its last two parts."""
+    parts = [Path(model).parts for model in models]
+    if len(set(parts)) == 1:
+        return [str(Path(*each[-2:])) for each in parts]
+    shared = 0
+    while len({each[shared] for each in parts}) == 1:
+        shared += 1
+    return [str(Path(*each[shared:])) for each in parts]
 
 
 def _in_process(request: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet import benchmark_worker
-from keras_retinanet.benchmark import COLUMNS, benchmark, write_results
+from keras_retinanet.benchmark import COLUMNS, benchmark, short_names, write_results
 from keras_retinanet.errors import UserError
 from keras_retinanet.model_files import save_for_inference
 
@@ -62,6 +62,19 @@ def test_files(tmp_path):
     assert json.loads(files[0].read_text())[0] == RESULT
     assert files[1].read_bytes().startswith(b"\x89PNG")
     assert len(write_results([{**RESULT, "AP": None}], tmp_path)) == 1
+
+
+def test_names_are_what_tells_models_apart():
+    assert short_names(["runs/a/best.keras", "runs/b/best.keras"]) == [
+        "a/best.keras",
+        "b/best.keras",
+    ]
+    assert short_names(["/x/serving/1", "/x/edge/3/model.tflite"]) == [
+        "serving/1",
+        "edge/3/model.tflite",
+    ]
+    assert short_names(["/x/serving/1"] * 2) == ["serving/1"] * 2
+    assert short_names(["best.keras"]) == ["best.keras"]
 
 
 @pytest.mark.slow

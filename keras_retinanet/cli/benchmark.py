@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from keras_retinanet.cli.console import out, plain, quiet_import
@@ -43,13 +44,25 @@ def benchmark(
         split=split,
         say=lambda line: out.print(plain(line)),
     )
-    table = Table(*COLUMNS.values())
+    # By number: eight columns of figures leave a terminal no room for paths.
+    numbers = {str(model): str(number) for number, model in enumerate(models, 1)}
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
-        values = (result[key] for key in COLUMNS)
-        table.add_row(*("" if value is None else plain(str(value)) for value in values))
+        row = {**result, "model": numbers[result["model"]]}
+        table.add_row(*(_cell(key, row[key]) for key in COLUMNS))
     out.print(table)
     if output is not None:
         out.print(", ".join(map(str, write_results(results, output))))
+
+
+def _cell(key: str, value: str | float | None) -> str:
+    if value is None:
+        return ""
+    if key.endswith("_ms") or key == "images_per_second":
+        return f"{value:.1f}"
+    return f"{value:.4f}" if key == "AP" else str(value)
 
 
 def _size(text: str) -> tuple[int, int]:
