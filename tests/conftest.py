@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -130,6 +131,26 @@ def small_resnet18():
         patch.setattr(backbones, "_basic_block", one_convolution)
         patch.setitem(backbones.BACKBONES, "resnet18", backbones._basic_resnet((1, 1, 1, 1)))
         yield
+
+
+@pytest.fixture(scope="session")
+def assert_same_at_once():
+    """A function: serve_bytes, image files -> requests at once give what they give one by one."""
+
+    def check(serve, files):
+        def run(file):
+            found = serve(image_bytes=tf.constant([file]))
+            return {name: value.numpy() for name, value in found.items()}
+
+        alone = [run(file) for file in files]
+        with ThreadPoolExecutor(len(files)) as pool:
+            together = list(pool.map(run, files))
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(a["detection_classes"], b["detection_classes"])
+            np.testing.assert_allclose(a["detection_scores"], b["detection_scores"], atol=1e-6)
+            np.testing.assert_allclose(a["detection_boxes"], b["detection_boxes"], atol=1e-5)
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import io
 import json
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -131,23 +130,11 @@ def test_mixed_sizes_in_one_request_are_as_one_by_one(exported, encoded):
             np.testing.assert_allclose(together[name][i], alone[name][0], atol=tolerance)
 
 
-def test_requests_at_once_are_as_one_by_one(exported, encoded):
+def test_requests_at_once_are_as_one_by_one(exported, encoded, assert_same_at_once):
     """Fault 63; `tests/slow/test_serving.py` does it with photographs."""
-    serve = exported.signatures["serve_bytes"]
     sizes = [(60, 100), (120, 64), (64, 64), (96, 72)]
     files = [encoded(*size, seed) for seed in range(4) for size in sizes]
-
-    def run(file):
-        found = serve(image_bytes=tf.constant([file]))
-        return {name: value.numpy() for name, value in found.items()}
-
-    alone = [run(file) for file in files]
-    with ThreadPoolExecutor(len(files)) as pool:
-        together = list(pool.map(run, files))
-    for one, other in zip(alone, together, strict=True):
-        np.testing.assert_array_equal(one["detection_classes"], other["detection_classes"])
-        np.testing.assert_allclose(one["detection_scores"], other["detection_scores"], atol=1e-6)
-        np.testing.assert_allclose(one["detection_boxes"], other["detection_boxes"], atol=1e-5)
+    assert_same_at_once(exported.signatures["serve_bytes"], files)
 
 
 def test_bytes_tensor_and_example_agree(exported, encoded):

@@ -25,15 +25,9 @@ SIDE = 64
 
 
 @pytest.fixture(scope="module")
-def model(make_tiny, small_resnet18):
-    # With a high prior an untrained model finds something everywhere, of every class.
-    model = make_tiny(
-        class_names=NAMES,
-        prior=0.3,
-        channels=8,
-        input_policy=InputPolicy("stretch", size=SIDE),
-        max_detections=30,
-    )
+def model(make_finder, small_resnet18):
+    # It finds something everywhere, of every class.
+    model = make_finder("stretch", class_names=NAMES, max_detections=30)
     spread_predictions(model)
     return model
 

@@ -11,7 +11,6 @@ from keras_retinanet.detectors.keras_model import KerasDetector
 from keras_retinanet.detectors.load import load_detector
 from keras_retinanet.evaluation import evaluate
 from keras_retinanet.export.tflite import TFLiteExporter
-from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.model_files import load_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_resnet18")]
@@ -21,14 +20,8 @@ SIDE = 64
 
 
 @pytest.fixture(scope="module")
-def model(make_tiny, small_resnet18):
-    model = make_tiny(
-        class_names=NAMES,
-        prior=0.3,
-        channels=8,
-        input_policy=InputPolicy("stretch", size=SIDE),
-        max_detections=25,
-    )
+def model(make_finder, small_resnet18):
+    model = make_finder("stretch", class_names=NAMES, max_detections=25)
     kernel = model.get_layer("class_head_predictions").kernel
     kernel.assign(np.random.default_rng(0).normal(0, 0.3, kernel.shape))
     return model

@@ -43,6 +43,11 @@ def demo(demo_yaml):
 
 
 @pytest.fixture(scope="session")
+def tiny_settings():
+    return TINY
+
+
+@pytest.fixture(scope="session")
 def tiny_config():
     def make(*overrides):
         return load_config("quickstart", [*TINY, *overrides])

@@ -15,15 +15,6 @@ from keras_retinanet.model_files import load_model
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
-TINY = (
-    "model.fpn_channels=8",
-    "model.head_channels=8",
-    "model.head_depth=1",
-    "image.size=64",
-    "schedule.length=1",
-    "training.batch_size=4",
-)
-
 
 @pytest.fixture
 def refused(call, capfd):
@@ -46,26 +37,34 @@ def no_model(monkeypatch):
     monkeypatch.setattr(training, "build_model", build)
 
 
-def test_an_empty_training_set_stops_before_the_model_is_built(refused, no_model, tmp_path):
+def test_an_empty_training_set_stops_before_the_model_is_built(
+    refused, no_model, tiny_settings, tmp_path
+):
     """Fault 37."""
     (tmp_path / "images").mkdir()
     (tmp_path / "train.json").write_text('{"images": [], "annotations": [], "categories": []}')
     splits = {"train": {"images": "images", "annotations": "train.json"}}
     data = tmp_path / "data.yaml"
     data.write_text(yaml.safe_dump({"format": "coco", "splits": splits}))
-    error = refused("train", "quickstart", "--data", data, "--output", tmp_path / "run", *TINY)
+    error = refused(
+        "train", "quickstart", "--data", data, "--output", tmp_path / "run", *tiny_settings
+    )
     assert "'train'" in error and str(data) in error
     assert not any((tmp_path / "run").iterdir())
 
 
-def test_out_of_memory_names_what_to_lower(refused, demo_yaml, tmp_path, monkeypatch):
+def test_out_of_memory_names_what_to_lower(
+    refused, demo_yaml, tiny_settings, tmp_path, monkeypatch
+):
     """Fault 46."""
 
     def exhausted(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(keras.Model, "fit", exhausted)
-    error = refused("train", "quickstart", "--data", demo_yaml, "--output", tmp_path / "r", *TINY)
+    error = refused(
+        "train", "quickstart", "--data", demo_yaml, "--output", tmp_path / "r", *tiny_settings
+    )
     assert "training.batch_size (now 4) or image.size (now 64)" in error
 
 
@@ -109,7 +108,7 @@ def test_the_same_seed_is_the_same_training(demo, tiny_config, tmp_path, one_dev
 
 
 def test_an_image_that_goes_bad_during_training_is_an_error_and_no_hang(
-    refused, tmp_path, monkeypatch, one_device
+    refused, tiny_settings, tmp_path, monkeypatch, one_device
 ):
     """Fault 50: what reads images is a thread of its own."""
     data = write_demo_dataset(tmp_path / "set", num_train=8, num_val=2)
@@ -124,7 +123,9 @@ def test_an_image_that_goes_bad_during_training_is_an_error_and_no_hang(
         return make_batches(config, train_set, plan, **settings)
 
     monkeypatch.setattr(training, "make_batches", spoilt)
-    error = refused("train", "quickstart", "--data", data, "--output", tmp_path / "r", *TINY)
+    error = refused(
+        "train", "quickstart", "--data", data, "--output", tmp_path / "r", *tiny_settings
+    )
     assert f"{lost[0]}: not an image" in error
     assert "put them back; no checkpoint was saved before" in error
 

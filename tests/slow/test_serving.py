@@ -4,7 +4,6 @@ Needs `KERAS_RETINANET_MODEL`, a .keras file trained on coco_subset, and its ima
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,20 +66,9 @@ def test_weights_are_stored_once(model, version):
     assert 0.99 * weights <= stored <= 1.05 * weights
 
 
-def test_64_requests_at_once_are_as_one_by_one(version, dataset):
+def test_64_requests_at_once_are_as_one_by_one(version, dataset, assert_same_at_once):
     serve = tf.saved_model.load(str(version)).signatures["serve_bytes"]
-    files = [Path(path).read_bytes() for path in dataset.image_paths[:64]]
-
-    def run(file):
-        return {k: v.numpy() for k, v in serve(image_bytes=tf.constant([file])).items()}
-
-    alone = [run(file) for file in files]
-    with ThreadPoolExecutor(64) as pool:
-        together = list(pool.map(run, files))
-    for a, b in zip(alone, together, strict=True):
-        np.testing.assert_array_equal(a["detection_classes"], b["detection_classes"])
-        np.testing.assert_allclose(a["detection_scores"], b["detection_scores"], atol=1e-6)
-        np.testing.assert_allclose(a["detection_boxes"], b["detection_boxes"], atol=1e-5)
+    assert_same_at_once(serve, [Path(path).read_bytes() for path in dataset.image_paths[:64]])
 
 
 def test_2000_requests_leave_memory_flat(version, dataset):
