@@ -15,6 +15,7 @@ from keras_retinanet.model_files import copy_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
 
 Tensor = Any
+Sides = tuple[int | None, int | None]
 
 # By precision: the policy of the copy that is exported, and the bytes of a weight.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -22,7 +23,9 @@ BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2}
 OUTPUTS = ("class_logits", "box_deltas")
 
 
-def freeze(model: RetinaNet, precision: str) -> tuple[Callable[[Tensor], dict], int]:
+def freeze(
+    model: RetinaNet, precision: str, sides: Sides = (None, None)
+) -> tuple[Callable[[Tensor], dict], int]:
     """Return a RetinaNet as a function without variables, and the bytes of its constants.
 
     The function takes images uint8 [B, H, W, 3] to "class_logits" [B, A, K] and "box_deltas"
@@ -31,6 +34,8 @@ def freeze(model: RetinaNet, precision: str) -> tuple[Callable[[Tensor], dict], 
     Args:
         precision: "float32"; "bfloat16" for weights and activations. The heads' last convolutions
             are float32 in both.
+        sides: H and W where all images have them: TensorFlow then knows that the two sides of a
+            residual connection have one shape, and adds within the convolution.
 
     Raises:
         ConfigError: unknown precision.
@@ -43,7 +48,7 @@ def freeze(model: RetinaNet, precision: str) -> tuple[Callable[[Tensor], dict], 
         outputs = network([images], training=False)
         return tuple(outputs[name] for name in OUTPUTS)
 
-    images = tf.TensorSpec((None, None, None, 3), tf.uint8, "images")
+    images = tf.TensorSpec((None, *sides, 3), tf.uint8, "images")
     concrete = tf.function(run, autograph=False).get_concrete_function(images)
     frozen = convert_variables_to_constants_v2(concrete)
     num_bytes = sum(math.prod(w.shape) * tf.as_dtype(w.dtype).size for w in network.weights)

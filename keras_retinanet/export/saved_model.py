@@ -23,6 +23,7 @@ from keras_retinanet.export.signatures import (
     SIGNATURES,
     describe,
     detection_signatures,
+    input_sides,
     raw_signature,
 )
 from keras_retinanet.export.verify import FLOAT32, Tolerance
@@ -91,7 +92,8 @@ class SavedModelExporter:
     def write(self, model: RetinaNet, folder: Path) -> Written:
         model = as_float32(model)
         inference = Inference.of_model(model)
-        network, num_bytes = freeze(model, self.precision)
+        sides = (None, None) if self.raw == "dynamic" else input_sides(inference)
+        network, num_bytes = freeze(model, self.precision, sides)
         if self.raw:
             functions = {
                 SIGNATURES["images"]: raw_signature(network, inference, fixed=self.raw == "fixed")

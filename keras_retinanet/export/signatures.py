@@ -10,6 +10,7 @@ from keras_retinanet.data.pipeline import preprocess
 from keras_retinanet.detectors.inference import Inference
 from keras_retinanet.detectors.saved_model import ENCODED_IMAGE_KEY
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.export.frozen import Sides
 from keras_retinanet.export.request_images import decode_request
 from keras_retinanet.postprocess import detections_of, with_binary_logits
 
@@ -34,27 +35,27 @@ def detection_signatures(
     """Return tf.functions from requests to detections, by the names that `names` gives the kinds.
 
     Args:
-        network: uint8 [B, H, W, 3] -> "class_logits" and "box_deltas".
+        network: uint8 [B, H, W, 3] -> "class_logits" and "box_deltas"; H and W as `input_sides`.
         max_pixels: image files with more are not decoded.
     """
     policy = inference.input_policy
-    canvas = _one_canvas(inference)
+    canvas = (*input_sides(inference), 3)
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, None, None, 3), tf.uint8),
+            tf.TensorSpec((None, *canvas), tf.uint8),
             tf.TensorSpec((None, 2), tf.int32),
         ],
         autograph=False,
     )
     def detect(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
         outputs = with_binary_logits(network(inputs), inference.class_activation)
-        height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
-        found = detections_of(inference, outputs, height, width, sizes)
+        found = detections_of(inference, outputs, *_sides(inputs), sizes)
         return _served(found, sizes)
 
     def of_images(images: Tensor) -> dict[str, Tensor]:
         inputs, size = preprocess(images, policy)
+        inputs = tf.ensure_shape(inputs, (None, *canvas))
         return detect(inputs, tf.tile(size[None], (tf.shape(inputs)[0], 1)))
 
     def of_files(files: Tensor) -> dict[str, Tensor]:
@@ -128,14 +129,11 @@ def raw_signature(network: Network, inference: Inference, *, fixed: bool) -> Any
             "--raw fixed needs a model whose inputs have one size: with image.resize=shorter_side "
             "they have many, take --raw dynamic"
         )
-    shape: tuple[int | None, ...] = (None, None, None, 3)
-    if fixed:
-        shape = (1, *_one_canvas(inference))
+    shape = (1, *input_sides(inference), 3) if fixed else (None, None, None, 3)
 
     def raw(images: Tensor) -> dict[str, Tensor]:
         outputs = with_binary_logits(network(images), inference.class_activation)
-        sides = shape[1:3] if fixed else (tf.shape(images)[1], tf.shape(images)[2])
-        anchors = inference.anchor_generator(*sides)
+        anchors = inference.anchor_generator(*_sides(images))
         return {
             **outputs,
             "scores": tf.sigmoid(outputs["class_logits"]),
@@ -143,6 +141,14 @@ def raw_signature(network: Network, inference: Inference, *, fixed: bool) -> Any
         }
 
     return _signature(raw, SIGNATURES["images"], tf.TensorSpec(shape, tf.uint8, "images"))
+
+
+def input_sides(inference: Inference) -> Sides:
+    """Return the height and width of the network's inputs; None where images have many."""
+    if not inference.input_policy.has_one_canvas:
+        return None, None
+    height, width = inference.input_policy.canvas_size(1, 1)
+    return int(height), int(width)
 
 
 def describe(function: Any) -> dict[str, Any]:
@@ -159,10 +165,11 @@ def _plain(spec: tf.TensorSpec) -> dict[str, Any]:
     return {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
 
 
-def _one_canvas(inference: Inference) -> tuple[int, int, int]:
-    """Return the shape of all inputs, where the policy has one."""
-    height, width = (int(side) for side in inference.input_policy.canvas_size(1, 1))
-    return height, width, 3
+def _sides(inputs: Tensor) -> tuple[Tensor | int, Tensor | int]:
+    """Return the height and width of [N, H, W, 3], as numbers where the graph knows them."""
+    known, found = inputs.shape[1:3], tf.shape(inputs)
+    height, width = (found[1 + i] if known[i] is None else known[i] for i in range(2))
+    return height, width
 
 
 def _signature(serve: Callable, name: str, spec: tf.TensorSpec) -> Any:
