@@ -140,8 +140,8 @@ def openvino_candidate(folder: Path, image: Any, options: Any) -> Callable[[], A
     import openvino
 
     from keras_retinanet.detectors.inference import Inference
+    from keras_retinanet.detectors.manifest import read_manifest
     from keras_retinanet.detectors.raw import RawDetector
-    from keras_retinanet.export.manifest import read_manifest
 
     version = folder / "raw" / "1"
     inference = Inference.from_json(read_manifest(version)["inference"])

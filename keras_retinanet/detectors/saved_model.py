@@ -11,9 +11,9 @@ from keras_retinanet.data.image_bytes import read_image
 from keras_retinanet.data.image_files import decode_image
 from keras_retinanet.detectors.detector import Detections, Detector
 from keras_retinanet.detectors.inference import Inference
+from keras_retinanet.detectors.manifest import LABELS_FILE, read_manifest
 from keras_retinanet.detectors.raw import RawDetector
 from keras_retinanet.errors import WeightsError
-from keras_retinanet.export.manifest import LABELS_FILE, read_manifest
 
 # The kinds of signatures, best first: files of all sizes go into one request.
 _PREFERENCE = ("encoded_images", "tf_examples", "images", "model_garden", "network_inputs")

@@ -11,10 +11,15 @@ import tensorflow as tf
 
 from keras_retinanet.detectors.detector import Detections, NetworkDetector
 from keras_retinanet.detectors.inference import Inference
+from keras_retinanet.detectors.manifest import LABELS_FILE
+from keras_retinanet.detectors.tflite_file import (
+    DETECTION_OUTPUTS,
+    INFERENCE_FILE,
+    RAW_OUTPUTS,
+    SIGNATURE,
+    read_file,
+)
 from keras_retinanet.errors import UserError, WeightsError
-from keras_retinanet.export.tflite_join import SIGNATURE
-from keras_retinanet.export.tflite_metadata import INFERENCE_FILE, LABELS_FILE, read_file
-from keras_retinanet.export.tflite_postprocess import DETECTION_OUTPUTS, RAW_OUTPUTS
 from keras_retinanet.postprocess import decode_detections
 
 # Keeps the logit of a score of 0 or 1 finite.

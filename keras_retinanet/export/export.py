@@ -10,10 +10,11 @@ import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detectors.inference import Inference
+from keras_retinanet.detectors.manifest import read_manifest
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.export.exporter import Exporter
 from keras_retinanet.export.keras_file import KerasExporter
-from keras_retinanet.export.manifest import describe_source, read_manifest, write_manifest
+from keras_retinanet.export.manifest import describe_source, write_manifest
 from keras_retinanet.export.onnx import OnnxExporter
 from keras_retinanet.export.publish import publish
 from keras_retinanet.export.saved_model import SavedModelExporter

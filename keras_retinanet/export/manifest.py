@@ -8,11 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.errors import WeightsError
+from keras_retinanet.detectors.manifest import MANIFEST_FILE
 
-MANIFEST_FILE = "manifest.json"
 MANIFEST_VERSION = 1
-LABELS_FILE = "labels.txt"
 _PACKAGES = ("keras-retinanet", "tensorflow", "keras", "numpy")
 _RUN_CONFIG = "config.yaml"
 
@@ -40,28 +38,6 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
     }
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a version folder.
-
-    Raises:
-        WeightsError: there is none, it is damaged, or files are missing or of another size.
-    """
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
-        raise WeightsError(f"{folder} has no {MANIFEST_FILE}: it is no export of this project")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        for name, file in manifest.get("files", {}).items():
-            found = folder / name
-            if not found.is_file() or found.stat().st_size != file["bytes"]:
-                raise WeightsError(f"{found} is missing or not whole: export the model again")
-    except (ValueError, KeyError, AttributeError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path} is damaged: {error!r}: export the model again") from error
-    return manifest
 
 
 def describe_source(model_file: Path) -> dict[str, Any]:

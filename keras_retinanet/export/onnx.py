@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from keras_retinanet.detectors.detector import Detector
 from keras_retinanet.detectors.inference import Inference
+from keras_retinanet.detectors.manifest import LABELS_FILE
 from keras_retinanet.detectors.onnx import METADATA_KEY, load_onnx
 from keras_retinanet.errors import ConfigError, UserError
 from keras_retinanet.export.exporter import Written, as_float32
 from keras_retinanet.export.frozen import freeze
-from keras_retinanet.export.manifest import LABELS_FILE
 from keras_retinanet.export.signatures import RAW_VARIANTS, describe, raw_signature
 from keras_retinanet.export.verify import FLOAT32, Tolerance
 from keras_retinanet.models.retinanet import RetinaNet

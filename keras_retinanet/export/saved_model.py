@@ -12,11 +12,11 @@ from tensorflow.core.protobuf import saved_model_pb2
 from keras_retinanet.detectors.detector import Detector
 from keras_retinanet.detectors.inference import Inference
 from keras_retinanet.detectors.load import SAVED_MODEL_FILE
+from keras_retinanet.detectors.manifest import LABELS_FILE
 from keras_retinanet.detectors.saved_model import open_signatures
 from keras_retinanet.errors import ConfigError, WeightsError
 from keras_retinanet.export.exporter import Written, as_float32
 from keras_retinanet.export.frozen import freeze
-from keras_retinanet.export.manifest import LABELS_FILE
 from keras_retinanet.export.signatures import (
     MODEL_GARDEN_FIRST_CLASS,
     RAW_VARIANTS,

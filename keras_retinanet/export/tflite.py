@@ -18,27 +18,20 @@ from keras_retinanet.data.image_files import decode_image
 from keras_retinanet.detectors.detector import Detector
 from keras_retinanet.detectors.inference import Inference
 from keras_retinanet.detectors.load import load_detector
+from keras_retinanet.detectors.manifest import LABELS_FILE
+from keras_retinanet.detectors.tflite_file import (
+    ANCHORS_FILE,
+    DETECTION_OUTPUTS,
+    INFERENCE_FILE,
+    RAW_OUTPUTS,
+    SIGNATURE,
+)
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.export.exporter import Written
-from keras_retinanet.export.tflite_join import (
-    SIGNATURE,
-    join,
-    name_tensors,
-    refuse_variables,
-)
-from keras_retinanet.export.tflite_metadata import (
-    ANCHORS_FILE,
-    INFERENCE_FILE,
-    LABELS_FILE,
-    add_metadata,
-)
+from keras_retinanet.export.tflite_join import join, name_tensors, refuse_variables
+from keras_retinanet.export.tflite_metadata import add_metadata
 from keras_retinanet.export.tflite_network import INPUT_TYPES, QUANTIZATIONS, convert_network
-from keras_retinanet.export.tflite_postprocess import (
-    DETECTION_OUTPUTS,
-    POSTPROCESSINGS,
-    RAW_OUTPUTS,
-    convert_postprocessing,
-)
+from keras_retinanet.export.tflite_postprocess import POSTPROCESSINGS, convert_postprocessing
 from keras_retinanet.export.verify import Tolerance
 from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.models.retinanet import RetinaNet

@@ -9,12 +9,12 @@ from flatbuffers import flexbuffers
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
+from keras_retinanet.detectors.tflite_file import SIGNATURE
 from keras_retinanet.errors import WeightsError
 
 FILE_IDENTIFIER = b"TFL3"
 # What the schema asks for (force_align), and kernels that read weights in place rely on.
 BUFFER_ALIGNMENT = 16
-SIGNATURE = "serving_default"
 
 DETECTION_OP = "TFLite_Detection_PostProcess"
 # The op's outputs are numbered in the order that it is defined with.

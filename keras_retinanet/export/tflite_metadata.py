@@ -15,16 +15,12 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from keras_retinanet.errors import WeightsError
+from keras_retinanet.detectors.manifest import LABELS_FILE
 from keras_retinanet.export.tflite_join import pack
 
 METADATA_NAME = "TFLITE_METADATA"
 FILE_IDENTIFIER = b"M001"
 MIN_PARSER_VERSION = "1.2.0"  # the first to know everything used here
-LABELS_FILE = "labels.txt"
-# `Inference` as JSON, and float32 [A, 4] xyxy in pixels of the input where boxes are left encoded.
-INFERENCE_FILE = "inference.json"
-ANCHORS_FILE = "anchors.f32"
 
 # enum AssociatedFileType, ColorSpaceType, BoundingBoxType, CoordinateType
 TENSOR_VALUE_LABELS, RGB, BOUNDARIES, RATIO = 3, 1, 1, 0
@@ -65,21 +61,6 @@ def add_metadata(
             # A fixed time: the same model gives the same file.
             archive.writestr(zipfile.ZipInfo(file), data)
     return result.getvalue()
-
-
-def read_file(model: bytes, name: str) -> bytes:
-    """Return a file that is part of a TFLite file.
-
-    Raises:
-        WeightsError: there is none of the name.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(model)) as archive:
-            return archive.read(name)
-    except (zipfile.BadZipFile, KeyError):
-        raise WeightsError(
-            f"the TFLite file holds no {name}: it is none that `retinanet export` wrote"
-        ) from None
 
 
 class _Builder(flatbuffers.Builder):

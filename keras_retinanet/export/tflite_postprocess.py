@@ -19,10 +19,6 @@ Tensor = Any
 
 POSTPROCESSINGS = ("op", "builtin", "none")
 
-# What the outputs are called in the file's metadata and signature; MediaPipe knows the first four.
-DETECTION_OUTPUTS = ("location", "category", "score", "number of detections")
-RAW_OUTPUTS = ("class_scores", "box_deltas")
-
 # The op takes everything from its threshold on, and a score of 0 means no candidate.
 _LOWEST_THRESHOLD = 1e-6
 

@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.detectors.load import load_detector
+from keras_retinanet.detectors.manifest import read_manifest
 from keras_retinanet.errors import DataError, WeightsError
 from keras_retinanet.export import saved_model as saved_model_module
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.keras_file import KerasExporter
-from keras_retinanet.export.manifest import read_manifest, sha256
+from keras_retinanet.export.manifest import sha256
 from keras_retinanet.export.saved_model import SavedModelExporter
 from keras_retinanet.model_files import load_model, save_for_inference
 

@@ -11,11 +11,11 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from keras_retinanet.detectors.keras_model import KerasDetector
 from keras_retinanet.detectors.load import load_detector
+from keras_retinanet.detectors.tflite_file import read_file
 from keras_retinanet.errors import ConfigError, DataError, WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.tflite import TFLiteExporter, calibration_images
 from keras_retinanet.export.tflite_join import BUFFER_ALIGNMENT, refuse_variables
-from keras_retinanet.export.tflite_metadata import read_file
 from keras_retinanet.input_policy import InputPolicy
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
