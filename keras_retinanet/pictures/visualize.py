@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 # Neighbouring classes get hues this far apart on the colour circle (the golden ratio), so that any
 # number of classes stays well spread.
 HUE_STEP = 0.618034
+# Hues come near again after 5, 8, 13, 34, ... classes; those differ in saturation and value.
+_TONES = ((0.85, 0.95), (0.50, 0.95), (0.90, 0.62))
 UNMATCHED_COLOR = (214, 20, 30)
 IGNORED_COLOR = (245, 245, 245)
 _SHADE, _HATCH = (20, 20, 20, 70), (245, 245, 245, 120)
@@ -17,7 +19,7 @@ _HATCH_DISTANCE = 9
 
 def class_color(label: int) -> tuple[int, int, int]:
     """Return the colour of a class, the same in every picture."""
-    rgb = colorsys.hsv_to_rgb((label * HUE_STEP) % 1.0, 0.85, 0.95)
+    rgb = colorsys.hsv_to_rgb((label * HUE_STEP) % 1.0, *_TONES[label % len(_TONES)])
     return tuple(round(255 * channel) for channel in rgb)
 
 

@@ -52,7 +52,13 @@ def test_parity_on_real_images(model, version, dataset):
     )
     expected = dict(detect_files(model, *files, batch_size=1))
     found = dict(load_detector(version).detect_files(*files, batch_size=1))
-    assert sum(len(e["scores"]) for e in expected.values()) > 100
+    count = sum(len(e["scores"]) for e in expected.values())
+    assert count > 100
+    box, score = (
+        max(np.abs(found[i][name] - expected[i][name]).max(initial=0) for i in expected)
+        for name in ("boxes", "scores")
+    )
+    print(f"{count} detections: boxes within {box:.1e} px, scores within {score:.1e}")
     for i, each in expected.items():
         np.testing.assert_array_equal(found[i]["classes"], each["classes"])
         np.testing.assert_allclose(found[i]["boxes"], each["boxes"], rtol=0, atol=0.01)
