@@ -2,7 +2,7 @@
 
 R50, 80 classes, 512 px, batch 1, random weights with the prior of an untrained detector (few
 detections). Candidates take turns. Those whose package is missing are named and left out. bfloat16
-is only fast on CPUs with AMX or AVX512-BF16; the machine's line says whether this one has them.
+is only fast on CPUs with AMX; the machine's line says whether this one has it.
 """
 
 import tempfile

@@ -11,6 +11,9 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# What decides how fast float32, int8 and bfloat16 are, by Linux' names.
+UNITS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Return a parser with the options that every benchmark has."""
@@ -42,15 +45,25 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def finish(result: dict[str, Any], as_json: bool) -> None:
     """Print the machine, and with `as_json` everything as one JSON object on the last line."""
-    machine = {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()}
-    print(f"machine: {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}")
+    machine = {
+        "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "units": [unit for unit in UNITS if unit in _cpuinfo("flags").split()],
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+    units = ", ".join(machine["units"]) or "units unknown"
+    print(
+        f"machine: {machine['cpu']} ({units}), {machine['cores']} cores, Python {machine['python']}"
+    )
     if as_json:
         print(json.dumps({**result, "machine": machine}))
 
 
-def _cpu() -> str:
+def _cpuinfo(key: str) -> str:
+    """Return what Linux says of the first processor; "" elsewhere."""
     try:
         with open("/proc/cpuinfo") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+            found = (line.split(":", 1)[1] for line in lines if line.startswith(key))
+            return next(found, "").strip()
+    except OSError:
+        return ""

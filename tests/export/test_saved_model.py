@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_retinanet.detectors.load import load_detector
 from keras_retinanet.detectors.saved_model import open_signatures
@@ -68,6 +69,22 @@ def test_weights_are_constants_and_stored_once(exported):
     assert weights <= graph <= weights + 700_000
     assert variables < 1000
     refuse_variables(version)
+
+
+def test_the_graph_knows_the_size_where_there_is_one(exported):
+    """TensorFlow adds within a convolution only what it knows to be of the same shape."""
+    saved = saved_model_pb2.SavedModel.FromString(
+        (exported.version / "saved_model.pb").read_bytes()
+    )
+    networks = [
+        function
+        for function in saved.meta_graphs[0].graph_def.library.function
+        if any(node.op == "Conv2D" for node in function.node_def)
+    ]
+    assert len(networks) == 1  # all signatures share it
+    (shape,) = networks[0].arg_attr[0].attr["_output_shapes"].list.shape
+    side = 64 if exported.model.input_policy.has_one_canvas else -1
+    assert [dim.size for dim in shape.dim] == [-1, side, side, 3]
 
 
 def test_variables_are_noticed(tmp_path):
