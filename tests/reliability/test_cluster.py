@@ -86,7 +86,11 @@ def losses(folder):
     return np.array([[float(row[n]) for n in ("loss", "class_loss", "box_loss")] for row in rows])
 
 
-def test_all_ways_to_share_the_work_train_alike(one_batch, tmp_path):
+def test_all_ways_to_share_the_work_train_alike(one_batch, tmp_path, monkeypatch):
+    # oneDNN's kernels round differently for two images and for four, and a ReLU whose input is 0
+    # but for rounding then has another gradient: losses and weights stay within the bounds, momenta
+    # of single layers do not.
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     length = f"schedule.length={STEPS}"
     reference = train(CLI, one_batch, tmp_path / "one", length)
     others = {
