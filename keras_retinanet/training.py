@@ -38,6 +38,7 @@ from keras_retinanet.fine_tuning import load_source, take_weights
 from keras_retinanet.memory_errors import memory_errors
 from keras_retinanet.model_files import save_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.narrow_batches import refuse_narrow_batches
 from keras_retinanet.optimizers.weight_average import averaged_weights, keep_averaged_weights
 from keras_retinanet.runs.checkpoints import Checkpoint, newest_checkpoint
 from keras_retinanet.runs.interruption import InterruptedNow, Interruption
@@ -76,7 +77,8 @@ def train(
         progress: one line of progress, kept up to date; otherwise a line for each epoch.
 
     Raises:
-        ConfigError: the batch cannot be split over the devices; another process trains there.
+        ConfigError: the batch cannot be split over the devices; another process trains there;
+            bfloat16 on a CPU with batches too narrow for it.
         CheckpointError: a checkpoint cannot be written or read, or is of another model or data.
         TrainingDiverged: the loss became NaN.
         TrainingInterrupted: SIGTERM or Ctrl-C came; the state is saved.
@@ -88,6 +90,10 @@ def train(
         tf.config.experimental.enable_op_determinism()
     _check_batch(config, strategy.num_replicas_in_sync)
     plan = make_plan(config, train_set)
+    num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
+    on_cpu = not tf.config.list_logical_devices("GPU") and config.training.strategy != "tpu"
+    if config.model.precision == "mixed_bfloat16" and on_cpu:
+        refuse_narrow_batches(plan, train_set.image_paths, num_epochs=num_epochs)
     run = Run(data, train_set.fingerprint())
     with contextlib.ExitStack() as stack:
         if worker.is_chief:
@@ -106,7 +112,6 @@ def train(
         if config.model.init_from and checkpoint is None:
             _begin_from(model, config.model.init_from, output if worker.is_chief else None)
         interruption = stack.enter_context(Interruption())
-        num_epochs = count_epochs(config.schedule, plan.steps_per_epoch)
         # Under a strategy batches are fetched in advance, and the waiting cannot be told; and what
         # is deterministic may not ask for the time.
         can_wait = strategy.num_replicas_in_sync == 1 and not config.training.deterministic

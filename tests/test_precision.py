@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet import builders
+from keras_retinanet import builders, training
 from keras_retinanet.config import load_config
+from keras_retinanet.data.demo import write_demo_dataset
+from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.data.source import load_dataset
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss
+from keras_retinanet.narrow_batches import NARROW_WIDTH, refuse_narrow_batches
 from keras_retinanet.optimizers.gradient_sum import LossScaling
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
@@ -38,7 +44,8 @@ def make_step(make_batch, small_resnet18):
                 optimizer.initial_scale = scale
             model.compile(optimizer, loss=DetectionLoss(), run_eagerly=strategy is None)
         before = [v.numpy() for v in model.trainable_variables]
-        batch = tf.data.Dataset.from_tensors(make_batch(model, (2, 1)))
+        # Wider than what TensorFlow trains wrongly in bfloat16.
+        batch = tf.data.Dataset.from_tensors(make_batch(model, (2, 1), size=NARROW_WIDTH + 64))
         history = model.fit(batch, epochs=1, verbose=0)
         changes = [v.numpy() - old for v, old in zip(model.trainable_variables, before)]
         return model, history.history["loss"][0], np.concatenate([c.ravel() for c in changes])
@@ -91,6 +98,64 @@ def test_losses_are_float32(make_step, make_batch):
         box_coder=model.box_coder,
     )
     assert float(loss) == pytest.approx(float(parts["class_loss"] + parts["box_loss"]), rel=1e-6)
+
+
+class TestNarrowBatches:
+    @pytest.mark.parametrize(
+        ("policy", "sizes", "is_refused"),
+        [
+            (InputPolicy("square", size=64), [(80, 60), (60, 80)], True),
+            (InputPolicy("square", size=96), [(80, 60), (60, 80)], False),
+            # 64 of 128 px are narrow, and 65 in a canvas of 96 not.
+            (InputPolicy("shorter_side", 64, 128), [(128, 64), (128, 64)], True),
+            (InputPolicy("shorter_side", 65, 130), [(130, 65), (130, 65)], False),
+            # As wide as the widest image of the batch.
+            (InputPolicy("shorter_side", 96, 1280), [(3200, 64), (128, 96)], False),
+            (InputPolicy("shorter_side", 96, 1280), [(3200, 64), (3200, 64)], True),
+            # Flat maps are right.
+            (InputPolicy("shorter_side", 64, 3200), [(64, 3200), (64, 3200)], False),
+        ],
+    )
+    def test_width_alone_counts(self, policy, sizes, is_refused):
+        heights, widths = np.array(sizes).T
+        plan = TrainingPlan(heights, widths, policy, batch_size=2)
+        if not is_refused:
+            refuse_narrow_batches(plan, ["a.jpg", "b.jpg"], num_epochs=2)
+            return
+        with pytest.raises(ConfigError, match=r"1 batches .*[ab]\.jpg.*model.precision=float32"):
+            refuse_narrow_batches(plan, ["a.jpg", "b.jpg"], num_epochs=2)
+
+    @pytest.mark.parametrize(
+        ("gpus", "precision", "is_refused"),
+        [
+            ([], "mixed_bfloat16", True),
+            ([], "float32", False),
+            (["GPU:0"], "mixed_bfloat16", False),
+        ],
+    )
+    def test_only_bfloat16_on_a_cpu_is_refused(
+        self, gpus, precision, is_refused, tmp_path, monkeypatch
+    ):
+        class Reached(Exception):
+            pass
+
+        def build(*_):
+            raise Reached
+
+        real = tf.config.list_logical_devices
+        monkeypatch.setattr(
+            tf.config,
+            "list_logical_devices",
+            lambda kind=None: gpus if kind == "GPU" else real(kind),
+        )
+        monkeypatch.setattr(
+            training, "make_strategy", lambda *_, **__: tf.distribute.get_strategy()
+        )
+        monkeypatch.setattr(training, "_compiled_model", build)
+        data = load_dataset(write_demo_dataset(tmp_path / "set", num_train=4, num_val=2), "train")
+        config = load_config("quickstart", ["image.size=64", f"model.precision={precision}"])
+        with pytest.raises(ConfigError if is_refused else Reached):
+            training.train(config, data, None, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
