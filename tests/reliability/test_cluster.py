@@ -112,7 +112,7 @@ def test_all_ways_to_share_the_work_train_alike(one_batch, tmp_path):
                 continue
             # Relative to the variable: single values are as near to 0 as one likes. Momenta are
             # steps of weights, and relative to those: a ReLU whose input is 0 but for rounding has
-            # another gradient for each way to add up, and 16 million inputs include some.
+            # another gradient for each way to add up, and among millions of inputs some are.
             scale = max(float(np.abs(weights[moved_by.get(key, key)]).max()), 1e-6)
             largest = max(largest, float(np.abs(found[key] - array).max()) / scale)
         print(
