@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 # Neighbouring classes get hues this far apart on the colour circle (the golden ratio), so that any
 # number of classes stays well spread.
 HUE_STEP = 0.618034
-# Hues come near again after 5, 8, 13, 34, ... classes; those differ in saturation and value.
-_TONES = ((0.85, 0.95), (0.50, 0.95), (0.90, 0.62))
+# Saturation and value, in turn: hues come near again after 5, 8, 13, 21, 34, ... classes, none of
+# them a multiple of six.
+_TONES = ((0.85, 0.95), (0.50, 0.95), (0.90, 0.62), (0.60, 0.75), (0.85, 0.80), (0.45, 0.70))
 UNMATCHED_COLOR = (214, 20, 30)
 IGNORED_COLOR = (245, 245, 245)
 _SHADE, _HATCH = (20, 20, 20, 70), (245, 245, 245, 120)

@@ -50,4 +50,8 @@ def test_grey_image_and_no_detections():
 
 
 def test_colors_of_eighty_classes_differ():
-    assert len({class_color(i) for i in range(80)}) == 80
+    colors = np.array([class_color(i) for i in range(80)], np.float64)
+    assert len(np.unique(colors, axis=0)) == 80
+    # The golden ratio brings hues near again after so many classes.
+    for step in (5, 8, 13, 21, 34, 55):
+        assert np.linalg.norm(colors[step:] - colors[:-step], axis=1).min() > 20
