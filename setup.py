@@ -11,7 +11,7 @@ setup(
     ],
     package_dir={"keras_retinanet.configs": "configs"},
     package_data={
-        "keras_retinanet.pictures": ["*.html"],
+        "keras_retinanet.reports": ["*.html"],
         "keras_retinanet.configs": ["*.yaml", "data/*.yaml"],
         "keras_retinanet.paper": ["quick.yaml", "experiments/*.yaml"],
     },

@@ -14,13 +14,13 @@ def main() -> None:
     options = parser.parse_args()
 
     from keras_retinanet import DetectionLoss, RetinaNet, SGDWithL2
-    from keras_retinanet.runs.checkpoints import (
+    from keras_retinanet.models.checkpoint_files import (
         Checkpoint,
         checkpoint_path,
         read_checkpoint,
         write_checkpoint,
     )
-    from keras_retinanet.runs.training_state import (
+    from keras_retinanet.training.runs.training_state import (
         describe_model,
         not_finite,
         put_arrays,

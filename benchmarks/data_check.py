@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=5)
     options = parser.parse_args()
 
-    from keras_retinanet.data.check import check_dataset
+    from keras_retinanet.data.checks.check import check_dataset
     from keras_retinanet.errors import UserError
 
     def run(decode: bool) -> tuple[float, float, int]:

@@ -28,9 +28,9 @@ def main() -> None:
     from ai_edge_litert.interpreter import Interpreter
     from PIL import Image
 
-    from keras_retinanet.builders import build_model
-    from keras_retinanet.config import load_config
-    from keras_retinanet.export.tflite import TFLiteExporter
+    from keras_retinanet.config.load import load_config
+    from keras_retinanet.export.tflite.exporter import TFLiteExporter
+    from keras_retinanet.training.setup import build_model
 
     config = load_config(options.config, ["model.weights=none", "model.prior=0.04"])
     model = build_model(config, tuple(f"class {i}" for i in range(options.classes)))

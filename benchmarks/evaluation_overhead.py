@@ -21,10 +21,10 @@ def main() -> None:
     import keras
     import numpy as np
 
-    from keras_retinanet.builders import build_model
-    from keras_retinanet.config import load_config
+    from keras_retinanet.config.load import load_config
     from keras_retinanet.data.source import load_dataset
-    from keras_retinanet.evaluation import DatasetEvaluation
+    from keras_retinanet.evaluation.evaluate import DatasetEvaluation
+    from keras_retinanet.training.setup import build_model
 
     keras.utils.set_random_seed(0)
     overrides = ["inference.score_threshold=0", "model.weights=none"]

@@ -21,8 +21,8 @@ def main() -> None:
     import tensorflow as tf
 
     from keras_retinanet.data.convert.runner import convert
-    from keras_retinanet.data.image_bytes import image_reader
-    from keras_retinanet.data.image_files import decode_image
+    from keras_retinanet.data.images.address import image_reader
+    from keras_retinanet.data.images.image_files import decode_image
     from keras_retinanet.data.source import load_dataset
     from keras_retinanet.errors import UserError
 

@@ -83,8 +83,8 @@ def our_candidates(options: Any, image: Any, folder: Path) -> dict[str, Callable
     from keras_retinanet import InputPolicy, RetinaNet
     from keras_retinanet.export.export import export_model
     from keras_retinanet.export.frozen import freeze
-    from keras_retinanet.export.saved_model import SavedModelExporter
-    from keras_retinanet.postprocess import detect
+    from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+    from keras_retinanet.geometry.postprocess import detect
 
     model = RetinaNet(
         options.backbone,
@@ -139,9 +139,9 @@ def openvino_candidate(folder: Path, image: Any, options: Any) -> Callable[[], A
     """The raw SavedModel's network in OpenVINO, then our post-processing in TensorFlow."""
     import openvino
 
-    from keras_retinanet.detectors.inference import Inference
-    from keras_retinanet.detectors.manifest import read_manifest
-    from keras_retinanet.detectors.raw import RawDetector
+    from keras_retinanet.detection.inference import Inference
+    from keras_retinanet.detection.manifest import read_manifest
+    from keras_retinanet.detection.raw import RawDetector
 
     version = folder / "raw" / "1"
     inference = Inference.from_json(read_manifest(version)["inference"])

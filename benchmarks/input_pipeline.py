@@ -37,7 +37,7 @@ def main() -> None:
     import tensorflow as tf
 
     from keras_retinanet import AnchorGenerator, load_dataset
-    from keras_retinanet.data.image_files import decode_image
+    from keras_retinanet.data.images.image_files import decode_image
     from keras_retinanet.errors import UserError
 
     try:
@@ -115,7 +115,7 @@ def seconds_of(stream: Iterator, count: int) -> tuple[float, float]:
 
 def preset_batches(dataset: Any, preset: str, options: Any, anchors: Any) -> Any:
     from keras_retinanet import InputPolicy, TrainingPlan, training_batches
-    from keras_retinanet.data.augment.settings import make_augmentation
+    from keras_retinanet.data.pipeline.augment.settings import make_augmentation
 
     augmentation = make_augmentation(preset)
     plan = TrainingPlan(
@@ -165,7 +165,7 @@ def garden_batches(dataset: Any, options: Any) -> Any:
     import tensorflow as tf
     from official.vision.dataloaders.retinanet_input import Parser
 
-    from keras_retinanet.data.image_files import decode_image
+    from keras_retinanet.data.images.image_files import decode_image
 
     parser = Parser(
         (options.size, options.size), 3, 7, 3, [0.5, 1.0, 2.0], 4.0,
@@ -175,7 +175,7 @@ def garden_batches(dataset: Any, options: Any) -> Any:
     paths, splits = tf.constant(dataset.image_paths), tf.constant(dataset.row_splits)
     limits = tf.constant([dataset.heights, dataset.widths] * 2, tf.float32)
     boxes, labels = tf.constant(dataset.boxes[:, [1, 0, 3, 2]]), tf.constant(dataset.labels)
-    is_crowd, areas = tf.constant(dataset.is_crowd), tf.constant(dataset.areas)
+    is_ignored, areas = tf.constant(dataset.is_ignored), tf.constant(dataset.areas)
 
     def example(index: Any) -> Any:
         rows = slice(splits[index], splits[index + 1])
@@ -187,7 +187,7 @@ def garden_batches(dataset: Any, options: Any) -> Any:
                 "width": tf.cast(limits[1, index], tf.int64),
                 "groundtruth_boxes": boxes[rows] / limits[:, index],
                 "groundtruth_classes": tf.cast(labels[rows], tf.int64) + 1,
-                "groundtruth_is_crowd": is_crowd[rows],
+                "groundtruth_is_crowd": is_ignored[rows],
                 "groundtruth_area": areas[rows],
             }
         )

@@ -16,7 +16,7 @@ def main() -> None:
     import numpy as np
 
     from keras_retinanet import DetectionLoss, RetinaNet, SGDWithL2
-    from keras_retinanet.targets import match_anchors
+    from keras_retinanet.geometry.matching import match_anchors
 
     def mean_loss(targets: dict, outputs: dict, **_: object) -> dict:
         return {

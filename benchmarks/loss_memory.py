@@ -44,7 +44,7 @@ def peak(make: Callable[[], Callable]) -> float:
     import numpy as np
     import tensorflow as tf
 
-    from keras_retinanet.anchors import AnchorGenerator
+    from keras_retinanet.geometry.anchors import AnchorGenerator
 
     num_anchors = sum(AnchorGenerator().num_anchors_per_level(HEIGHT, WIDTH))
     rng = np.random.default_rng(0)

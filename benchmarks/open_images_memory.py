@@ -31,8 +31,8 @@ def main() -> None:
     options = parser.parse_args()
 
     from keras_retinanet.data import cleaning
-    from keras_retinanet.data.image_files import ImageHeader
-    from keras_retinanet.data.open_images import read_open_images
+    from keras_retinanet.data.formats.open_images import read_open_images
+    from keras_retinanet.data.images.image_files import ImageHeader
 
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         annotations = Path(folder) / "train-annotations-bbox.csv"

@@ -14,7 +14,7 @@ def main() -> None:
     import tensorflow as tf
 
     from keras_retinanet import AnchorGenerator, BoxCoder
-    from keras_retinanet.postprocess import decode_detections
+    from keras_retinanet.geometry.postprocess import decode_detections
 
     height, width = options.height, options.width
     generator = AnchorGenerator()

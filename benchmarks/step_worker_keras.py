@@ -15,8 +15,8 @@ import numpy as np
 import step_worker
 
 from keras_retinanet import AnchorGenerator, DetectionLoss, RetinaNet, SGDWithL2
-from keras_retinanet.boxes import pairwise_iou
 from keras_retinanet.conventions import BACKGROUND, IGNORE, NEGATIVE_IOU, POSITIVE_IOU
+from keras_retinanet.geometry.boxes import pairwise_iou
 
 COMPILE = {"auto": "auto", "yes": True, "no": False}
 GPU_SIDE, CPU_SIDE = 8192, 2048  # of the matrices whose product shows the device's peak

@@ -27,9 +27,9 @@ def main() -> None:
     import tensorflow as tf
 
     from keras_retinanet import DetectionLoss, RetinaNet, SGDWithL2, load_config
-    from keras_retinanet.callbacks import StopOnNaN
-    from keras_retinanet.data.wait_time import WaitTime
-    from keras_retinanet.watching import make_watchers
+    from keras_retinanet.data.pipeline.wait_time import WaitTime
+    from keras_retinanet.training.callbacks import StopOnNaN
+    from keras_retinanet.training.callbacks.build import make_watchers
 
     size, batch_size, steps = options.size, options.batch_size, options.steps
     channels = options.channels

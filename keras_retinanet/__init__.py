@@ -6,26 +6,26 @@ from typing import Any
 # The public names and where they live. They are loaded at first use: the command line answers
 # --help without TensorFlow, and the Keras-only parts run where there is none.
 _PUBLIC = {
-    "AnchorGenerator": "anchors",
-    "Augmentation": "data.augment.settings",
-    "BoxCoder": "boxes",
+    "AnchorGenerator": "geometry.anchors",
+    "Augmentation": "data.pipeline.augment.settings",
+    "BoxCoder": "geometry.boxes",
     "DetectionDataset": "data.dataset",
     "DetectionLoss": "losses",
     "FocalLoss": "losses",
-    "InputPolicy": "input_policy",
+    "InputPolicy": "geometry.input_policy",
     "RetinaNet": "models.retinanet",
     "SGDWithL2": "optimizers.weight_decay",
     "SmoothL1": "losses",
-    "TrainingPlan": "data.plan",
-    "evaluate": "evaluation",
+    "TrainingPlan": "data.pipeline.plan",
+    "evaluate": "evaluation.evaluate",
     "export_model": "export.export",
     "export_saved_model": "export.export",
-    "load_config": "config",
+    "load_config": "config.load",
     "load_dataset": "data.source",
-    "load_detector": "detectors.load",
-    "load_model": "model_files",
-    "train": "training",
-    "training_batches": "data.pipeline",
+    "load_detector": "detection.load",
+    "load_model": "detection.model_files",
+    "train": "training.train",
+    "training_batches": "data.pipeline.batches",
 }
 
 __all__ = sorted(_PUBLIC)

@@ -55,3 +55,13 @@ IMAGE_SIZE = 600
 IMAGE_MAX_SIZE = 1333
 IMAGE_PAD_MULTIPLE = 32  # the stride of C5: the top-down path then doubles sizes exactly
 PAD_VALUE = 114  # grey near the ImageNet mean: padding is about zero after normalisation
+
+# How the names of a stage's layers begin, in ResNets and in MobileNetV2: the stem is stage 1, and
+# C2 ... C5 end stages 2 ... 5.
+STAGE_PREFIXES = (
+    ("conv1_", "Conv1", "bn_Conv1", "expanded_conv_"),
+    ("conv2_", "block_1_", "block_2_"),
+    ("conv3_", *(f"block_{i}_" for i in range(3, 6))),
+    ("conv4_", *(f"block_{i}_" for i in range(6, 13))),
+    ("conv5_", *(f"block_{i}_" for i in range(13, 17)), "Conv_1"),
+)

@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet import cli
-from keras_retinanet.models import backbones
+from keras_retinanet.geometry.matching import match_anchors
+from keras_retinanet.models.backbones import build as backbones
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.strategies import make_strategy
-from keras_retinanet.targets import match_anchors
+from keras_retinanet.training.strategies import make_strategy
 
 # Two replicas without a GPU; possible only before TensorFlow initialises. For the same reason
-# `keras_retinanet.strategies.make_strategy` finds two devices in every test: a test that means to
-# train on one has to replace that function.
+# `training.strategies.make_strategy` finds two devices in every test: a test that means to train on
+# one has to replace that function.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.anchors import anchors
-from keras_retinanet.cli.benchmark import benchmark
+from keras_retinanet.cli.anchors_command import anchors
+from keras_retinanet.cli.benchmark_command import benchmark
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
@@ -19,12 +19,12 @@ from keras_retinanet.cli.console import (
     print_metrics,
     quiet_import,
 )
-from keras_retinanet.cli.data import app as data_app
-from keras_retinanet.cli.export import export
-from keras_retinanet.cli.finders import find_batch, find_lr
-from keras_retinanet.cli.reproduce import reproduce
-from keras_retinanet.cli.train import train
-from keras_retinanet.config import dump_config, load_config
+from keras_retinanet.cli.data_commands import app as data_app
+from keras_retinanet.cli.export_command import export
+from keras_retinanet.cli.finder_commands import find_batch, find_lr
+from keras_retinanet.cli.reproduce_command import reproduce
+from keras_retinanet.cli.train_command import train
+from keras_retinanet.config.load import dump_config, load_config
 from keras_retinanet.errors import TrainingInterrupted, UserError
 
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
@@ -91,9 +91,9 @@ def evaluate(
     """Measure COCO's AP and AR of a model on a data set."""
     with quiet_import():
         from keras_retinanet.data.source import load_dataset
-        from keras_retinanet.detectors.load import load_detector
-        from keras_retinanet.evaluation import evaluate as run_evaluation
-        from keras_retinanet.evaluation import write_evaluation
+        from keras_retinanet.detection.load import load_detector
+        from keras_retinanet.evaluation.evaluate import evaluate as run_evaluation
+        from keras_retinanet.evaluation.evaluate import write_evaluation
 
     loaded = load_detector(model)
     dataset = load_dataset(data, split)
@@ -117,8 +117,8 @@ def predict(
 ) -> None:
     """Draw a model's detections on images, and write them as JSON."""
     with quiet_import():
-        from keras_retinanet.detectors.load import load_detector
-        from keras_retinanet.prediction import predict as run_prediction
+        from keras_retinanet.detection.load import load_detector
+        from keras_retinanet.detection.predict import predict as run_prediction
 
     summary = run_prediction(
         load_detector(model), images, output, min_score=min_score, batch_size=batch_size

@@ -38,7 +38,7 @@ def new_folder(wanted: Path | None, default: Path) -> Path:
 
 
 def describe(split: str, dataset: Any) -> None:
-    crowd = int(dataset.is_crowd.sum())
+    crowd = int(dataset.is_ignored.sum())
     out.print(
         f"{split}: {len(dataset)} images, {dataset.num_boxes - crowd} objects of "
         f"{len(dataset.class_names)} classes" + (f", {crowd} ignored regions" if crowd else "")

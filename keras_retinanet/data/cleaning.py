@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import is_collecting, note_raw, stop
-from keras_retinanet.data.image_files import inspect_images
+from keras_retinanet.data.images.image_files import inspect_images
 from keras_retinanet.data.raw_annotations import RawAnnotations
 
 # Above this share of missing files, the folder is wrong and not the files.
@@ -67,7 +67,7 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
         row_splits=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         boxes=boxes,
         labels=raw.labels[order].astype(np.int32),
-        is_crowd=raw.is_crowd[order].astype(bool),
+        is_ignored=raw.is_ignored[order].astype(bool),
         areas=np.where(has_area, areas, sides.prod(axis=1)).astype(np.float32),
         class_names=raw.class_names,
         category_ids=raw.category_ids,

@@ -37,7 +37,7 @@ class DetectionDataset:
     """Labelled images of one split.
 
     Boxes of image i are rows `row_splits[i]` to `row_splits[i + 1]` of `boxes`, `labels`,
-    `is_crowd` and `areas`.
+    `is_ignored` and `areas`.
 
     Attributes:
         image_paths: N files.
@@ -46,7 +46,7 @@ class DetectionDataset:
         row_splits: [N + 1] int64.
         boxes: [T, 4] float32, xyxy in pixels of the upright image.
         labels: [T] int32, 0 ... K-1; regions to ignore may have ANY_CLASS.
-        is_crowd: [T] bool: regions to ignore: crowds, difficult objects.
+        is_ignored: [T] bool: regions to ignore: crowds, difficult objects.
         areas: [T] float32, square pixels (of the segmentation, where there is one).
         class_names: K names.
         category_ids: K ids of the data set itself.
@@ -61,7 +61,7 @@ class DetectionDataset:
     row_splits: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
-    is_crowd: np.ndarray
+    is_ignored: np.ndarray
     areas: np.ndarray
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
@@ -78,7 +78,7 @@ class DetectionDataset:
     @property
     def num_objects(self) -> np.ndarray:
         """Number of objects in each image [N], ignored regions left out."""
-        objects_before = np.concatenate([[0], np.cumsum(~self.is_crowd)])
+        objects_before = np.concatenate([[0], np.cumsum(~self.is_ignored)])
         return np.diff(objects_before[self.row_splits])
 
     def rows(self, image: int) -> slice:
@@ -108,7 +108,7 @@ class DetectionDataset:
             row_splits=row_splits,
             boxes=self.boxes[picked],
             labels=self.labels[picked],
-            is_crowd=self.is_crowd[picked],
+            is_ignored=self.is_ignored[picked],
             areas=self.areas[picked],
             repeats=None if self.repeats is None else self.repeats[list(images)],
         )
@@ -127,7 +127,7 @@ class DetectionDataset:
             row_splits=np.concatenate([[0], np.cumsum(copies)])[self.row_splits].astype(np.int64),
             boxes=self.boxes[rows],
             labels=labels,
-            is_crowd=self.is_crowd[rows],
+            is_ignored=self.is_ignored[rows],
             areas=self.areas[rows],
         )
 

@@ -18,7 +18,7 @@ class RawAnnotations:
         declared_sizes: N (height, width) as annotated, or None.
         box_images: [T] int64, the image of each box.
         boxes: [T, 4] float xyxy, in pixels or, with `boxes_normalized`, as shares of the image.
-        labels, is_crowd: [T].
+        labels, is_ignored: [T].
         areas: [T] in square pixels, NaN where the file gives none: then that of the box is taken.
         describe_box: says where box t is written.
         findings: what the reader itself found.
@@ -33,7 +33,7 @@ class RawAnnotations:
     box_images: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
-    is_crowd: np.ndarray
+    is_ignored: np.ndarray
     areas: np.ndarray
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]

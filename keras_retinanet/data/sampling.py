@@ -43,7 +43,7 @@ def mix_datasets(
         image_ids=ids,
         **{
             name: np.concatenate([getattr(d, name) for d in united])
-            for name in ("heights", "widths", "boxes", "labels", "is_crowd", "areas")
+            for name in ("heights", "widths", "boxes", "labels", "is_ignored", "areas")
         },
         row_splits=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         category_ids=_category_ids(datasets, class_names),
@@ -58,7 +58,7 @@ def repeat_factors(dataset: DetectionDataset, threshold: float) -> np.ndarray:
     max(1, sqrt(threshold / f)) for the rarest class in the image, f being the share of the images
     that have the class (Gupta et al. 2019, appendix B). Images without objects have 1.
     """
-    is_object = ~dataset.is_crowd
+    is_object = ~dataset.is_ignored
     image = np.repeat(np.arange(len(dataset)), np.diff(dataset.row_splits))[is_object]
     label = dataset.labels[is_object]
     pairs = np.unique(np.stack([image, label]), axis=1)
@@ -88,3 +88,9 @@ def _category_ids(
                 ids[name] = category_id
     free = iter(sorted(set(range(1, 2 * len(class_names) + 1)) - set(ids.values())))
     return tuple(ids[name] if name in ids else next(free) for name in class_names)
+
+
+def sample_images(dataset: DetectionDataset, count: int, seed: int) -> np.ndarray:
+    """Return the indices of `count` random images, or of all, in the order of the data set."""
+    count = min(count, len(dataset))
+    return np.sort(np.random.default_rng(seed).choice(len(dataset), count, replace=False))

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.config.yaml_files import did_you_mean, expand_variables, shown, validated
 from keras_retinanet.data.cleaning import clean
-from keras_retinanet.data.data_yaml import SOURCES, MixSource
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.detect_format import DATA_YAML, HOW_TO_SPLIT, detect_format
+from keras_retinanet.data.formats.data_yaml import SOURCES, MixSource
+from keras_retinanet.data.formats.detect_format import DATA_YAML, HOW_TO_SPLIT, detect_format
+from keras_retinanet.data.formats.records.tfds import PREFIX
 from keras_retinanet.data.sampling import mix_datasets
-from keras_retinanet.data.tfds import PREFIX
 from keras_retinanet.errors import ConfigError, DataError
-from keras_retinanet.yaml_files import did_you_mean, expand_variables, shown, validated
 
 
 def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) -> DetectionDataset:

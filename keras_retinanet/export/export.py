@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.detectors.inference import Inference
-from keras_retinanet.detectors.manifest import read_manifest
+from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.manifest import read_manifest
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.export.exporter import Exporter
-from keras_retinanet.export.keras_file import KerasExporter
-from keras_retinanet.export.manifest import describe_source, write_manifest
-from keras_retinanet.export.onnx import OnnxExporter
+from keras_retinanet.export.keras_exporter import KerasExporter
+from keras_retinanet.export.onnx_exporter import OnnxExporter
 from keras_retinanet.export.publish import publish
-from keras_retinanet.export.saved_model import SavedModelExporter
-from keras_retinanet.export.tflite import TFLiteExporter
+from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.export.tflite.exporter import TFLiteExporter
 from keras_retinanet.export.verify import Parity, compare, with_ap
+from keras_retinanet.export.write_manifest import describe_source, write_manifest
 from keras_retinanet.models.retinanet import RetinaNet
 
 # By the name in `retinanet export --format`.

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from keras_retinanet.detectors.detector import Detector
+from keras_retinanet.detection.detector import Detector
 from keras_retinanet.export.verify import Tolerance
-from keras_retinanet.model_files import copy_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.saving import copy_for_inference
 
 
 @dataclass(frozen=True)

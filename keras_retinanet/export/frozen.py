@@ -11,8 +11,8 @@ from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from keras_retinanet.errors import ConfigError
-from keras_retinanet.model_files import copy_for_inference
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.saving import copy_for_inference
 
 Tensor = Any
 Sides = tuple[int | None, int | None]

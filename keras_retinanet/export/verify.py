@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.boxes import pairwise_iou
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.image_files import inspect_images
-from keras_retinanet.detectors.detector import Detections, Detector
+from keras_retinanet.data.images.image_files import inspect_images
+from keras_retinanet.detection.detector import Detections, Detector
+from keras_retinanet.detection.keras_model import detect_files
 from keras_retinanet.errors import DataError, WeightsError
-from keras_retinanet.evaluation import detect_files, evaluate
+from keras_retinanet.evaluation.evaluate import evaluate
+from keras_retinanet.geometry.boxes import pairwise_iou
 from keras_retinanet.models.retinanet import RetinaNet
 
 # Pictures for a comparison without the user's images.

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_retinanet.boxes import generalized_iou
 from keras_retinanet.conventions import SMOOTH_L1_BETA
+from keras_retinanet.geometry.boxes import generalized_iou
 
 Tensor = Any
 

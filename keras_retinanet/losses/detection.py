@@ -5,11 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.conventions import NORMALIZER_MOMENTUM, NORMALIZER_START
+from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.losses.binary import FocalLoss
 from keras_retinanet.losses.box import SmoothL1
-from keras_retinanet.replicas import sum_over_replicas
+from keras_retinanet.system.replicas import sum_over_replicas
 
 Tensor = Any
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import keras
 
-from keras_retinanet.anchors import AnchorGenerator
-from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.conventions import (
     FPN_CHANNELS,
     HEAD_CHANNELS,
@@ -21,11 +19,13 @@ from keras_retinanet.conventions import (
     PRIOR_PROBABILITY,
     SCORE_THRESHOLD,
 )
-from keras_retinanet.input_policy import InputPolicy
-from keras_retinanet.models.backbones import build_backbone
+from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.boxes import BoxCoder
+from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
 from keras_retinanet.models.heads import light_shared_head, prior_bias, shared_head
-from keras_retinanet.replicas import num_replicas
+from keras_retinanet.system.replicas import num_replicas
 
 Tensor = Any
 
@@ -41,7 +41,7 @@ class RetinaNet(keras.Model):
     `anchor_generator(H, W)`. `model.save("x.keras")` keeps all that is given here.
 
     Train it with `compile(optimizer, loss=DetectionLoss())` and `fit` on batches of (images,
-    targets) as `keras_retinanet.data.pipeline` makes them.
+    targets) as `keras_retinanet.data.pipeline.batches` makes them.
 
     Args:
         backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or
@@ -58,7 +58,7 @@ class RetinaNet(keras.Model):
         class_activation: what makes scores of the class logits: "sigmoid", or "softmax" over the
             classes and background, whose logit is 0 (footnote 1; for `SoftmaxFocalLoss`).
         score_threshold, pre_nms_top_k, nms_iou_threshold, max_detections: the inference settings
-            that `keras_retinanet.postprocess` reads off the model.
+            that `keras_retinanet.geometry.postprocess` reads off the model.
         dtype: a Keras dtype policy or its name, for example "mixed_bfloat16".
 
     Raises:

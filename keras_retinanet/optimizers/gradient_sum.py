@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_retinanet.replicas import sum_over_replicas
+from keras_retinanet.system.replicas import sum_over_replicas
 
 
 class SummedGradients:

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_retinanet.models.backbones import STAGE_PREFIXES
+from keras_retinanet.conventions import STAGE_PREFIXES
 
 
 def stage_rates(*, backbone_rate: float = 1.0, layer_decay: float = 1.0) -> dict[str, float]:

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import pydantic
 
-from keras_retinanet.config import Config, load_config
+from keras_retinanet.config.load import load_config
+from keras_retinanet.config.schema import Config
+from keras_retinanet.config.yaml_files import did_you_mean, read_yaml, validated
 from keras_retinanet.errors import ConfigError
-from keras_retinanet.yaml_files import did_you_mean, read_yaml, validated
 
 FOLDER = Path(__file__).parent / "experiments"
 QUICK_FILE = Path(__file__).parent / "quick.yaml"

@@ -4,8 +4,8 @@ import numpy as np
 
 from keras_retinanet.conventions import BACKGROUND
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.pipeline import training_batches
-from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.data.pipeline.batches import training_batches
+from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.models.retinanet import RetinaNet
 
 MAX_NEGATIVES = 10_000_000  # the paper's number

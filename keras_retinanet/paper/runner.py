@@ -8,10 +8,10 @@ from typing import Any
 
 import keras
 
-from keras_retinanet.config import Config
+from keras_retinanet.config.schema import Config
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import ConfigError, TrainingDiverged
-from keras_retinanet.evaluation import evaluate, write_evaluation
+from keras_retinanet.evaluation.evaluate import evaluate, write_evaluation
 from keras_retinanet.paper.experiment import (
     Experiment,
     Scale,
@@ -22,9 +22,9 @@ from keras_retinanet.paper.experiment import (
 from keras_retinanet.paper.plots import draw_rows, draw_speed
 from keras_retinanet.paper.speed import milliseconds_per_image
 from keras_retinanet.paper.tables import RowResults, write_tables
-from keras_retinanet.runs.run_directory import holds_run
-from keras_retinanet.training import train
-from keras_retinanet.whole_files import write_whole
+from keras_retinanet.system.atomic_files import write_whole
+from keras_retinanet.training.runs.run_directory import holds_run
+from keras_retinanet.training.train import train
 
 RESULT = "result.json"
 STATE = "experiment.json"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.paper.experiment import Experiment, Row
-from keras_retinanet.whole_files import write_whole
+from keras_retinanet.system.atomic_files import write_whole
 
 NOTHING = "–"
 

@@ -112,7 +112,7 @@ def cleaned(tmp_path, picture):
             box_images=np.zeros(count, np.int64),
             boxes=np.array(boxes, dtype).reshape(-1, 4),
             labels=np.zeros(count, np.int32),
-            is_crowd=np.zeros(count, bool),
+            is_ignored=np.zeros(count, bool),
             areas=np.full(count, np.nan),
             class_names=("cat",),
             category_ids=(1,),
@@ -167,7 +167,7 @@ def test_ignored_objects_are_kept_and_marked(ignoring_folder):
     ignoring_folder.add_image()
     ignoring_folder.add_box("a.jpg", GOOD, ignored=True)
     ignoring_folder.add_box("a.jpg", GOOD, "dog")
-    assert ignoring_folder.load().is_crowd.tolist() == [True, False]
+    assert ignoring_folder.load().is_ignored.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("declared", [{"width": 640, "height": 480}, {"width": 63}])

@@ -37,7 +37,7 @@ def test_select_takes_images_in_order_with_all_that_is_theirs(dataset, images, x
     selected = dataset.select(images)
     assert selected.boxes[:, 0].tolist() == x
     assert selected.areas.tolist() == [50 + value for value in x]
-    assert selected.is_crowd.tolist() == [value == 3 for value in x]
+    assert selected.is_ignored.tolist() == [value == 3 for value in x]
     assert selected.labels.tolist() == [int(value == 2) for value in x]
     assert selected.image_ids == [dataset.image_ids[i] for i in images]
     assert selected.image_paths == [dataset.image_paths[i] for i in images]
@@ -94,10 +94,10 @@ def test_the_report_holds_every_finding_and_the_counts(tmp_path):
 
 def test_regions_of_any_class_become_one_of_every_class(dataset):
     assert dataset.with_a_class_for_every_box() is dataset
-    dataset.labels[dataset.is_crowd] = ANY_CLASS  # the last box, of the last image
+    dataset.labels[dataset.is_ignored] = ANY_CLASS  # the last box, of the last image
     whole = dataset.with_a_class_for_every_box()
     assert whole.labels.tolist() == [0, 1, 0, 1]
     assert whole.boxes[:, 0].tolist() == [1, 2, 3, 3]
-    assert whole.is_crowd.tolist() == [False, False, True, True]
+    assert whole.is_ignored.tolist() == [False, False, True, True]
     assert whole.row_splits.tolist() == [0, 1, 1, 4]
     assert whole.num_objects.tolist() == dataset.num_objects.tolist()

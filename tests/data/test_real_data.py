@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_retinanet.config import CONFIG_FOLDER
+from keras_retinanet.config.load import CONFIG_FOLDER
 from keras_retinanet.data.cleaning import clean
 from keras_retinanet.data.dataset import ANY_CLASS
-from keras_retinanet.data.open_images import read_open_images
+from keras_retinanet.data.formats.open_images import read_open_images
+from keras_retinanet.data.formats.voc import read_voc
 from keras_retinanet.data.source import load_dataset, split_names
-from keras_retinanet.data.voc import read_voc
-from keras_retinanet.evaluation import CocoEvaluator
+from keras_retinanet.evaluation.evaluate import CocoEvaluator
 
 pytestmark = pytest.mark.real_data
 
@@ -56,7 +56,7 @@ def test_coco_subset(load, split, images, boxes, crowds):
     dataset = load("coco_subset", split)
     assert not dataset.findings
     assert (len(dataset), dataset.num_boxes) == (images, boxes)
-    assert dataset.is_crowd.sum() == crowds
+    assert dataset.is_ignored.sum() == crowds
     assert len(dataset.class_names) == 80
     assert (dataset.category_ids[0], dataset.category_ids[-1]) == (1, 90)
     assert dataset.class_names[dataset.category_ids.index(90)] == "toothbrush"
@@ -71,7 +71,7 @@ def test_the_objects_as_detections_have_ap_1(load):
         evaluator.add(image, {**objects, "scores": np.ones(len(objects["boxes"]))})
     metrics = evaluator.metrics()
     assert metrics["AP"] == pytest.approx(1)
-    used = np.unique(dataset.labels[~dataset.is_crowd])
+    used = np.unique(dataset.labels[~dataset.is_ignored])
     measured = [name for name, value in metrics["per_class"].items() if value is not None]
     assert measured == [dataset.class_names[label] for label in used]
 
@@ -192,7 +192,7 @@ def test_kitti(real_data):
     assert dataset.class_names == ("Car", "Cyclist", "Misc", "Pedestrian", "Truck")
     assert np.diff(dataset.row_splits).tolist() == [1, 7, 2]
     assert dataset.num_objects.tolist() == [1, 3, 2]
-    assert set(dataset.labels[dataset.is_crowd]) == {ANY_CLASS}
+    assert set(dataset.labels[dataset.is_ignored]) == {ANY_CLASS}
     np.testing.assert_allclose(dataset.boxes[0], (712.40, 143.00, 810.73, 307.92))
 
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import yaml
 
-from keras_retinanet.data.plan import TrainingPlan
+from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats, repeat_factors
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
-from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.geometry.input_policy import InputPolicy
 
 POLICY = InputPolicy(size=32, max_size=64)
 
@@ -62,7 +62,7 @@ def test_a_mix_unites_images_and_classes_by_name(sets):
     assert dataset.row_splits.tolist() == list(range(7))
     assert len(set(dataset.image_ids)) == 6
     assert dataset.image_ids[0] == "data-1/1" and dataset.image_ids[4] == "data-2/1"
-    assert len(dataset.boxes) == len(dataset.areas) == len(dataset.is_crowd) == 6
+    assert len(dataset.boxes) == len(dataset.areas) == len(dataset.is_ignored) == 6
 
 
 def test_weights_are_shares_of_the_draws(sets):

@@ -12,8 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.saved_model import SavedModelExporter
-from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.geometry.input_policy import InputPolicy
 
 NAMES = ("cat", "dog", "élan")
 

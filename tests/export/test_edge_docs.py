@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.export.tflite import TFLiteExporter
-from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.geometry.input_policy import InputPolicy
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_resnet18")]
 

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.detectors.load import load_detector
-from keras_retinanet.detectors.manifest import read_manifest
+from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.manifest import read_manifest
+from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import DataError, WeightsError
-from keras_retinanet.export import saved_model as saved_model_module
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.keras_file import KerasExporter
-from keras_retinanet.export.manifest import sha256
-from keras_retinanet.export.saved_model import SavedModelExporter
-from keras_retinanet.model_files import load_model, save_for_inference
+from keras_retinanet.export.keras_exporter import KerasExporter
+from keras_retinanet.export.saved_model import exporter as saved_model_module
+from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.export.write_manifest import sha256
+from keras_retinanet.models.saving import save_for_inference
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -171,7 +172,7 @@ def test_a_saved_model_without_its_weights_is_not_published(model, tmp_path, mon
 
 @pytest.mark.slow
 def test_a_data_set_of_other_classes_is_refused(model, tmp_path):
-    from keras_retinanet.data.demo import write_demo_dataset
+    from keras_retinanet.data.demo.demo import write_demo_dataset
     from keras_retinanet.data.source import load_dataset
 
     data = write_demo_dataset(tmp_path / "set", num_train=1, num_val=2)

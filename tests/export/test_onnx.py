@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from keras_retinanet.detectors.load import load_detector
+from keras_retinanet.detection.load import load_detector
 from keras_retinanet.errors import ConfigError, WeightsError
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.onnx import OnnxExporter
+from keras_retinanet.export.onnx_exporter import OnnxExporter
 from keras_retinanet.export.verify import FLOAT32
 
 HOW = "needs ONNX: pip install 'keras-retinanet[onnx]'"

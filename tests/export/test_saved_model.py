@@ -10,19 +10,19 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_retinanet.detectors.load import load_detector
-from keras_retinanet.detectors.saved_model import open_signatures
+from keras_retinanet.detection.keras_model import detect_files
+from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.saved_model_runtime import open_signatures
 from keras_retinanet.errors import ConfigError, WeightsError
-from keras_retinanet.evaluation import detect_files
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.saved_model import (
+from keras_retinanet.export.saved_model.exporter import (
     SavedModelExporter,
     refuse_variables,
     signature_names,
 )
-from keras_retinanet.export.signatures import raw_signature
+from keras_retinanet.export.saved_model.signatures import raw_signature
 from keras_retinanet.export.verify import FLOAT32
-from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.geometry.input_policy import InputPolicy
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 

@@ -9,14 +9,14 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
-from keras_retinanet.detectors.keras_model import KerasDetector
-from keras_retinanet.detectors.load import load_detector
-from keras_retinanet.detectors.tflite_file import read_file
+from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.tflite_file import read_file
 from keras_retinanet.errors import ConfigError, DataError, WeightsError
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.tflite import TFLiteExporter, calibration_images
-from keras_retinanet.export.tflite_join import BUFFER_ALIGNMENT, refuse_variables
-from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.export.tflite.exporter import TFLiteExporter, calibration_images
+from keras_retinanet.export.tflite.join import BUFFER_ALIGNMENT, refuse_variables
+from keras_retinanet.geometry.input_policy import InputPolicy
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -79,7 +79,7 @@ def check_same(found, expected):
 
 
 def detect(path, images, **settings):
-    from keras_retinanet.detectors.tflite import TFLiteDetector
+    from keras_retinanet.detection.tflite_runtime import TFLiteDetector
 
     detector = TFLiteDetector(path, **settings)
     return detector(images, np.array([[SIDE, SIDE]] * len(images)))
@@ -113,7 +113,7 @@ def test_few_detections_leave_zeros(model, images, expected, postprocessing, tmp
 
 @pytest.mark.slow
 def test_softmax_and_corner_boxes(make_tiny, images, tmp_path):
-    from keras_retinanet.boxes import BoxCoder
+    from keras_retinanet.geometry.boxes import BoxCoder
 
     model = make_tiny(
         prior=0.5,
@@ -339,7 +339,7 @@ def test_export_of_a_model_trained_with_padding_is_measured_stretched(
 
 @pytest.mark.slow
 def test_other_weights_are_noticed(model, files, tmp_path, monkeypatch):
-    import keras_retinanet.export.tflite as module
+    import keras_retinanet.export.tflite.exporter as module
 
     original = module.convert_network
 

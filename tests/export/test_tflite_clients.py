@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.detectors.keras_model import KerasDetector
-from keras_retinanet.detectors.load import load_detector
-from keras_retinanet.evaluation import evaluate
-from keras_retinanet.export.tflite import TFLiteExporter
-from keras_retinanet.model_files import load_model
+from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.evaluation.evaluate import evaluate
+from keras_retinanet.export.tflite.exporter import TFLiteExporter
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_resnet18")]
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.conventions import BACKGROUND, IGNORE
+from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.losses import (
     OHEM,
     BalancedCrossEntropy,

@@ -4,8 +4,8 @@ import pytest
 from keras import layers
 
 from keras_retinanet.errors import WeightsError
-from keras_retinanet.models import backbones
-from keras_retinanet.models.backbones import BACKBONES, build_backbone
+from keras_retinanet.models.backbones import build as backbones
+from keras_retinanet.models.backbones.build import BACKBONES, build_backbone
 
 
 def build(name="resnet18", *, weights=None, batchnorm="auto"):

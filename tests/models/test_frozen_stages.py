@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_retinanet.conventions import STAGE_PREFIXES
 from keras_retinanet.losses import DetectionLoss
-from keras_retinanet.models.backbones import STAGE_PREFIXES
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 

@@ -9,8 +9,8 @@ from keras import layers
 
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.losses import DetectionLoss
-from keras_retinanet.models.backbones import build_backbone
-from keras_retinanet.models.mobilenet import FEATURE_LAYERS
+from keras_retinanet.models.backbones.build import build_backbone
+from keras_retinanet.models.backbones.mobilenet import FEATURE_LAYERS
 from keras_retinanet.models.retinanet import RetinaNet
 
 WIDTH = 0.35  # Keras' slimmest: a quarter of the time to build and run

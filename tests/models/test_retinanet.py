@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from keras_retinanet.anchors import AnchorGenerator
-from keras_retinanet.boxes import BoxCoder
 from keras_retinanet.errors import WeightsError
-from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.boxes import BoxCoder
+from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss, FocalLoss
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers.weight_decay import SGDWithL2

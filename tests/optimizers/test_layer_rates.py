@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.models.backbones import BACKBONES, STAGE_PREFIXES
+from keras_retinanet.conventions import STAGE_PREFIXES
+from keras_retinanet.models.backbones.build import BACKBONES
 from keras_retinanet.optimizers.layer_rates import stage_rates
 from keras_retinanet.optimizers.weight_decay import KernelAdamW, SGDWithL2
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_retinanet.data.demo import write_demo_dataset
+from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_retinanet import config as config_module
+from keras_retinanet.config import load as config_module
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.paper.experiment import (
     experiment_names,

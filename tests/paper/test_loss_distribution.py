@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from keras_retinanet.anchors import AnchorGenerator
 from keras_retinanet.conventions import BACKGROUND, IGNORE
-from keras_retinanet.data.pipeline import training_batches
-from keras_retinanet.data.plan import TrainingPlan
-from keras_retinanet.input_policy import InputPolicy
+from keras_retinanet.data.pipeline.batches import training_batches
+from keras_retinanet.data.pipeline.plan import TrainingPlan
+from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.paper.loss_distribution import class_probabilities, sample_probabilities
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")

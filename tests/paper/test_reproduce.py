@@ -89,7 +89,7 @@ def test_figure_1_needs_no_data(run_in_process, tmp_path):
 
 
 def test_figure_4_of_a_model_file(run_in_process, tmp_path, demo_yaml, make_tiny, demo_sets):
-    from keras_retinanet.model_files import save_model
+    from keras_retinanet.models.saving import save_model
 
     model = make_tiny(class_names=demo_sets[1].class_names)
     save_model(model, tmp_path / "model.keras")

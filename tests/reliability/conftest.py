@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet import training
-from keras_retinanet.config import load_config
-from keras_retinanet.data.demo import write_demo_dataset
+from keras_retinanet.config.load import load_config
+from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.runs.checkpoints import newest_checkpoint
+from keras_retinanet.models.checkpoint_files import newest_checkpoint
+from keras_retinanet.training import train as training
 
 # Averages of the weights and of the positives, momenta of AdamW, a schedule: all kinds of state.
 TINY = (

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_retinanet.errors import CheckpointError
-from keras_retinanet.runs import checkpoints
-from keras_retinanet.runs.checkpoints import (
+from keras_retinanet.models import checkpoint_files as checkpoints
+from keras_retinanet.models.checkpoint_files import (
     Checkpoint,
     checkpoint_path,
     list_checkpoints,

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from keras_retinanet.data.demo import write_demo_dataset
-from keras_retinanet.runs.checkpoints import (
+from keras_retinanet.data.demo.demo import write_demo_dataset
+from keras_retinanet.models.checkpoint_files import (
     checkpoint_path,
     list_checkpoints,
     newest_checkpoint,
@@ -73,7 +73,7 @@ def train_on_workers(data, folder, *settings):
 def start_cluster(data, folder, *settings, workers=2):
     command = [workers, "quickstart", *SETTINGS, *settings, "--data", data, "--output", folder]
     return subprocess.Popen(
-        [sys.executable, "-m", "keras_retinanet.local_cluster", *map(str, command)],
+        [sys.executable, "-m", "keras_retinanet.cli.local_cluster", *map(str, command)],
         stdout=open(folder.with_suffix(".log"), "w"),
         stderr=subprocess.STDOUT,
     )

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from keras_retinanet import training
-from keras_retinanet.data.demo import write_demo_dataset
-from keras_retinanet.model_files import load_model
+from keras_retinanet.data.demo.demo import write_demo_dataset
+from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.training import train as training
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from keras_retinanet.runs.checkpoints import list_checkpoints
-from keras_retinanet.runs.run_directory import read_run
+from keras_retinanet.models.checkpoint_files import list_checkpoints
+from keras_retinanet.training.runs.run_directory import read_run
 
 pytestmark = pytest.mark.slow
 

@@ -10,18 +10,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet import builders, evaluation, training
-from keras_retinanet.callbacks import save_checkpoints as saving
+from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import (
     CheckpointError,
     ConfigError,
     TrainingDiverged,
     TrainingInterrupted,
 )
-from keras_retinanet.model_files import load_model
-from keras_retinanet.runs.checkpoints import checkpoint_path, list_checkpoints, read_checkpoint
-from keras_retinanet.runs.run_directory import locked, read_run
-from keras_retinanet.runs.training_state import not_finite
+from keras_retinanet.evaluation import evaluate as evaluation
+from keras_retinanet.models.checkpoint_files import (
+    checkpoint_path,
+    list_checkpoints,
+    read_checkpoint,
+)
+from keras_retinanet.training import setup as builders
+from keras_retinanet.training import train as training
+from keras_retinanet.training.callbacks import save_checkpoints as saving
+from keras_retinanet.training.runs.run_directory import locked, read_run
+from keras_retinanet.training.runs.training_state import not_finite
 
 pytestmark = pytest.mark.usefixtures("small_resnet18", "one_device")
 

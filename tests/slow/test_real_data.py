@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet import training
-from keras_retinanet.config import load_config
+from keras_retinanet.config.load import load_config
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.evaluation import evaluate
-from keras_retinanet.model_files import load_model
+from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.evaluation.evaluate import evaluate
+from keras_retinanet.training import train as training
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from keras_retinanet.data.image_bytes import is_address, num_image_bytes, read_image
+from keras_retinanet.data.images.address import is_address, num_image_bytes, read_image
 from keras_retinanet.errors import DataError
 
 MANIFEST = "conversion.json"

@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from keras_retinanet.data.convert.coco import plan_coco
+from keras_retinanet.config.yaml_files import did_you_mean
+from keras_retinanet.data.convert.coco_writer import plan_coco
 from keras_retinanet.data.convert.naming import (
     name_images,
     refuse_bad_split_names,
     with_common_classes,
 )
 from keras_retinanet.data.convert.output import Output
-from keras_retinanet.data.convert.plan import Job, Split
-from keras_retinanet.data.convert.tfrecord import plan_tfrecord
-from keras_retinanet.data.convert.voc import plan_voc
-from keras_retinanet.data.convert.yolo import plan_yolo
+from keras_retinanet.data.convert.split import Job, Split
+from keras_retinanet.data.convert.tfrecord_writer import plan_tfrecord
+from keras_retinanet.data.convert.voc_writer import plan_voc
+from keras_retinanet.data.convert.yolo_writer import plan_yolo
 from keras_retinanet.data.dataset import DetectionDataset, Finding, write_findings
-from keras_retinanet.data.image_bytes import file_of
+from keras_retinanet.data.images.address import file_of
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
-from keras_retinanet.yaml_files import did_you_mean
 
 PLANNERS = {
     "coco": plan_coco,
@@ -165,7 +165,7 @@ def _fingerprint(splits: Iterable[Split], *options: object) -> str:
             digest.update(repr(values).encode("utf-8", "surrogatepass"))
         for array in (
             *(dataset.heights, dataset.widths, dataset.row_splits, dataset.boxes),
-            *(dataset.labels, dataset.is_crowd, dataset.areas),
+            *(dataset.labels, dataset.is_ignored, dataset.areas),
         ):
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ from keras_retinanet.data.convert.naming import (
     with_common_classes,
 )
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.image_bytes import image_address
+from keras_retinanet.data.images.address import image_address
 from keras_retinanet.errors import DataError
 
 
@@ -65,7 +65,7 @@ def dataset(classes, labels):
         row_splits=np.array([0, len(labels)]),
         boxes=np.ones((len(labels), 4), np.float32),
         labels=np.array(labels, np.int32),
-        is_crowd=np.zeros(len(labels), bool),
+        is_ignored=np.zeros(len(labels), bool),
         areas=np.ones(len(labels), np.float32),
         class_names=tuple(classes.values()),
         category_ids=tuple(classes),

@@ -13,7 +13,7 @@ import yaml
 from keras_retinanet.data.convert import runner
 from keras_retinanet.data.convert.output import Output
 from keras_retinanet.data.convert.runner import PLANNERS, convert
-from keras_retinanet.data.image_bytes import image_name, read_image
+from keras_retinanet.data.images.address import image_name, read_image
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import ConfigError, DataError
 
@@ -78,7 +78,7 @@ def objects(dataset, *fields):
             "boxes": dataset.boxes[rows],
             "id": dataset.image_ids[i] if "id" in fields else None,
             "areas": dataset.areas[rows] if "area" in fields else None,
-            "crowds": dataset.is_crowd[rows] if "crowd" in fields else None,
+            "crowds": dataset.is_ignored[rows] if "crowd" in fields else None,
         }
     return result
 
@@ -136,8 +136,8 @@ def test_around_all_formats(source, tmp_path):
     """VOC -> COCO -> YOLO -> TFRecord -> COCO, within a hundredth of a pixel."""
     data = convert(source, tmp_path / "0", target="voc").data_yaml
     first = load_dataset(data, "train")
-    first.boxes = first.boxes[~first.is_crowd]  # which YOLO cannot hold: the last of an image
-    first.labels = first.labels[~first.is_crowd]
+    first.boxes = first.boxes[~first.is_ignored]  # which YOLO cannot hold: the last of an image
+    first.labels = first.labels[~first.is_ignored]
     first.row_splits = np.concatenate([[0], np.cumsum(first.num_objects)])
     for i, target in enumerate(["coco", "yolo", "tfrecord", "coco"], start=1):
         data = convert(data, tmp_path / str(i), target=target).data_yaml

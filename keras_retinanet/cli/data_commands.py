@@ -1,0 +1,179 @@
+"""The verbs of `retinanet data`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_retinanet.cli.check_tables import print_findings_table, print_statistics, progress_bar
+from keras_retinanet.cli.console import err, out, plain, print_findings, quiet_import
+from keras_retinanet.config.load import load_config
+from keras_retinanet.errors import ConfigError, UserError
+
+app = typer.Typer(help="Data sets.", no_args_is_help=True)
+
+DataYaml = Annotated[Path, typer.Option(help="YAML that names the data set's files.")]
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="New folder for images and annotations.")],
+    num_train: Annotated[int, typer.Option(min=1, help="Training images.")] = 320,
+    num_val: Annotated[int, typer.Option(min=1, help="Validation images.")] = 80,
+    seed: Annotated[int, typer.Option(help="Another seed makes another set.")] = 0,
+) -> None:
+    """Make a small data set of drawn objects, in COCO's format."""
+    from keras_retinanet.data.demo.demo import write_demo_dataset
+
+    try:
+        path = write_demo_dataset(folder, num_train=num_train, num_val=num_val, seed=seed)
+    except FileExistsError as error:
+        raise UserError(str(error)) from error
+    out.print(f"{num_train} training and {num_val} validation images: {path}")
+
+
+@app.command()
+def convert(
+    data: Annotated[str, typer.Option(help="YAML that names the data set's files.")],
+    to: Annotated[str, typer.Option(help="Format to write: coco, voc, yolo or tfrecord.")],
+    output: Annotated[Path, typer.Option(help="New folder, or that of an interrupted conversion.")],
+    splits: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Splits to convert; by default all.")
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="TFRecord files of a split; by default by size.")
+    ] = None,
+    link: Annotated[bool, typer.Option("--link/--copy", help="Link the images?")] = False,
+    check_images: Annotated[bool, typer.Option(help="Decode every image first?")] = True,
+) -> None:
+    """Write a data set in another format; the same command goes on after an interruption."""
+    with quiet_import():
+        from keras_retinanet.data.convert.runner import FINDINGS
+        from keras_retinanet.data.convert.runner import convert as run_conversion
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress("images", *columns, console=err, disable=not err.is_terminal) as bar:
+        task = bar.add_task("images", total=None)
+        done = run_conversion(
+            data,
+            output,
+            target=to,
+            splits=[s.strip() for s in splits.split(",")] if splits is not None else None,
+            num_shards=shards,
+            link=link,
+            check_images=check_images,
+            on_progress=lambda count, total: bar.update(task, completed=count, total=total),
+        )
+    print_findings(done.findings)
+    kept = f" ({done.num_kept} were there before)" if done.num_kept else ""
+    out.print(
+        f"{to}: {done.num_images} images{kept}, {done.num_boxes} boxes of {done.num_classes} "
+        f"classes: {plain(str(done.data_yaml))}"
+    )
+    if done.findings:
+        out.print(f"{len(done.findings)} findings: {plain(str(output / FINDINGS))}")
+
+
+@app.command()
+def check(
+    data: DataYaml,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Split to check; give it again for more. Default: all.")
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every image, and compare how they look.")
+    ] = False,
+    config: Annotated[
+        str | None, typer.Option(help="Config whose anchors are tried on every object.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for check.json and plots as PNG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and no tables.")] = False,
+) -> None:
+    """Find all faults in a data set, with their places, and count what is in it.
+
+    Exit status: 0 with nothing found but notes (what the reading copes with), 1 with warnings
+    (something is left out of training, or spoils its measuring), 2 with errors (training would
+    stop).
+    """
+    settings = load_config(config) if config else None
+    # The decoders' own errors say less than the findings, and would tear the progress bar apart.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_import():
+        from keras_retinanet.data.checks.check import check_dataset
+        from keras_retinanet.reports.dataset_plots import plot_statistics
+        from keras_retinanet.training.setup import make_anchor_recall
+
+    measure = (lambda dataset: make_anchor_recall(settings, dataset)) if settings else None
+    with progress_bar() as progress:
+        report = check_dataset(
+            data, split or (), decode=decode, measure_anchors=measure, progress=progress
+        )
+    result = report.as_json()
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    else:
+        print_statistics(result["statistics"])
+        print_findings_table(result["findings"], data.parent)
+        counts = ", ".join(
+            f"{n} {level}{'' if n == 1 else 's'}" for level, n in reversed(result["counts"].items())
+        )
+        out.print(f"{result['images']} images read: {counts}")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "check.json").write_text(
+            json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8"
+        )
+        plots = plot_statistics(result["statistics"], output)
+        if not as_json:
+            out.print(", ".join(str(path) for path in (output / "check.json", *plots)))
+    raise typer.Exit(report.exit_status)
+
+
+@app.command()
+def show(
+    data: DataYaml,
+    output: Annotated[Path, typer.Option(help="Folder for sample.html and sample.png.")],
+    split: Annotated[str, typer.Option(help="Split to show.")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="Images to show.")] = 16,
+    augment: Annotated[
+        str | None,
+        typer.Option(help="Config: show its training batches, as the network sees them."),
+    ] = None,
+    anchors: Annotated[
+        str | None, typer.Option(help="Config: show the anchors that find each object.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed picks other images.")] = 0,
+) -> None:
+    """Draw a sample of a data set with its boxes: a page for the browser, and a picture."""
+    if augment and anchors and augment != anchors:
+        raise ConfigError("--augment and --anchors need the same config: batches hold its matches")
+    settings = load_config(augment or anchors) if augment or anchors else None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_import():
+        from keras_retinanet.cli.data_sample import annotated_sample, network_sample
+        from keras_retinanet.reports.contact_sheet import contact_sheet
+        from keras_retinanet.reports.gallery_page import write_page
+
+    if augment:
+        sample = network_sample(data, split, count, seed, settings, with_anchors=bool(anchors))
+    else:
+        sample = annotated_sample(data, split, count, seed, settings)
+    print_findings(sample.findings)
+    output.mkdir(parents=True, exist_ok=True)
+    page, sheet = output / "sample.html", output / "sample.png"
+    title = f"{data}: {split}"
+    write_page(sample.pictures, sample.class_names, page, title=title, notes=sample.notes)
+    contact_sheet(sample.pictures, sample.class_names).save(sheet)
+    missed = [p for p in sample.pictures if p.is_unmatched.any()]
+    if anchors:
+        number = sum(int(p.is_unmatched.sum()) for p in missed)
+        out.print(f"{number} objects of {len(missed)} images have no anchor")
+        for picture in missed:
+            out.print(f"  {plain(picture.title)}: {int(picture.is_unmatched.sum())}")
+    out.print(f"{len(sample.pictures)} images: {page}, {sheet}")

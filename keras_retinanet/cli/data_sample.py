@@ -1,0 +1,87 @@
+"""The pictures of `retinanet data show`: from a config and a data YAML to a gallery."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_retinanet.config.schema import Config
+from keras_retinanet.data.checks.remarks import remarks_of_images
+from keras_retinanet.data.dataset import Finding
+from keras_retinanet.data.faults import collect_faults
+from keras_retinanet.data.source import load_dataset
+from keras_retinanet.reports import gallery
+from keras_retinanet.training import setup as builders
+
+
+@dataclass
+class Sample:
+    """Pictures, and what is to be said of them."""
+
+    pictures: list[gallery.Picture]
+    class_names: tuple[str, ...]
+    notes: list[str]
+    findings: list[Finding] = field(default_factory=list)
+
+
+def annotated_sample(
+    data: Path, split: str, count: int, seed: int, anchors: Config | None
+) -> Sample:
+    """Return images as they are annotated, with the anchors of a config if one is given.
+
+    Faults that would stop a training do not: they may be what one wants to see.
+    """
+    with collect_faults() as faults:
+        dataset = load_dataset(data, split, decode_images=False)
+    findings = dataset.findings + faults.findings
+    images = gallery.sample_images(dataset, count, seed)
+    remarks = remarks_of_images(dataset, faults.raws, findings, images)
+    pictures = [
+        gallery.annotated_picture(dataset, i, lines)
+        for i, lines in zip(images, remarks, strict=True)
+    ]
+    notes = [_sampled(len(images), len(dataset), seed)]
+    if anchors is not None:
+        settings = anchors.anchors
+        pictures = [
+            gallery.with_anchors(
+                picture,
+                anchor_generator=builders.make_anchor_generator(anchors),
+                input_policy=builders.make_input_policy(anchors),
+                positive_iou=settings.positive_iou,
+                negative_iou=settings.negative_iou,
+                force_match=settings.force_match,
+            )
+            for picture in pictures
+        ]
+        notes.append(
+            f"Thin lines: the anchors that find an object at image.size {anchors.image.size}. "
+            "Red and dashed: no anchor does."
+        )
+    return Sample(pictures, dataset.class_names, notes, findings)
+
+
+def network_sample(
+    data: Path, split: str, count: int, seed: int, settings: Config, *, with_anchors: bool
+) -> Sample:
+    """Return inputs of the first training batches that a config makes."""
+    dataset = load_dataset(data, split, decode_images=False)
+    seeded = settings.training.model_copy(
+        update={"seed": seed, "batch_size": min(settings.training.batch_size, count)}
+    )
+    settings = settings.model_copy(update={"training": seeded})
+    plan = builders.make_plan(settings, dataset)
+    batches = builders.make_batches(settings, dataset, plan)
+    order = plan.epoch(0)["index"][:count]
+    titles = [os.path.basename(dataset.image_paths[i]) for i in order]
+    generator: Any = builders.make_anchor_generator(settings) if with_anchors else None
+    pictures = gallery.network_pictures(batches, titles, generator)
+    notes = [
+        _sampled(len(pictures), len(dataset), seed),
+        "What the network sees in training, padding included. Ignored regions are not shown.",
+    ]
+    return Sample(pictures, dataset.class_names, notes, dataset.findings)
+
+
+def _sampled(shown: int, total: int, seed: int) -> str:
+    return f"{shown} of {total} images, drawn at random (seed {seed})."

@@ -1,0 +1,113 @@
+"""`retinanet reproduce`: the paper's experiments and figures."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_retinanet.cli.console import describe, out, quiet_import
+from keras_retinanet.config.yaml_files import did_you_mean
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.paper.experiment import experiment_names, load_experiment
+
+EXPERIMENTS = sorted([*experiment_names(), "figure-1", "figure-4"])
+
+
+def reproduce(
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT", help=f"{', '.join(EXPERIMENTS)}, or a YAML file like theirs."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder; one that was stopped is gone on with.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings to change for all rows."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data set with the splits train and val.")
+    ] = None,
+    scale: Annotated[
+        str, typer.Option(help="paper, or quick: small networks, images and schedules.")
+    ] = "paper",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 1,
+    model: Annotated[
+        Path | None, typer.Option(help="figure-4: the trained model, a .keras file.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="figure-4: split of the data set.")] = "val",
+) -> None:
+    """Run an experiment of the paper: its table beside ours, or one of its figures.
+
+    Tables and figure-2 train one model for each row. figure-1 needs neither data nor model.
+    """
+    if scale not in ("paper", "quick"):
+        raise ConfigError(f"--scale {scale}: {did_you_mean(scale, ['paper', 'quick'])}")
+    if experiment == "figure-1":
+        _figure_1(output)
+    elif data is None:
+        raise ConfigError(f"{experiment} needs a data set: give --data DATA.yaml")
+    elif experiment == "figure-4":
+        _figure_4(output, data, split, model)
+    else:
+        _rows(experiment, output, data, scale, seeds, overrides or [])
+
+
+def _figure_1(output: Path) -> None:
+    with quiet_import():
+        from keras_retinanet.paper.plots import draw_focal_loss
+
+    output.mkdir(parents=True, exist_ok=True)
+    draw_focal_loss(output / "figure-1.png")
+    out.print(f"{output / 'figure-1.png'}")
+
+
+def _figure_4(output: Path, data: Path, split: str, model: Path | None) -> None:
+    if model is None:
+        raise ConfigError("figure-4 shows a trained model: give --model RUN/best.keras")
+    with quiet_import():
+        from keras_retinanet.data.source import load_dataset
+        from keras_retinanet.detection.model_files import load_model
+        from keras_retinanet.paper.loss_distribution import sample_probabilities
+        from keras_retinanet.paper.plots import draw_loss_distribution
+
+    loaded = load_model(model)
+    dataset = load_dataset(data, split)
+    describe(split, dataset)
+    positives, negatives = sample_probabilities(loaded, dataset)
+    if not len(positives):
+        raise ConfigError(f"no anchor matches an object of the split {split!r}: nothing to show")
+    output.mkdir(parents=True, exist_ok=True)
+    draw_loss_distribution(positives, negatives, output / "figure-4.png")
+    out.print(
+        f"{len(positives)} foreground and {len(negatives)} background examples: "
+        f"{output / 'figure-4.png'}"
+    )
+
+
+def _rows(
+    name: str, output: Path, data: Path, scale: str, seeds: int, overrides: list[str]
+) -> None:
+    experiment = load_experiment(name)
+    with quiet_import():
+        from keras_retinanet.data.source import load_dataset
+        from keras_retinanet.paper.runner import run_experiment
+
+    train_set, val_set = load_dataset(data, "train"), load_dataset(data, "val")
+    describe("train", train_set)
+    describe("val", val_set)
+    run_experiment(
+        experiment,
+        train_set,
+        val_set,
+        output,
+        scale=scale,
+        overrides=tuple(overrides),
+        num_seeds=seeds,
+        data_name=str(data),
+        say=out.print,
+        progress=sys.stdout.isatty(),
+    )
+    out.print((output / "table.md").read_text(encoding="utf-8"), markup=False)
+    out.print(f"{output / 'table.md'}, {output / 'table.csv'}, {output / 'plot.png'}")

@@ -1,0 +1,170 @@
+"""The verb train: a new run, or one that goes on."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_retinanet.cli.console import (
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    describe,
+    err,
+    new_folder,
+    out,
+    plain,
+    quiet_import,
+)
+from keras_retinanet.config.load import load_config, refuse_changes
+from keras_retinanet.config.schema import Config
+from keras_retinanet.errors import ConfigError, TrainingInterrupted, UserError
+
+
+def train(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data YAML, or a folder or file of a known format.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="New folder; by default runs/CONFIG-001, -002, ...")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder.")
+    ] = None,
+) -> None:
+    """Train on the split "train", measuring AP on "val"; writes a run directory.
+
+    SIGTERM and Ctrl-C save at the next step and end with exit status 75; --resume goes on.
+    """
+    if resume is not None:
+        # Without a config, what is taken for one is the first setting.
+        changes = [*([config] if config else []), *(overrides or [])]
+        _resume(resume, changes, data, output)
+        return
+    if config is None or data is None:
+        raise ConfigError("train needs CONFIG and --data for a new run, or --resume DIR")
+    settings = load_config(config, overrides or [])
+    with quiet_import():
+        from keras_retinanet.system.workers import this_worker
+
+        worker = this_worker()
+    if worker.count > 1 and output is None:
+        raise ConfigError("several workers need --output, a folder that all of them see")
+    if worker.is_chief:
+        output = new_folder(output, Path("runs") / Path(config).stem)
+    _run(settings, data, output)
+
+
+def _resume(folder: Path, changes: list[str], data: str | None, output: Path | None) -> None:
+    wrong = [text for text in changes if "=" not in text]
+    if wrong or data is not None or output is not None:
+        given = wrong[0] if wrong else "--data" if data is not None else "--output"
+        raise ConfigError(f"--resume takes all from the run, settings as KEY=VALUE aside: {given}")
+    with quiet_import():
+        from keras_retinanet.training.runs.run_directory import CONFIG_FILE, read_run
+
+    run = read_run(folder)
+    before = load_config(folder / CONFIG_FILE)
+    settings = load_config(folder / CONFIG_FILE, changes)
+    changed = refuse_changes(before, settings)
+    if run.is_finished and not changed:
+        out.print(f"{folder} is finished: nothing is left to do")
+        return
+    for line in changed:
+        out.print(plain(f"changed for what is left: {line}"))
+    if run.data is None:
+        raise ConfigError(f"{folder} was not started from the command line: resume it from Python")
+    _run(settings, run.data, folder, resume=True)
+
+
+def _run(settings: Config, data: str, output: Path, *, resume: bool = False) -> None:
+    with quiet_import():
+        from keras_retinanet.data.source import how_to_split, load_dataset, split_names
+        from keras_retinanet.system.workers import this_worker
+        from keras_retinanet.training.strategies import make_strategy
+        from keras_retinanet.training.train import train as run_training
+
+        # Before anything else of TensorFlow: several workers and TPUs want that.
+        make_strategy(settings.training.strategy, tpu=settings.training.tpu)
+        is_chief = this_worker().is_chief
+    decode = settings.training.check_images
+    path = Path(data)
+    train_set = load_dataset(path, "train", decode_images=decode)
+    val_set = None
+    if "val" in split_names(path):
+        val_set = load_dataset(path, "val", decode_images=decode)
+    if is_chief:
+        describe("train", train_set)
+        if val_set is not None:
+            describe("val", val_set)
+        else:
+            err.print(
+                "note: the data has no split val: no AP, and best.keras is the last model; to have "
+                f"one, {plain(how_to_split(path))}"
+            )
+        out.print(f"run directory: {output}")
+    with _leaving_together():
+        run_training(
+            settings,
+            train_set,
+            val_set,
+            output,
+            data=_absolute(data),
+            resume=resume,
+            progress=sys.stdout.isatty(),
+        )
+        if is_chief:
+            _summarize_run(output, train_set, val_set)
+
+
+@contextlib.contextmanager
+def _leaving_together() -> Iterator[None]:
+    """With several workers, end the process after what is inside, as its end demands.
+
+    Python's own way out waits, for minutes, until TensorFlow takes a worker that left before for
+    dead.
+    """
+    from keras_retinanet.system.workers import this_worker
+
+    if this_worker().count == 1:
+        yield
+        return
+    status = 0
+    try:
+        yield
+    except TrainingInterrupted as error:
+        err.print(plain(str(error)))
+        status = EXIT_INTERRUPTED
+    except UserError as error:
+        err.print(f"[bold red]error:[/] {plain(str(error))}")
+        status = EXIT_USER_ERROR
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _absolute(data: str) -> str:
+    """Return --data so that it means the same in another working folder."""
+    return str(Path(data).absolute()) if Path(data).exists() else data
+
+
+def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
+    left_out = len(train_set.findings) + (len(val_set.findings) if val_set else 0)
+    out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
+    out.print(f"metrics: {output / 'metrics.csv'}; TensorBoard: {output / 'tensorboard'}")
+    if left_out:
+        out.print(f"{left_out} findings in the data: {output / 'data_findings.json'}")

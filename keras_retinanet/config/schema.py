@@ -1,0 +1,295 @@
+"""Every setting of a training and its default, typed and checked. Loads no TensorFlow.
+
+A config file states only what differs: from `base:` (another YAML beside it) if it names one, else
+from the defaults here, which are the paper's. `key=value` overrides come last.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from keras_retinanet import conventions
+
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("the first number must not be above the second")
+    return limits
+
+
+ScaleFactor = Annotated[float, Field(gt=0, le=10)]
+ScaleRange = Annotated[tuple[ScaleFactor, ScaleFactor], pydantic.AfterValidator(_in_order)]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelConfig(_Section):
+    """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
+
+    backbone: Literal[
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"
+    ] = "resnet50"
+    # multiplier of the backbone's channel numbers (mobilenet_v2)
+    width: PositiveFloat = 1.0
+    # "imagenet", "none", or the path of a Keras weights file of the backbone
+    weights: str = "imagenet"
+    # a trained model (.keras) to begin from, in place of `weights`; its classes may be others
+    init_from: str | None = None
+    # auto: frozen with weights, trainable without; with `init_from` as that model has it
+    batchnorm: Literal["auto", "frozen", "trainable", "synchronized"] = "auto"
+    # so many stages are not trained: 1 is the stem, 2 the stem and C2's, ..., 5 the whole backbone
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 0
+    # depthwise separable convolutions with batch normalisation in the pyramid and the heads
+    separable: bool = False
+    fpn_channels: PositiveInt = conventions.FPN_CHANNELS
+    head_channels: PositiveInt = conventions.HEAD_CHANNELS
+    head_depth: Annotated[int, Field(ge=0)] = conventions.HEAD_DEPTH
+    prior: Annotated[float, Field(gt=0, lt=1)] = conventions.PRIOR_PROBABILITY
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+
+
+class AnchorConfig(_Section):
+    """Section 4, "Anchors"."""
+
+    sizes: tuple[PositiveFloat, ...] = conventions.ANCHOR_SIZES
+    ratios: tuple[PositiveFloat, ...] = conventions.ANCHOR_RATIOS
+    scales: tuple[PositiveFloat, ...] = conventions.ANCHOR_SCALES
+    positive_iou: Share = conventions.POSITIVE_IOU
+    negative_iou: Share = conventions.NEGATIVE_IOU
+    # give every object its best anchor, however low the IoU (Detectron2; not in the paper)
+    force_match: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "AnchorConfig":
+        if self.negative_iou > self.positive_iou:
+            raise ValueError("negative_iou must not be above positive_iou")
+        if len(self.sizes) != len(conventions.LEVELS):
+            raise ValueError(f"sizes needs one number for each of {len(conventions.LEVELS)} levels")
+        return self
+
+
+class ImageConfig(_Section):
+    """The network's input and the augmentation."""
+
+    resize: Literal["shorter_side", "square", "stretch"] = "shorter_side"
+    size: PositiveInt = conventions.IMAGE_SIZE
+    max_size: PositiveInt = conventions.IMAGE_MAX_SIZE
+    # training draws one of these sizes for each image (the paper's scale jitter)
+    jitter_sizes: tuple[PositiveInt, ...] = ()
+    horizontal_flip: bool = True
+    vertical_flip: bool = False
+
+
+class AugmentConfig(_Section):
+    """What else is done to training images: a preset, and single settings in place of the preset's.
+
+    null leaves a setting to the preset; docs/augmentation.md lists the presets' values, and
+    `keras_retinanet.data.pipeline.augment.settings.Augmentation` says what each means.
+    """
+
+    preset: Literal["paper", "default", "strong"] = "paper"
+    scale: ScaleRange | None = None
+    crop: Share | None = None
+    affine: Share | None = None
+    rotate: Annotated[float, Field(ge=0, le=180)] | None = None
+    shear: Annotated[float, Field(ge=0, le=45)] | None = None
+    translate: Share | None = None
+    photometric: Share | None = None
+    brightness: Share | None = None
+    contrast: Share | None = None
+    saturation: Share | None = None
+    hue: Annotated[float, Field(ge=0, le=180)] | None = None
+    gray: Share | None = None
+    cutout: Share | None = None
+    cutout_count: PositiveInt | None = None
+    cutout_size: Share | None = None
+    mosaic: Share | None = None
+    mosaic_scale: ScaleRange | None = None
+    mixup: Share | None = None
+    mixup_alpha: PositiveFloat | None = None
+    min_visible: Share | None = None
+
+
+class LossConfig(_Section):
+    """Sections 3.2, 4.1 and 5.1; see `keras_retinanet.losses`."""
+
+    # focal: gamma, alpha. balanced_cross_entropy: alpha. focal_star: star_gamma, star_beta, alpha.
+    # softmax_focal: gamma, alpha; scores become a softmax over classes and background.
+    # ohem, ohem_1_3: ohem_*. hinge: hinge_threshold
+    class_loss: Literal[
+        "focal",
+        "focal_star",
+        "softmax_focal",
+        "cross_entropy",
+        "balanced_cross_entropy",
+        "ohem",
+        "ohem_1_3",
+        "hinge",
+    ] = "focal"
+    gamma: NonNegative = conventions.FOCAL_GAMMA
+    alpha: Share | None = conventions.FOCAL_ALPHA
+    star_gamma: PositiveFloat = conventions.FOCAL_STAR_GAMMA
+    star_beta: float = conventions.FOCAL_STAR_BETA
+    # anchors in the minibatch of the whole (global) batch
+    ohem_batch_size: PositiveInt = conventions.OHEM_BATCH_SIZE
+    ohem_nms_iou: Share = conventions.OHEM_NMS_IOU
+    hinge_threshold: Annotated[float, Field(gt=0, le=1)] = conventions.HINGE_THRESHOLD
+    box_loss: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
+    smooth_l1_beta: NonNegative = conventions.SMOOTH_L1_BETA
+    box_weight: NonNegative = 1.0
+    normalizer: Literal["global", "per_image", "moving_average"] = "global"
+
+
+class ScheduleConfig(_Section):
+    """How long, and with which learning rates. Steps are iterations or epochs, as `unit` says."""
+
+    unit: Literal["iterations", "epochs"] = "iterations"
+    length: PositiveInt = 90_000
+    kind: Literal["step", "cosine"] = "step"
+    # step: the learning rate is multiplied by `factor` after each of these
+    drops: tuple[PositiveFloat, ...] = (60_000, 80_000)
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    # linear, from `warmup_start` times the learning rate, always in iterations (Goyal et al. 2017)
+    warmup_iterations: Annotated[int, Field(ge=0)] = 500
+    warmup_start: Share = 1 / 3
+
+
+class OptimizerConfig(_Section):
+    """Section 4.1, "Optimization"."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: PositiveFloat = 0.01
+    # the batch size that `learning_rate` is meant for; it is scaled in proportion. null: not scaled
+    learning_rate_batch_size: PositiveInt | None = None
+    momentum: Share = 0.9
+    # sgd: the paper's L2 penalty; adamw: decoupled
+    weight_decay: NonNegative = 1e-4
+    clip_norm: PositiveFloat | None = None
+    # the backbone's learning rate in shares of the others'
+    backbone_rate: PositiveFloat = 1.0
+    # each stage of the backbone learns at this share of the rate of the stage above it
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    # decay of a moving average of the weights, which is what is evaluated and saved; in step t at
+    # most (1 + t) / (10 + t). null: none
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class TrainingConfig(_Section):
+    # images in a step, over all devices of all workers
+    batch_size: PositiveInt = 16
+    # each device takes its part of the batch in so many pieces, one after the other
+    accumulate: PositiveInt = 1
+    seed: int = 0
+    # the same bits on every run, at some cost of speed
+    deterministic: bool = False
+    # which devices train; auto: the cluster in TF_CONFIG, else all GPUs of the machine
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
+    # name or address of the TPU; "": the one that the environment names
+    tpu: str = ""
+    # read every image to its end before training, so that truncated files are found and reported
+    check_images: bool = True
+    # epochs between evaluations on the validation split
+    evaluate_every: PositiveInt = 1
+    # steps between checkpoints, beside those at the end of each epoch. null: none
+    checkpoint_every: PositiveInt | None = 1000
+    # steps between them, in place of epochs
+    evaluate_every_steps: PositiveInt | None = None
+    # validation images that are drawn with their detections for TensorBoard
+    tensorboard_images: Annotated[int, Field(ge=0)] = 4
+    # Keras callbacks of other packages: "package.module.Class", or {name: ..., argument: ...}
+    callbacks: tuple[str | dict[str, Any], ...] = ()
+    # resumable checkpoints to keep; best.keras and last.keras are kept beside them
+    keep_checkpoints: PositiveInt = 3
+    # show images with classes in less than this share of the images more often (LVIS: 0.001)
+    repeat_threshold: Share | None = None
+    # keep decoded images for later epochs: in memory, or in `cache_folder` on disk
+    cache: Literal["none", "memory", "disk"] = "none"
+    # null: keras_retinanet/images in the user's cache folder
+    cache_folder: str | None = None
+    # compile steps with XLA, which needs image.resize=square and one device; auto: so on a GPU
+    jit_compile: bool | Literal["auto"] = "auto"
+    # "grpc://host:port" of a tf.data service whose workers make the batches
+    data_service: str | None = None
+
+    @pydantic.field_validator("callbacks")
+    @classmethod
+    def _check_callbacks(cls, entries: tuple) -> tuple:
+        for entry in entries:
+            name = entry.get("name") if isinstance(entry, dict) else entry
+            if not isinstance(name, str) or not re.fullmatch(r"\w+(\.\w+)+", name):
+                raise ValueError(f"expected package.module.Class or {{name: ...}}, not {entry!r}")
+        return entries
+
+
+class EarlyStoppingConfig(_Section):
+    """When to end a training that gets no better; see `callbacks.early_stopping`."""
+
+    # null: never
+    monitor: Literal["AP", "loss"] | None = None
+    # evaluations (AP) or epochs (loss) without a new best
+    patience: PositiveInt = 5
+    # by how much a value has to be better to be a new best
+    min_delta: NonNegative = 0.0
+
+
+class InferenceConfig(_Section):
+    """Section 4.1, "Inference"; saved with the model."""
+
+    score_threshold: Share = conventions.SCORE_THRESHOLD
+    pre_nms_top_k: PositiveInt = conventions.PRE_NMS_TOP_K
+    nms_iou_threshold: Share = conventions.NMS_IOU_THRESHOLD
+    max_detections: PositiveInt = conventions.MAX_DETECTIONS
+
+
+class Config(_Section):
+    model: ModelConfig = ModelConfig()
+    anchors: AnchorConfig = AnchorConfig()
+    image: ImageConfig = ImageConfig()
+    augment: AugmentConfig = AugmentConfig()
+    loss: LossConfig = LossConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.image.resize == "shorter_side" and self.image.max_size < self.image.size:
+            raise ValueError(
+                f"image.max_size = {self.image.max_size} must not be below image.size = "
+                f"{self.image.size}"
+            )
+        if self.image.resize != "shorter_side" and max(self.image.jitter_sizes, default=0) > (
+            self.image.size
+        ):
+            raise ValueError(
+                f"image.jitter_sizes must not be above image.size = {self.image.size}, the side of "
+                "the square"
+            )
+        if self.training.batch_size % self.training.accumulate:
+            raise ValueError(
+                f"training.batch_size = {self.training.batch_size} must be a multiple of "
+                f"training.accumulate = {self.training.accumulate}"
+            )
+        if self.training.accumulate > 1 and self.loss.class_loss.startswith("ohem"):
+            raise ValueError(
+                "training.accumulate does not go with loss.class_loss = "
+                f"{self.loss.class_loss}, which mines the anchors of the whole batch"
+            )
+        if self.training.strategy == "tpu" and self.image.resize == "shorter_side":
+            raise ValueError("training.strategy = tpu needs one image size: image.resize=square")
+        multiple = conventions.IMAGE_PAD_MULTIPLE
+        if self.image.resize == "stretch" and self.image.size % multiple:
+            raise ValueError(
+                f"image.size = {self.image.size} must be a multiple of {multiple} with "
+                "image.resize = stretch"
+            )
+        return self

@@ -1,0 +1,215 @@
+"""Checking a data set: all that is wrong or remarkable in its files, at once, with the places."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keras_retinanet.data.checks.anchor_recall import AnchorRecall
+from keras_retinanet.data.checks.duplicates import (
+    ImageOfSplit,
+    find_duplicates,
+    find_lookalikes,
+    unions,
+)
+from keras_retinanet.data.checks.label_checks import check_anchors, check_boxes, check_classes
+from keras_retinanet.data.checks.statistics import describe_dataset
+from keras_retinanet.data.dataset import DetectionDataset, Finding
+from keras_retinanet.data.faults import STOPS_TRAINING, CollectedFaults, collect_faults
+from keras_retinanet.data.images.address import file_of
+from keras_retinanet.data.images.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.images.scan import scan_images
+from keras_retinanet.data.raw_annotations import RawAnnotations
+from keras_retinanet.data.source import load_dataset, split_names
+from keras_retinanet.errors import DataError
+
+SEVERITIES = ("note", "warning", "error")
+# Noted, and read; but the boxes may be those of another picture.
+_SUSPICIOUS = "annotated image size differs"
+
+UNREADABLE = "annotations that cannot be read"
+
+# (stage, images done, images in all)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class CheckReport:
+    """What `check_dataset` found.
+
+    Attributes:
+        findings: of all splits; what two splits share is there once.
+        statistics: `describe_dataset` of each split.
+        num_images: images read.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    statistics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    num_images: int = 0
+
+    @property
+    def exit_status(self) -> int:
+        """0 with notes at most, 1 with warnings, 2 with errors."""
+        return max((SEVERITIES.index(severity(f)) for f in self.findings), default=0)
+
+    def as_json(self) -> dict[str, Any]:
+        entries = [
+            {
+                "severity": severity(f),
+                "problem": f.problem,
+                "action": f.action,
+                **split_place(f.where),
+            }
+            for f in self.findings
+        ]
+        counts = {level: sum(e["severity"] == level for e in entries) for level in SEVERITIES}
+        return {
+            "exit_status": self.exit_status,
+            "images": self.num_images,
+            "counts": counts,
+            "findings": entries,
+            "statistics": self.statistics,
+        }
+
+
+def severity(finding: Finding) -> str:
+    """Return "error" if training stops at it, "note" if nothing is lost, else "warning"."""
+    if finding.action == STOPS_TRAINING:
+        return "error"
+    is_note = finding.action == "noted" and not finding.problem.startswith(_SUSPICIOUS)
+    return "note" if is_note else "warning"
+
+
+def check_dataset(
+    data_yaml: str | Path,
+    splits: Sequence[str] = (),
+    *,
+    decode: bool = False,
+    measure_anchors: Callable[[DetectionDataset], AnchorRecall] | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> CheckReport:
+    """Read a data set as training does, and go on where training stops.
+
+    Args:
+        splits: by default all.
+        decode: decode every image to its end, and compare how images of different splits look.
+        measure_anchors: tells how anchors fit a split; objects without an anchor are reported.
+        progress: called after each image.
+
+    Raises:
+        ConfigError: the YAML cannot be used.
+    """
+    known = split_names(data_yaml)
+    report, images, paths, datasets = CheckReport(), [], {}, {}
+    used: set[str] = set()
+    findings: list[Finding] = []
+    for split in splits or known:
+        dataset, faults = _read(data_yaml, split, decode, progress)
+        findings += faults.findings
+        for raw in faults.raws:
+            used.update(os.path.abspath(path) for path in raw.image_paths)
+        if dataset is None:
+            continue
+        stage = f"{split}: contents"
+        files = [path for path in dataset.image_paths if os.path.isfile(file_of(path))]
+        scanned = scan_images(
+            files, with_looks=decode, on_image=_counter(progress, stage, len(files))
+        )
+        report.num_images += len(dataset)
+        spoilt = set()
+        for path, image in zip(files, scanned, strict=True):
+            findings += [Finding(remark, path, "noted") for remark in image.remarks]
+            if image.fault:
+                findings.append(Finding(image.fault, path, "image skipped"))
+                spoilt.add(path)
+        sound = [i for i, path in enumerate(dataset.image_paths) if path not in spoilt]
+        dataset = datasets[split] = dataset.select(sound) if spoilt else dataset
+        for raw in faults.raws:
+            findings += check_boxes(raw, dataset)
+        if measure_anchors is not None:
+            findings += check_anchors(faults.raws, dataset, measure_anchors(dataset))
+        report.statistics[split] = describe_dataset(dataset)
+        paths[split] = {os.path.realpath(path) for path in files}
+        images += [
+            ImageOfSplit(split, os.path.realpath(path), image)
+            for path, image in zip(files, scanned, strict=True)
+        ]
+    meant = unions(paths)
+    images = [image for image in images if image.split not in meant]
+    findings += find_duplicates(images)
+    findings += find_lookalikes(images)
+    for split in meant:
+        problem = "split that holds all of train: not compared with the others"
+        findings.append(Finding(problem, f"{data_yaml}: {split}", "noted"))
+    findings += check_classes(datasets, str(data_yaml))
+    if set(splits or known) == set(known):
+        findings += _unused_images(used)
+    # Two splits may share images, and all splits share the annotations of a VOC folder.
+    report.findings = list(dict.fromkeys(findings))
+    return report
+
+
+def split_place(where: str) -> dict[str, Any]:
+    """Return "file", "line" (or None) and "place" within it of a finding's `where`."""
+    ends = [m.start() for m in re.finditer(r":", where)] + [len(where)]
+    # File names may hold colons: the longest that is there is meant.
+    there = [end for end in ends if os.path.lexists(where[:end])]
+    end = max(there) if there else ends[0]
+    match = re.match(r"(?::(\d+))?(?::? ?(.*))$", where[end:], re.DOTALL)
+    line, place = match.groups()
+    return {"file": where[:end], "line": int(line) if line else None, "place": place or None}
+
+
+def _read(
+    data_yaml: str | Path, split: str, decode: bool, progress: Progress
+) -> tuple[DetectionDataset | None, CollectedFaults]:
+    """Return a split, if anything of it can be used, and all that is wrong with it."""
+    with collect_faults() as faults:
+
+        def on_read(raw: RawAnnotations) -> None:
+            stage = f"{split}: {'decoding' if decode else 'headers'}"
+            faults.on_image = _counter(progress, stage, len(raw.image_paths))
+
+        faults.on_read = on_read
+        progress(f"{split}: annotations", 0, 0)
+        try:
+            dataset = load_dataset(data_yaml, split, decode_images=decode)
+        except DataError as error:
+            kind = UNREADABLE if not faults.raws else "split that cannot be used"
+            faults.findings.append(_as_finding(kind, str(error), f"{data_yaml}: {split}"))
+            return None, faults
+    faults.findings += dataset.findings
+    return dataset, faults
+
+
+def _as_finding(problem: str, message: str, source: str) -> Finding:
+    """Return an error that nothing can be read after; it begins with its place, if it has one."""
+    is_placed = os.path.lexists(split_place(message)["file"])
+    where = message if is_placed else f"{source}: {message}"
+    return Finding(problem, where, STOPS_TRAINING)
+
+
+def _counter(progress: Progress, stage: str, total: int) -> Callable[[], None]:
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        progress(stage, done, total)
+
+    return count
+
+
+def _unused_images(used: set[str]) -> list[Finding]:
+    """Return the images that lie beside used ones and are in no split."""
+    findings = []
+    for folder in sorted({os.path.dirname(path) for path in used}):
+        if not os.path.isdir(folder):
+            continue
+        for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+            is_image = entry.name.lower().endswith(IMAGE_SUFFIXES)
+            if is_image and entry.path not in used:
+                findings.append(Finding("image that is in no split", entry.path, "noted"))
+    return findings

@@ -1,0 +1,183 @@
+"""Labels that can be trained on but are worth a look: of images and boxes, and of classes."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_retinanet.data.checks.anchor_recall import AnchorRecall
+from keras_retinanet.data.cleaning import MAX_NORMALIZED
+from keras_retinanet.data.dataset import DetectionDataset, Finding
+from keras_retinanet.data.raw_annotations import RawAnnotations
+
+# Fewer objects of a class in the training split than this are hardly learnt.
+FEW_OBJECTS = 20
+MANY_OBJECTS = 1000
+
+
+def check_boxes(raw: RawAnnotations, dataset: DetectionDataset) -> list[Finding]:
+    """Return what is remarkable about the images' boxes, as annotated in `raw`."""
+    findings = []
+    for t in _repeated(raw.box_images, raw.labels, raw.boxes):
+        findings.append(Finding("box annotated twice", raw.describe_box(t), "remove one"))
+    same_class = set(_repeated(raw.box_images, raw.labels, raw.boxes).tolist())
+    for t in _repeated(raw.box_images, np.zeros_like(raw.labels), raw.boxes):
+        if t not in same_class:
+            findings.append(
+                Finding("box annotated with two classes", raw.describe_box(t), "remove one")
+            )
+    findings += _normalized_images(raw)
+    counts = np.diff(dataset.row_splits)
+    for i in np.flatnonzero(counts == 0):
+        path = dataset.image_paths[i]
+        findings.append(Finding("image without objects: trained as background", path, "noted"))
+    for i in np.flatnonzero(counts >= MANY_OBJECTS):
+        where = f"{dataset.image_paths[i]}: {counts[i]} boxes"
+        findings.append(Finding(f"image with {MANY_OBJECTS} boxes or more", where, "noted"))
+    for t in np.flatnonzero(raw.is_ignored):
+        findings.append(
+            Finding("crowd or difficult object: ignored in training", raw.describe_box(t), "noted")
+        )
+    return findings
+
+
+def check_anchors(
+    raws: Sequence[RawAnnotations], dataset: DetectionDataset, recall: AnchorRecall
+) -> list[Finding]:
+    """Return the objects that have no anchor."""
+    finders = [BoxFinder(raw) for raw in raws]
+
+    def place(row: int) -> str:
+        image = int(np.searchsorted(dataset.row_splits, row, side="right")) - 1
+        places = (finder.place(dataset, image, row) for finder in finders)
+        return next(filter(None, places), dataset.image_paths[image])
+
+    problem, mend = "object that no anchor matches", "see retinanet anchors"
+    return [Finding(problem, place(row), mend) for row in recall.unmatched]
+
+
+def check_classes(datasets: dict[str, DetectionDataset], source: str) -> list[Finding]:
+    """Return what is remarkable about the classes of all splits; `source` is named as the place."""
+    names = list(dict.fromkeys(n for d in datasets.values() for n in d.class_names))
+    counts = {split: count_objects(dataset) for split, dataset in datasets.items()}
+    findings = []
+
+    def report(problem: str, what: str, action: str = "noted") -> None:
+        findings.append(Finding(problem, f"{source}: {what}", action))
+
+    placeholder = _placeholder(datasets, counts)
+    if placeholder is not None:
+        report(
+            "category 0 has no objects: a placeholder, as Roboflow writes?",
+            f"class {placeholder!r}",
+            "remove the category",
+        )
+    for name in names:
+        of = {split: count.get(name, 0) for split, count in counts.items()}
+        if not any(of.values()):
+            if name != placeholder:
+                report("class without any object", f"class {name!r}", "remove the class")
+            continue
+        if of.get("train") == 0:
+            where = ", ".join(split for split, n in of.items() if n)
+            report("class that is never trained", f"class {name!r}, only in {where}", "look at it")
+        elif of.get("train", FEW_OBJECTS) < FEW_OBJECTS:
+            what = f"class {name!r}, {of['train']} in train"
+            report(f"class with fewer than {FEW_OBJECTS} objects to train on", what)
+        if of.get("val") == 0 and of.get("train"):
+            what = f"class {name!r}, {of['train']} objects in train"
+            report("class absent from val: its AP is n/a", what, "look at it")
+    for group in _alike(names):
+        report("class names that differ in case or spaces", ", ".join(map(repr, group)), "merge")
+    for split, dataset in datasets.items():
+        ids = sorted(dataset.category_ids)
+        if ids and ids != list(range(1, len(ids) + 1)):
+            kind = "begin at 0" if ids == list(range(len(ids))) else "have gaps"
+            report(f"category ids {kind}: mapped, and back in results", f"split {split}")
+        unknown = set(counts[split]) - set(datasets.get("train", dataset).class_names)
+        for name in sorted(unknown):
+            report("class that the split train does not know", f"{split}: {name!r}", "add it")
+    return findings
+
+
+class BoxFinder:
+    """Finds where the boxes of a cleaned data set were annotated."""
+
+    def __init__(self, raw: RawAnnotations) -> None:
+        self._raw = raw
+        self._order = np.argsort(raw.box_images, kind="stable")
+        counts = np.bincount(raw.box_images, minlength=len(raw.image_paths))
+        self._splits = np.concatenate([[0], np.cumsum(counts)])
+        self._image_of = {path: i for i, path in enumerate(raw.image_paths)}
+
+    def boxes_of(self, path: str) -> np.ndarray:
+        """Return the indices in the annotations of an image's boxes."""
+        i = self._image_of.get(path)
+        return self._order[slice(*self._splits[i : i + 2])] if i is not None else self._order[:0]
+
+    def place(self, dataset: DetectionDataset, image: int, row: int) -> str | None:
+        """Return where an object of the cleaned data set is written, if it is in these files."""
+        name = dataset.class_names[dataset.labels[row]]
+        if name not in self._raw.class_names:
+            return None
+        candidates = self.boxes_of(dataset.image_paths[image])
+        label = self._raw.class_names.index(name)
+        candidates = candidates[self._raw.labels[candidates] == label]
+        if not len(candidates):
+            return None
+        boxes = self._raw.boxes[candidates]
+        if self._raw.boxes_normalized:
+            boxes = boxes * np.array([dataset.widths[image], dataset.heights[image]] * 2)
+        # Clipping may have moved it a little.
+        moved = np.abs(boxes - dataset.boxes[row]).sum(axis=1)
+        return self._raw.describe_box(int(candidates[np.nanargmin(moved)]))
+
+
+def count_objects(dataset: DetectionDataset) -> dict[str, int]:
+    """Return the number of objects of each class that has some, ignored regions left out."""
+    counts = np.bincount(dataset.labels[~dataset.is_ignored], minlength=len(dataset.class_names))
+    return {name: int(n) for name, n in zip(dataset.class_names, counts, strict=True) if n}
+
+
+def _repeated(images: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return, in order, the rows that repeat an earlier row."""
+    if not len(images):
+        return np.zeros(0, np.int64)
+    table = np.column_stack([images, labels, boxes])
+    order = np.lexsort(table.T[::-1])  # stable: of equal rows the earlier comes first
+    is_same = (table[order[1:]] == table[order[:-1]]).all(axis=1)
+    return np.sort(order[1:][is_same])
+
+
+def _normalized_images(raw: RawAnnotations) -> list[Finding]:
+    """Return the images of a data set in pixels whose boxes are not."""
+    if not len(raw.boxes) or np.nanmax(np.abs(raw.boxes)) <= MAX_NORMALIZED:
+        return []
+    largest = np.zeros(len(raw.image_paths))
+    np.maximum.at(largest, raw.box_images, np.abs(np.nan_to_num(raw.boxes)).max(axis=1))
+    has_boxes = np.bincount(raw.box_images, minlength=len(largest)) > 0
+    first = {int(i): t for t, i in reversed(list(enumerate(raw.box_images)))}
+    return [
+        Finding(
+            "boxes of an image look normalised", raw.describe_box(first[int(i)]), "correct them"
+        )
+        for i in np.flatnonzero(has_boxes & (largest <= MAX_NORMALIZED))
+    ]
+
+
+def _placeholder(
+    datasets: dict[str, DetectionDataset], counts: dict[str, dict[str, int]]
+) -> str | None:
+    """Return the class of category id 0, if it alone of the first two has no objects anywhere."""
+    for dataset in datasets.values():
+        names = dict(zip(dataset.category_ids, dataset.class_names, strict=True))
+        if 0 in names and len(names) > 1 and not any(names[0] in c for c in counts.values()):
+            return names[0]
+    return None
+
+
+def _alike(names: Sequence[str]) -> list[list[str]]:
+    groups = defaultdict(list)
+    for name in names:
+        groups["".join(name.lower().split())].append(name)
+    return [group for group in groups.values() if len(group) > 1]

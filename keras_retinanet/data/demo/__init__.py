@@ -1,0 +1,1 @@
+"""A small data set of drawn objects, to try things with."""

@@ -1,0 +1,228 @@
+"""What a data YAML may hold: the settings of each format, which know how to read a split."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from keras_retinanet.data.formats.coco import read_coco
+from keras_retinanet.data.formats.fizyr_csv import read_csv
+from keras_retinanet.data.formats.kitti import DONT_CARE, read_kitti
+from keras_retinanet.data.formats.open_images import read_open_images
+from keras_retinanet.data.formats.records.label_map import label_map_of, read_label_map
+from keras_retinanet.data.formats.records.shards import find_shards
+from keras_retinanet.data.formats.records.tfds import read_tfds, tfds_splits
+from keras_retinanet.data.formats.records.tfrecord import read_tfrecord
+from keras_retinanet.data.formats.voc import read_voc
+from keras_retinanet.data.formats.yolo import read_yolo, yolo_splits
+from keras_retinanet.data.raw_annotations import RawAnnotations
+from keras_retinanet.errors import DataError
+
+
+class _Settings(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+def _different_names(names: list[str]) -> list[str]:
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise ValueError("needs one or more names, all different")
+    return names
+
+
+ClassNames = Annotated[list[str], pydantic.AfterValidator(_different_names)]
+
+
+class CocoSplit(_Settings):
+    images: str
+    annotations: str
+
+
+class CocoSource(_Settings):
+    """A data set in COCO's format."""
+
+    format: Literal["coco"]
+    splits: dict[str, CocoSplit]
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        files = self.splits[split]
+        return read_coco(path_of(files.images), path_of(files.annotations))
+
+
+class VocSource(_Settings):
+    """A data set in Pascal VOC's format; a split is the name of an image set."""
+
+    format: Literal["voc"]
+    root: str
+    splits: dict[str, str]
+    classes: ClassNames | None = None
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        return read_voc(path_of(self.root), self.splits[split], self.classes)
+
+
+class CsvSource(_Settings):
+    """A data set in fizyr's CSV format; a split is a file."""
+
+    format: Literal["csv"]
+    splits: dict[str, str]
+    classes: str | None = None
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        others = [path_of(text) for name, text in self.splits.items() if name != split]
+        classes = None if self.classes is None else path_of(self.classes)
+        return read_csv(path_of(self.splits[split]), classes, other_splits=others)
+
+
+class KittiSplit(_Settings):
+    folder: str = "training"
+    image_list: str | None = None
+
+
+class KittiSource(_Settings):
+    """A data set in KITTI's format; a split is a folder of image_2 and label_2, or a list of it."""
+
+    format: Literal["kitti"]
+    root: str
+    splits: dict[str, KittiSplit]
+    classes: ClassNames | None = None
+    ignored: list[str] = [DONT_CARE]
+
+    @pydantic.model_validator(mode="after")
+    def _one_or_the_other(self) -> "KittiSource":
+        both = set(self.classes or ()) & set(self.ignored)
+        if both:
+            raise ValueError(f"{sorted(both)} cannot be both in classes and ignored")
+        return self
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        root, files = path_of(self.root), self.splits[split]
+        return read_kitti(
+            root / files.folder,
+            None if files.image_list is None else root / files.image_list,
+            self.classes,
+            ignored=self.ignored,
+        )
+
+
+class OpenImagesSplit(_Settings):
+    images: str
+    annotations: str
+    image_list: str | None = None
+
+
+class OpenImagesSource(_Settings):
+    """Boxes of Open Images."""
+
+    format: Literal["open_images"]
+    splits: dict[str, OpenImagesSplit]
+    classes: str | None = None
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        files = self.splits[split]
+        return read_open_images(
+            path_of(files.images),
+            path_of(files.annotations),
+            None if self.classes is None else path_of(self.classes),
+            None if files.image_list is None else path_of(files.image_list),
+        )
+
+
+class YoloSource(_Settings):
+    """A YOLO data set: `data_yaml` is Ultralytics' file, or `root` the folder that holds it; a file
+    with neither is itself that file. A split is one of its keys.
+    """
+
+    model_config = pydantic.ConfigDict(extra="allow")  # Ultralytics' own keys
+
+    format: Literal["yolo"]
+    root: str | None = None
+    data_yaml: str | None = None
+    splits: dict[str, str] = {}
+
+    def completed(self, path: Path, path_of: Callable[[str], Path]) -> "YoloSource":
+        file = self.data_yaml or (f"{self.root}/data.yaml" if self.root else path.name)
+        splits = self.splits or {key: key for key in yolo_splits(path_of(file))}
+        return self.model_copy(update={"data_yaml": file, "splits": splits})
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        return read_yolo(path_of(self.data_yaml), self.splits[split])
+
+
+class TfrecordSource(_Settings):
+    """TFRecord files; a split is a file, a pattern, the beginning of a set of shards, or a list."""
+
+    format: Literal["tfrecord"]
+    splits: dict[str, str | list[str]]
+    label_map: str | None = None
+    classes: list[str] | dict[int, str] | None = None
+    images: str | None = None
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        label_map = None
+        if self.label_map is not None:
+            label_map = read_label_map(path_of(self.label_map))
+        elif self.classes is not None:
+            label_map = label_map_of(self.classes, "classes")
+        others = self.splits if label_map is None else ()
+        return read_tfrecord(
+            self._shards(split, path_of),
+            label_map=label_map,
+            class_shards=[path for name in others for path in self._shards(name, path_of)],
+            images=path_of(self.images) if self.images is not None else None,
+        )
+
+    def _shards(self, split: str, path_of: Callable[[str], Path]) -> list[Path]:
+        texts = self.splits[split]
+        texts = [texts] if isinstance(texts, str) else texts
+        if not texts:
+            raise DataError(f"the split {split!r} names no TFRecord file")
+        files = [path for text in texts for path in find_shards(path_of(text))]
+        return list(dict.fromkeys(files))
+
+
+class TfdsSource(_Settings):
+    """A data set that TensorFlow Datasets has prepared; a split is one of its splits."""
+
+    format: Literal["tfds"]
+    name: str
+    splits: dict[str, str] = {}
+    data_dir: str | None = None
+
+    def completed(self, path: Path, path_of: Callable[[str], Path]) -> "TfdsSource":
+        splits = self.splits or tfds_splits(self.name, self._folder(path_of))
+        return self.model_copy(update={"splits": splits})
+
+    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+        return read_tfds(self.name, self.splits[split], self._folder(path_of))
+
+    def _folder(self, path_of: Callable[[str], Path]) -> Path | None:
+        return None if self.data_dir is None else path_of(self.data_dir)
+
+
+class MixPart(_Settings):
+    """One of the data sets in a mix; `splits` maps the mix's splits to its own."""
+
+    data: str
+    weight: pydantic.PositiveFloat = 1.0
+    splits: dict[str, str] | None = None
+
+
+class MixSource(_Settings):
+    """Several data sets in one: other data YAMLs or folders, and how much of an epoch each has."""
+
+    format: Literal["mix"]
+    sources: Annotated[list[MixPart], pydantic.Field(min_length=1)]
+
+
+SOURCES = {
+    "coco": CocoSource,
+    "voc": VocSource,
+    "csv": CsvSource,
+    "kitti": KittiSource,
+    "open_images": OpenImagesSource,
+    "yolo": YoloSource,
+    "tfrecord": TfrecordSource,
+    "tfds": TfdsSource,
+    "mix": MixSource,
+}

@@ -1,0 +1,1 @@
+"""Data sets in records: TFRecord files and TensorFlow Datasets."""

@@ -1,0 +1,258 @@
+"""Reader of TFRecord files with the keys of the Object Detection API and of Model Garden.
+
+Images are left where they are: their paths are addresses within the files (data/image_bytes.py).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_retinanet.data.dataset import Finding
+from keras_retinanet.data.formats.records.shards import Features, for_each_shard, iterate_records
+from keras_retinanet.data.images.address import image_address
+from keras_retinanet.data.raw_annotations import RawAnnotations
+from keras_retinanet.errors import DataError
+
+ENCODED, FORMAT, SHA256 = "image/encoded", "image/format", "image/key/sha256"
+HEIGHT, WIDTH = "image/height", "image/width"
+FILENAME, SOURCE_ID = "image/filename", "image/source_id"
+# xyxy
+BOX_KEYS = tuple(f"image/object/bbox/{key}" for key in ("xmin", "ymin", "xmax", "ymax"))
+LABEL, TEXT = "image/object/class/label", "image/object/class/text"
+AREA, IS_CROWD, DIFFICULT = (f"image/object/{key}" for key in ("area", "is_crowd", "difficult"))
+
+LabelMap = tuple[dict[int, str], dict[str, int]]
+
+_SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"BM": ".bmp"}
+
+
+@dataclass(frozen=True)
+class _Record:
+    """An image, and its n objects."""
+
+    where: str
+    path: str
+    source_id: str
+    filename: str
+    size: tuple[int, int] | None
+    boxes: np.ndarray  # [n, 4] xyxy, shares of the image
+    labels: list[int]  # n, or none
+    texts: list[str]  # n, or none
+    areas: np.ndarray  # [n]
+    is_ignored: np.ndarray  # [n]
+
+
+def read_tfrecord(
+    shards: Sequence[Path],
+    *,
+    label_map: LabelMap | None = None,
+    class_shards: Sequence[Path] = (),
+    images: Path | None = None,
+) -> RawAnnotations:
+    """Read records; `shards` are those of one split.
+
+    Objects marked `difficult` are regions to ignore, as crowds are.
+
+    Args:
+        label_map: as data/label_map.py reads it; without it, classes are those that occur in
+            `shards` and `class_shards`, so that every split has the same.
+        images: the folder of the images, where the records hold none.
+
+    Raises:
+        DataError: a record is damaged or lacks something (with file and record number), or a
+            class is unknown.
+    """
+    per_shard = for_each_shard(list(shards), lambda path: _read_shard(path, images))
+    records = [record for shard in per_shard for record in shard]
+    if label_map is None:
+        others = [path for path in class_shards if path not in shards]
+        pairs = for_each_shard(others, _class_pairs)
+        label_map = _occurring_classes([*map(_pairs, records), *pairs], str(shards[0]))
+    names, id_of = label_map
+    label_of = {class_id: label for label, class_id in enumerate(names)}
+    findings: list[Finding] = []
+    labels = [
+        label_of[_class_id(record, k, names, id_of, findings)]
+        for record in records
+        for k in range(len(record.boxes))
+    ]
+    counts = [len(record.boxes) for record in records]
+    places = np.concatenate([np.arange(c) for c in counts]) if records else np.zeros(0, int)
+    box_images = np.repeat(np.arange(len(records)), counts)
+    return RawAnnotations(
+        source=_describe(shards),
+        image_paths=[record.path for record in records],
+        image_ids=_image_ids(records, findings),
+        declared_sizes=[record.size for record in records],
+        box_images=box_images,
+        boxes=_joined([record.boxes for record in records], (0, 4)),
+        labels=np.array(labels, np.int32),
+        is_ignored=_joined([record.is_ignored for record in records], 0).astype(bool),
+        areas=_joined([record.areas for record in records], 0),
+        class_names=tuple(names.values()),
+        category_ids=tuple(names),
+        describe_box=lambda t: f"{records[box_images[t]].where}, object {places[t]}",
+        findings=findings,
+        boxes_normalized=True,
+    )
+
+
+def image_suffix(image_bytes: bytes) -> str:
+    """Return the usual suffix of an image file with these bytes; of unknown kinds, that of JPEG."""
+    return next((s for magic, s in _SUFFIXES.items() if image_bytes.startswith(magic)), ".jpg")
+
+
+def place_in_record(record: bytes, image_bytes: bytes, where: str) -> int:
+    """Return where in a record its image begins."""
+    place = record.find(image_bytes)
+    if place < 0:
+        raise DataError(f"{where}: the image is not stored in one piece")
+    return place
+
+
+def _read_shard(path: Path, images: Path | None) -> list[_Record]:
+    return [
+        _parse(offset, data, f"{path}: record {number}", path, images)
+        for number, (offset, data) in enumerate(iterate_records(path))
+    ]
+
+
+def _parse(offset: int, data: bytes, where: str, path: Path, images: Path | None) -> _Record:
+    features = Features(data, where)
+    encoded = b"".join(features.bytes(ENCODED)[:1])
+    source_id, filename = (_text(b"".join(features.bytes(k)[:1])) for k in (SOURCE_ID, FILENAME))
+    if encoded:
+        name = filename or f"{source_id or 'record_' + where.rpartition(' ')[2]}"
+        name = name if re.search(r"\.\w{2,5}$", name) else name + image_suffix(encoded)
+        start = offset + place_in_record(data, encoded, where)
+        image = image_address(path, start, len(encoded), name)
+    elif images is None:
+        raise DataError(
+            f"{where} holds no image ({ENCODED}): name the folder of the images with `images:`"
+        )
+    elif not filename:
+        raise DataError(f"{where} has neither {ENCODED} nor {FILENAME}")
+    else:
+        image = str(images / filename)
+
+    corners = [features.numbers(key) for key in BOX_KEYS]
+    count = len(corners[0])
+    labels = features.integers(LABEL)
+    texts = [_text(v) for v in features.bytes(TEXT)]
+    areas, crowd, difficult = (features.numbers(key) for key in (AREA, IS_CROWD, DIFFICULT))
+    lengths = {len(c) for c in corners} | {len(v) for v in (labels, texts) if len(v)}
+    optional = {len(v) for v in (areas, crowd, difficult) if len(v)}
+    if lengths != {count} or not optional <= {count}:
+        raise DataError(
+            f"{where}: the lists of its objects have different lengths: "
+            f"{[len(c) for c in corners]} corners, {len(labels)} labels, {len(texts)} texts, "
+            f"{len(areas)} areas, {len(crowd)} is_crowd, {len(difficult)} difficult"
+        )
+    if count and not labels and not texts:
+        raise DataError(f"{where}: its objects have neither {LABEL} nor {TEXT}")
+    height, width = (next(iter(features.integers(key)), 0) for key in (HEIGHT, WIDTH))
+    is_ignored = np.zeros(count, bool)
+    for flags in (crowd, difficult):
+        if len(flags):
+            is_ignored |= flags != 0
+    return _Record(
+        where=where,
+        path=image,
+        source_id=source_id,
+        filename=filename,
+        size=(height, width) if min(height, width) > 0 else None,
+        boxes=np.stack(corners, axis=1),
+        labels=labels,
+        texts=texts,
+        areas=areas if len(areas) else np.full(count, np.nan),
+        is_ignored=is_ignored,
+    )
+
+
+def _class_pairs(path: Path) -> set[tuple[int | None, str | None]]:
+    pairs: set = set()
+    for number, (_, data) in enumerate(iterate_records(path)):
+        features = Features(data, f"{path}: record {number}")
+        pairs |= _zipped(features.integers(LABEL), [_text(v) for v in features.bytes(TEXT)])
+    return pairs
+
+
+def _pairs(record: _Record) -> set[tuple[int | None, str | None]]:
+    return _zipped(record.labels, record.texts)
+
+
+def _zipped(labels: list, texts: list) -> set[tuple[int | None, str | None]]:
+    return set(zip(labels or [None] * len(texts), texts or [None] * len(labels), strict=False))
+
+
+def _occurring_classes(found: Sequence[set], source: str) -> LabelMap:
+    """Return a label map of the classes in records: with their ids, where each has its own."""
+    pairs = set().union(*found)
+    nameless = sorted({label for label, text in pairs if text is None})
+    if nameless:
+        raise DataError(
+            f"{source}: the classes {nameless[:5]} have no name in the records: give the data YAML "
+            "a label_map (.pbtxt or .yaml) or classes"
+        )
+    texts = sorted({text for _, text in pairs})
+    ids = {label for label, _ in pairs}
+    has_ids = len(pairs) == len(texts) == len(ids) and None not in ids
+    id_of = {text: label for label, text in pairs} if has_ids else {}
+    id_of = id_of or {text: i for i, text in enumerate(texts, start=1)}
+    return {i: text for text, i in sorted(id_of.items(), key=lambda item: item[1])}, id_of
+
+
+def _class_id(
+    record: _Record, k: int, names: dict[int, str], id_of: dict[str, int], findings: list[Finding]
+) -> int:
+    """Return the id of an object's class: its text's, or without a text its label."""
+    if record.texts and record.texts[k]:
+        text = record.texts[k]
+        if text not in id_of:
+            raise DataError(
+                f"{record.where}: object {k} has the unknown class {text!r}; known: "
+                f"{list(names.values())[:20]}"
+            )
+        if record.labels and record.labels[k] in names and record.labels[k] != id_of[text]:
+            where = f"{record.where}, object {k}"
+            findings.append(Finding("class label and class text differ", where, "noted"))
+        return id_of[text]
+    if not record.labels or record.labels[k] not in names:
+        label = record.labels[k] if record.labels else None
+        raise DataError(
+            f"{record.where}: object {k} has the unknown class label {label}; known: "
+            f"{dict(list(names.items())[:20])}"
+        )
+    return record.labels[k]
+
+
+def _image_ids(records: Sequence[_Record], findings: list[Finding]) -> list[int | str]:
+    """Return what tells the images apart: source_id, or else the file name, or else the place."""
+    source_ids = [record.source_id for record in records]
+    if len(set(source_ids)) == len(records) and all(source_ids):
+        if all(re.fullmatch(r"0|[1-9]\d{0,17}", s, re.ASCII) for s in source_ids):
+            return [int(s) for s in source_ids]
+        return list(source_ids)
+    if any(source_ids):
+        problem = "image/source_id is missing or the same for several images; file names are used"
+        findings.append(Finding(problem, _describe([r.path for r in records]), "noted"))
+    filenames = [record.filename for record in records]
+    if len(set(filenames)) == len(records) and all(filenames):
+        return [re.sub(r"\.\w{2,5}$", "", name) for name in filenames]
+    return [record.where for record in records]
+
+
+def _describe(files: Sequence) -> str:
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{files[0]}{more}"
+
+
+def _joined(arrays: Sequence[np.ndarray], empty_shape: int | tuple[int, ...]) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.zeros(empty_shape)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""The one way in to an image: address -> bytes -> size, orientation, pixels."""

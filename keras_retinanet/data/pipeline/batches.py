@@ -1,0 +1,214 @@
+"""The tf.data pipelines: from a DetectionDataset to training batches and evaluation inputs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.data.images.address import image_reader
+from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.data.pipeline.augment.recipe import NUM_TILES, augment
+from keras_retinanet.data.pipeline.augment.settings import Augmentation
+from keras_retinanet.data.pipeline.cache import ImageCache, cached_image
+from keras_retinanet.data.pipeline.canvas import fit_to_canvas
+from keras_retinanet.data.pipeline.data_service import distributed
+from keras_retinanet.data.pipeline.plan import TrainingPlan
+from keras_retinanet.data.pipeline.plan_stream import planned_batches, planned_images
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.matching import match_anchors
+
+Tensor = Any
+
+# Label of the rows that fill gt_labels up.
+NO_LABEL = -1
+NO_AUGMENTATION = Augmentation()
+
+
+def training_batches(
+    dataset: DetectionDataset,
+    plan: TrainingPlan,
+    *,
+    anchor_generator: AnchorGenerator,
+    positive_iou: float = POSITIVE_IOU,
+    negative_iou: float = NEGATIVE_IOU,
+    force_match: bool = False,
+    horizontal_flip: bool = True,
+    vertical_flip: bool = False,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    cache: ImageCache | None = None,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    num_epochs: int | None = None,
+    worker: int = 0,
+    num_workers: int = 1,
+    images_per_batch: int | None = None,
+    data_service: str | None = None,
+) -> tf.data.Dataset:
+    """Return an endless stream of batches (images, targets), `plan.steps_per_epoch` to an epoch.
+
+    images: uint8 [B, H, W, 3], RGB. targets: "gt_boxes" float32 [B, M, 4] xyxy in pixels of the
+    images, "gt_labels" int32 [B, M] and "matches" int32 [B, A]. M is the largest number of objects
+    that an image can have; rows are filled up with zeros and NO_LABEL. Crowds, difficult and cut
+    objects are not among them, and anchors in them are ignored.
+
+    The same data set, plan and settings give the same batches.
+
+    Args:
+        augmentation: what is done beside flips and the plan's sizes; mosaics and mixup happen where
+            the plan gives images partners.
+        cache: keeps decoded images for later epochs.
+        first_epoch, first_step: where the stream begins: the batches from there on are the same as
+            those of a stream from the start.
+        num_epochs: the stream ends before this epoch. Needed with a data service.
+        worker, num_workers: the stream has this worker's equal share of each of the plan's batches.
+        images_per_batch: a worker's share comes in pieces of so many images, one for each of its
+            replicas; None: in one piece.
+        data_service: address of a tf.data service ("grpc://host:port") whose workers make the
+            batches; with several workers their order is not the plan's.
+
+    Raises:
+        ConfigError: the settings do not go with a data service.
+    """
+    load = _example_loader(dataset, cache)
+    max_objects = _max_objects(dataset, plan)
+
+    def make(planned: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        example = augment(
+            load,
+            planned,
+            augmentation,
+            horizontal_flip=horizontal_flip,
+            vertical_flip=vertical_flip,
+        )
+        height, width = tf.unstack(planned["canvas_size"])
+        ignored = example["is_ignored"]
+        gt_boxes = tf.boolean_mask(example["boxes"], ~ignored)
+        matches = match_anchors(
+            gt_boxes,
+            tf.boolean_mask(example["boxes"], ignored),
+            anchor_generator=anchor_generator,
+            height=height,
+            width=width,
+            positive_iou=positive_iou,
+            negative_iou=negative_iou,
+            force_match=force_match,
+        )
+        gt_labels = tf.boolean_mask(example["labels"], ~ignored)
+        return example["image"], {
+            "gt_boxes": _padded_rows(gt_boxes, max_objects, 0.0),
+            "gt_labels": _padded_rows(gt_labels, max_objects, NO_LABEL),
+            "matches": matches,
+        }
+
+    def batched(planned: tf.data.Dataset) -> tf.data.Dataset:
+        return planned.map(make, num_parallel_calls=tf.data.AUTOTUNE).batch(
+            images_per_batch or plan.batch_size // num_workers,
+            drop_remainder=True,
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    if data_service is None:
+        planned = planned_images(
+            plan,
+            first_epoch=first_epoch,
+            first_step=first_step,
+            worker=worker,
+            num_workers=num_workers,
+        )
+        if num_epochs is not None:
+            steps = (num_epochs - first_epoch) * plan.steps_per_epoch - first_step
+            planned = planned.take(steps * (plan.batch_size // num_workers))
+        return batched(planned).prefetch(tf.data.AUTOTUNE)
+    if num_epochs is None:
+        raise ValueError("data_service needs num_epochs: the plan travels to the workers")
+    if num_workers > 1:
+        raise ConfigError("training.data_service does not go with several training workers")
+    if cache is not None:
+        raise ConfigError("training.cache: the workers of training.data_service cannot use it")
+    planned = planned_batches(plan, first_epoch=first_epoch, num_epochs=num_epochs)
+    batches = batched(planned.flat_map(tf.data.Dataset.from_tensor_slices))
+    batches = distributed(batches, data_service).skip(first_step)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def network_inputs(
+    image_paths: list[str], heights: np.ndarray, widths: np.ndarray, input_policy: InputPolicy
+) -> tf.data.Dataset:
+    """Return the inputs of images for evaluation, ordered so that equal sizes follow each other.
+
+    Elements: "index", "image" uint8 [H, W, 3] padded, "size" int32 [2] without padding.
+    Images share a canvas only with images that need the same one: padding another image cannot
+    change an image's detections.
+    """
+    scaled = np.stack(input_policy.scaled_size(heights, widths), axis=1)
+    canvas = np.stack(input_policy.canvas_size(scaled[:, 0], scaled[:, 1]), axis=1)
+    order = np.lexsort((np.arange(len(canvas)), canvas[:, 1], canvas[:, 0]))
+    paths = tf.constant(image_paths, tf.string)
+    read = image_reader(image_paths)
+
+    def make(index: Tensor) -> dict[str, Tensor]:
+        image, size = preprocess(decode_image(read(paths[index])), input_policy)
+        return {"index": index, "image": image, "size": size}
+
+    return (
+        tf.data.Dataset.from_tensor_slices(order)
+        .map(make, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def preprocess(images: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tensor]:
+    """Return the network's input for uint8 images [..., H, W, 3], and its size [2] without padding.
+
+    Evaluation, prediction and the exported model all scale images here.
+    """
+    shape = tf.shape(images)
+    height, width = input_policy.scaled_size(shape[-3], shape[-2])
+    canvas_height, canvas_width = input_policy.canvas_size(height, width)
+    size = tf.stack([height, width])
+    return fit_to_canvas(images, size, canvas_height, canvas_width), size
+
+
+def _example_loader(
+    dataset: DetectionDataset, cache: ImageCache | None
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Return a function from an image's index to its example."""
+    paths = tf.constant(dataset.image_paths, tf.string)
+    read = image_reader(dataset.image_paths)
+    splits = tf.constant(dataset.row_splits)
+    flat = {
+        "boxes": tf.constant(dataset.boxes),
+        "labels": tf.constant(dataset.labels),
+        "is_ignored": tf.constant(dataset.is_ignored),
+    }
+
+    def load(index: Tensor) -> dict[str, Tensor]:
+        start, end = splits[index], splits[index + 1]
+        return {
+            "image": cached_image(cache, index, lambda: decode_image(read(paths[index]))),
+            "visible": tf.ones((end - start,)),
+            **{name: values[start:end] for name, values in flat.items()},
+        }
+
+    return load
+
+
+def _max_objects(dataset: DetectionDataset, plan: TrainingPlan) -> int:
+    """Return the largest number of objects that an example can have.
+
+    One row at least: images without any object still have something to gather from.
+    """
+    num_images = 1 + (NUM_TILES - 1) * (plan.mosaic > 0) + (plan.mixup > 0)
+    return max(1, num_images * int(dataset.num_objects.max(initial=0)))
+
+
+def _padded_rows(values: Tensor, num_rows: int, padding: float | int) -> Tensor:
+    """Pad the first dimension of `values` to `num_rows`."""
+    paddings = [[0, num_rows - tf.shape(values)[0]]] + [[0, 0]] * (values.shape.rank - 1)
+    padded = tf.pad(values, paddings, constant_values=tf.cast(padding, values.dtype))
+    return tf.ensure_shape(padded, (num_rows, *values.shape[1:]))

@@ -1,0 +1,81 @@
+"""From a path to a detector: which runtime a file or folder needs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_retinanet.detection.detector import Detector
+from keras_retinanet.errors import WeightsError
+
+SAVED_MODEL_FILE = "saved_model.pb"
+
+
+def load_detector(path: str | Path) -> Detector:
+    """Return the detector in a .keras, .tflite or .onnx file, or in an export's version folder.
+
+    Version folders are those that `retinanet export` writes, of any format, and those of
+    SavedModels made by it.
+
+    Raises:
+        WeightsError: there is no such file, it is damaged, or it is of another kind.
+        UserError: the package that runs it is not installed.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise WeightsError(f"there is no model file or folder {path}")
+    if path.is_dir():
+        path = _model_in(path)
+    kind = "saved_model" if path.is_dir() else path.suffix
+    if kind not in RUNTIMES:
+        raise WeightsError(
+            f"{path} is none of the kinds of model that can be run: {', '.join(RUNTIMES)}"
+        )
+    return RUNTIMES[kind](path)
+
+
+def _model_in(folder: Path) -> Path:
+    """Return the model in a version folder: the folder itself, if it is a SavedModel."""
+    if (folder / SAVED_MODEL_FILE).is_file():
+        return folder
+    files = [p for p in sorted(folder.iterdir()) if p.suffix in RUNTIMES and p.stem == "model"]
+    if len(files) == 1:
+        return files[0]
+    versions = [path for path in folder.iterdir() if path.name.isdecimal()]
+    if versions:
+        newest = max(versions, key=lambda path: int(path.name))
+        raise WeightsError(f"{folder} holds versions: name one, for example {newest}")
+    raise WeightsError(f"{folder} holds no {SAVED_MODEL_FILE} and no file model.* of an export")
+
+
+def _keras(path: Path) -> Detector:
+    from keras_retinanet.detection.keras_model import KerasDetector
+    from keras_retinanet.detection.model_files import load_model
+
+    return KerasDetector(load_model(path))
+
+
+def _saved_model(path: Path) -> Detector:
+    from keras_retinanet.detection.saved_model_runtime import open_signatures
+
+    return next(iter(open_signatures(path).values()))
+
+
+def _onnx(path: Path) -> Detector:
+    from keras_retinanet.detection.onnx_runtime import load_onnx
+
+    return load_onnx(path)
+
+
+def _tflite(path: Path) -> Detector:
+    from keras_retinanet.detection.tflite_runtime import TFLiteDetector
+
+    return TFLiteDetector(path)
+
+
+# By suffix; each runtime is imported where it is needed.
+RUNTIMES: dict[str, Callable[[Path], Detector]] = {
+    "saved_model": _saved_model,
+    ".keras": _keras,
+    ".npz": _keras,  # a checkpoint
+    ".tflite": _tflite,
+    ".onnx": _onnx,
+}

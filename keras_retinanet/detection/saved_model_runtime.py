@@ -1,0 +1,135 @@
+"""The runtime of exported SavedModels: TensorFlow, with nothing of the Keras model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.data.images.address import read_image
+from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.detection.detector import Detections, Detector
+from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
+from keras_retinanet.detection.raw import RawDetector
+from keras_retinanet.errors import WeightsError
+
+# The kinds of signatures, best first: files of all sizes go into one request.
+_PREFERENCE = ("encoded_images", "tf_examples", "images", "model_garden", "network_inputs")
+ENCODED_IMAGE_KEY = "image/encoded"
+
+
+def open_signatures(folder: Path) -> dict[str, Detector]:
+    """Return a detector for each signature of a SavedModel that `retinanet export` wrote.
+
+    The first is the one to take: it takes image files, unless there is no such signature.
+
+    Raises:
+        WeightsError: it is not such a folder, or it is damaged.
+    """
+    manifest = read_manifest(folder)
+    class_names = _labels(folder / "assets" / LABELS_FILE)
+    try:
+        loaded = tf.saved_model.load(str(folder))
+        contracts = manifest["contract"]["signatures"]
+        names = sorted(contracts, key=lambda name: _PREFERENCE.index(contracts[name]["kind"]))
+        functions = {name: loaded.signatures[name] for name in names}
+    except Exception as error:  # protocol buffers', TensorFlow's and the file system's
+        first_line = (str(error).strip() or repr(error)).splitlines()[0]
+        raise WeightsError(f"{folder} cannot be loaded: {first_line}") from error
+    detectors: dict[str, Detector] = {}
+    for name, function in functions.items():
+        if contracts[name]["kind"] == "network_inputs":
+            inference = Inference.from_json({**manifest["inference"], "class_names": class_names})
+            ((key, spec),) = contracts[name]["inputs"].items()
+            detectors[name] = RawDetector(
+                _Raw(loaded, function, key), inference, one_by_one=spec["shape"][0] == 1
+            )
+        else:
+            detectors[name] = SavedModelDetector(loaded, function, contracts[name], class_names)
+    return detectors
+
+
+class _Raw:
+    """A signature without NMS as a function of images."""
+
+    def __init__(self, loaded: Any, function: Callable, key: str) -> None:
+        self._loaded, self._function, self._key = loaded, function, key
+
+    def __call__(self, images: np.ndarray) -> dict[str, Any]:
+        return self._function(**{self._key: tf.constant(images)})
+
+
+class SavedModelDetector:
+    """A signature with detections.
+
+    Args:
+        loaded: the SavedModel, which has to live as long as its functions.
+        function: the signature.
+        contract: what the manifest says of it.
+    """
+
+    def __init__(
+        self, loaded: Any, function: Callable, contract: dict[str, Any], class_names: Sequence[str]
+    ) -> None:
+        self.class_names = tuple(class_names)
+        self._loaded = loaded
+        self._serve = function
+        self._contract = contract
+
+    def detect_files(
+        self,
+        image_paths: Sequence[str],
+        heights: np.ndarray,
+        widths: np.ndarray,
+        *,
+        batch_size: int = 8,
+    ) -> Iterator[tuple[int, Detections]]:
+        # Pixels need one size for all.
+        one_by_one = self._contract["kind"] in ("images", "model_garden")
+        step = 1 if one_by_one else batch_size
+        for start in range(0, len(image_paths), step):
+            index = range(start, min(start + step, len(image_paths)))
+            served = self._serve_files([read_image(image_paths[i]) for i in index])
+            for row, i in enumerate(index):
+                yield i, self._detections(served, row, heights[i], widths[i])
+
+    def _serve_files(self, files: list[bytes]) -> dict[str, np.ndarray]:
+        ((name, _),) = self._contract["inputs"].items()
+        request = REQUESTS[self._contract["kind"]](files)
+        return {key: value.numpy() for key, value in self._serve(**{name: request}).items()}
+
+    def _detections(self, served: dict, row: int, height: int, width: int) -> Detections:
+        count = int(served["num_detections"][row])
+        boxes = served["detection_boxes"][row, :count] * np.array([height, width] * 2)
+        classes = served["detection_classes"][row, :count].astype(np.int32)
+        return {
+            "boxes": boxes[:, [1, 0, 3, 2]],
+            "scores": served["detection_scores"][row, :count],
+            "classes": classes - self._contract["first_class"],
+        }
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        raise WeightsError(f"there are no labels {path}: export the model again")
+    return tuple(path.read_text(encoding="utf-8").split("\n")[:-1])
+
+
+def _examples(files: list[bytes]) -> tf.Tensor:
+    def example(file: bytes) -> bytes:
+        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[file]))
+        features = tf.train.Features(feature={ENCODED_IMAGE_KEY: feature})
+        return tf.train.Example(features=features).SerializeToString()
+
+    return tf.constant([example(file) for file in files])
+
+
+# By a signature's kind: the tensor of a request for image files.
+REQUESTS = {
+    "encoded_images": tf.constant,
+    "tf_examples": _examples,
+    "images": lambda files: decode_image(files[0])[None],
+    "model_garden": lambda files: decode_image(files[0])[None],
+}

@@ -1,0 +1,1 @@
+"""How good detections are: COCO's figures, what they are made of, and how fast a model is."""

@@ -1,0 +1,207 @@
+"""COCO evaluation: runs a detector over a data set and measures what it finds."""
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.detection.detector import Detections, Detector
+from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.evaluation.coco_metrics import CocoMatcher, Objects, class_ap
+from keras_retinanet.geometry.boxes import xyxy_to_xywh
+from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.workers import this_worker
+
+# Decimals of boxes and scores in results: what is measured is what is written.
+BOX_DECIMALS, SCORE_DECIMALS = 3, 6
+
+
+def evaluate(
+    model: RetinaNet | Detector, dataset: DetectionDataset, *, batch_size: int = 8
+) -> tuple[dict[str, Any], list[dict]]:
+    """Return the COCO metrics of a model on a data set, and its detections as COCO results.
+
+    The data set's classes are matched to the model's by name.
+
+    Raises:
+        DataError: the data set has objects of a class that the model does not know.
+    """
+    evaluator = DatasetEvaluation(model, dataset, batch_size=batch_size).run()
+    return evaluator.metrics(), evaluator.results
+
+
+class DatasetEvaluation:
+    """The evaluation of a model on a data set, made ready once and run as often as one likes.
+
+    All replicas of the model's strategy take part, and with several workers, each of which has to
+    call `run`, each takes a share of the images; all end with the detections of all images.
+
+    Args:
+        batch_size: images at once, over this process' replicas.
+
+    Raises:
+        DataError: the data set has objects of a class that the model does not know.
+    """
+
+    def __init__(
+        self, model: RetinaNet | Detector, dataset: DetectionDataset, *, batch_size: int = 8
+    ) -> None:
+        self.detector = KerasDetector(model) if isinstance(model, RetinaNet) else model
+        self.dataset = dataset.with_classes(model.class_names)
+        self.batch_size = batch_size
+        worker = this_worker()
+        self._num_workers = worker.count if isinstance(self.detector, KerasDetector) else 1
+        self._images = np.arange(len(dataset))
+        if self._num_workers > 1:
+            self._images = self._images[worker.index :: self._num_workers]
+
+    def run(self) -> "CocoEvaluator":
+        """Detect objects in all images, and return an evaluator that has them."""
+        evaluator = CocoEvaluator(self.dataset)
+        found = self._detections()
+        if self._num_workers > 1:
+            found = _gathered(
+                self.detector, self._images, dict(found), len(self.dataset), self._num_workers
+            )
+        # Matched in a thread, while the network runs on.
+        with ThreadPoolExecutor(1, "match") as pool:
+            matched = [pool.submit(evaluator.add, *item) for item in found]
+        for future in matched:
+            future.result()
+        return evaluator
+
+    def _detections(self) -> Iterator[tuple[int, Detections]]:
+        mine = self.dataset.select(self._images) if self._num_workers > 1 else self.dataset
+        for index, detections in self.detector.detect_files(
+            mine.image_paths, mine.heights, mine.widths, batch_size=self.batch_size
+        ):
+            yield int(self._images[index]), detections
+
+
+class CocoEvaluator:
+    """Collects detections of a data set and computes COCO's metrics.
+
+    Regions to ignore for ANY_CLASS are a crowd of each class: crowds are no objects, so that no
+    figure counts them, and they excuse the detections of their own class alone.
+    """
+
+    def __init__(self, dataset: DetectionDataset) -> None:
+        self._dataset = dataset
+        self._matcher = CocoMatcher(len(dataset.class_names), _objects(dataset))
+        self._found: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(self, image: int, detections: Detections) -> None:
+        """Add an image's detections, as `detect_files` yields them; each image once."""
+        boxes = np.asarray(detections["boxes"], np.float64).reshape(-1, 4)
+        boxes = np.asarray(xyxy_to_xywh(boxes)).round(BOX_DECIMALS)
+        scores = np.asarray(detections["scores"], np.float64).round(SCORE_DECIMALS)
+        labels = np.asarray(detections["classes"], np.int64)
+        self._found.append((image, boxes, scores, labels))
+        self._matcher.add(image, boxes, scores, labels)
+
+    @property
+    def results(self) -> list[dict]:
+        """The detections as COCO results, with the data set's own ids."""
+        return [
+            {
+                "image_id": self._dataset.image_ids[image],
+                "category_id": self._dataset.category_ids[label],
+                "bbox": box,
+                "score": score,
+            }
+            for image, boxes, scores, labels in self._found
+            for box, score, label in zip(boxes.tolist(), scores.tolist(), labels.tolist())
+        ]
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the twelve figures of COCO and "per_class" AP by name.
+
+        A figure is None where the data set has nothing to measure it on: no object of the size, or
+        of the class.
+        """
+        figures, precision = self._matcher.summary()
+        per_class = dict(zip(self._dataset.class_names, class_ap(precision), strict=True))
+        return {**figures, "per_class": per_class}
+
+    def precisions(self) -> np.ndarray:
+        """Return the precisions [T, R, K] at COCO's IoU thresholds and recalls; -1: no objects."""
+        return self._matcher.summary()[1]
+
+    def detections(self, image: int) -> Detections:
+        """Return the detections of an image: "boxes" [n, 4] xyxy, "scores" and "classes"."""
+        for index, boxes, scores, labels in self._found:
+            if index == image:
+                corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+                return {"boxes": corners, "scores": scores, "classes": labels}
+        return {"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "classes": np.zeros(0, np.int64)}
+
+
+def _objects(dataset: DetectionDataset) -> dict[tuple[int, int], Objects]:
+    """Return the objects of the data set by image and label."""
+    dataset = dataset.with_a_class_for_every_box()
+    boxes = np.asarray(xyxy_to_xywh(dataset.boxes.astype(np.float64)))
+    objects = {}
+    for image in range(len(dataset)):
+        rows = np.arange(dataset.row_splits[image], dataset.row_splits[image + 1])
+        for label in np.unique(dataset.labels[rows]):
+            of = rows[dataset.labels[rows] == label]
+            objects[image, int(label)] = Objects(
+                boxes[of], dataset.areas[of], dataset.is_ignored[of]
+            )
+    return objects
+
+
+def _gathered(
+    detector: KerasDetector,
+    images: np.ndarray,
+    found: dict[int, Detections],
+    num_images: int,
+    num_workers: int,
+) -> Iterator[tuple[int, Detections]]:
+    """Yield the detections of all workers' images, where `found` holds this worker's."""
+    most, rows = detector.max_detections, -(-num_images // num_workers)
+    index = np.full(rows, -1, np.int64)
+    # float64 carries boxes, scores and class numbers unchanged.
+    values = np.zeros((rows, most, 6))
+    counts = np.zeros(rows, np.int64)
+    for row, image in enumerate(images):
+        of = found[int(image)]
+        index[row], counts[row] = image, len(of["scores"])
+        columns = of["boxes"], of["scores"][:, None], of["classes"][:, None]
+        values[row, : counts[row]] = np.concatenate(columns, axis=1)
+
+    def gather(array: np.ndarray) -> np.ndarray:
+        def of_replica(context: Any) -> tf.Tensor:
+            # The first of the worker's replicas brings everything.
+            is_first = context.replica_id_in_sync_group % detector.num_replicas == 0
+            return tf.constant(array if is_first else array[:0])
+
+        strategy = detector.strategy
+        return strategy.gather(
+            strategy.experimental_distribute_values_from_function(of_replica), axis=0
+        ).numpy()
+
+    index, counts, values = gather(index), gather(counts), gather(values)
+    for image, count, value in zip(index, counts, values):
+        if image >= 0:
+            value = value[:count]
+            yield (
+                int(image),
+                {
+                    "boxes": value[:, :4],
+                    "scores": value[:, 4],
+                    "classes": value[:, 5].astype(np.int64),
+                },
+            )
+
+
+def write_evaluation(metrics: dict[str, Any], results: Sequence[dict], folder: Path) -> None:
+    """Write metrics.json and detections.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    (folder / "detections.json").write_text(json.dumps(list(results)))

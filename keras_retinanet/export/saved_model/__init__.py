@@ -1,0 +1,1 @@
+"""SavedModels for TensorFlow Serving: the exporter, its signatures and warm-up requests."""

@@ -1,0 +1,1 @@
+"""TFLite files: the exporter, and the steps from network to file."""

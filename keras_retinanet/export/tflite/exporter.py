@@ -1,0 +1,244 @@
+"""Export as TFLite: one file for phones and small boards, with labels, metadata and NMS inside."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.data.images.address import read_image
+from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.data.pipeline.canvas import fit_to_canvas
+from keras_retinanet.detection.detector import Detector
+from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.manifest import LABELS_FILE
+from keras_retinanet.detection.tflite_file import (
+    ANCHORS_FILE,
+    DETECTION_OUTPUTS,
+    INFERENCE_FILE,
+    RAW_OUTPUTS,
+    SIGNATURE,
+)
+from keras_retinanet.errors import ConfigError, DataError
+from keras_retinanet.export.exporter import Written
+from keras_retinanet.export.tflite.join import join, name_tensors, refuse_variables
+from keras_retinanet.export.tflite.metadata import add_metadata
+from keras_retinanet.export.tflite.network import INPUT_TYPES, QUANTIZATIONS, convert_network
+from keras_retinanet.export.tflite.postprocess_op import POSTPROCESSINGS, convert_postprocessing
+from keras_retinanet.export.verify import Tolerance
+from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.models.retinanet import RetinaNet
+
+MODEL_FILE = "model.tflite"
+
+# Fewer calibration images leave the ranges of an int8 network to chance.
+FEW_CALIBRATION_IMAGES = 32
+
+_BYTES_PER_WEIGHT = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
+# float32: issue bars. Below it weak detections come and go, so that the confident ones are judged.
+_TOLERANCES = {
+    "float32": Tolerance(box=0.1, score=1e-4, num_mismatches=0, ap_drop=1e-3),
+    "float16": Tolerance(agreement=0.95, ap_drop=0.005),
+    "dynamic": Tolerance(agreement=0.8, ap_drop=0.015),
+    "int8": Tolerance(agreement=0.8, ap_drop=0.015),
+}
+
+
+@dataclass(frozen=True)
+class TFLiteExporter:
+    """Writes model.tflite, for one image of a fixed square size at a time.
+
+    Args:
+        precision: see `convert_network`.
+        postprocessing: see `convert_postprocessing`.
+        input_type: "float32" or "uint8", 0...255 in both; None: uint8 with int8, else float32.
+        input_size: side of the input; by default the size that the model was trained at.
+        calibration_files: images to calibrate "int8" with.
+
+    Raises:
+        ConfigError: a setting is unknown.
+        DataError: "int8" without calibration files.
+    """
+
+    format: ClassVar[str] = "tflite"
+    precision: str = "float32"
+    postprocessing: str = "op"
+    input_type: str | None = None
+    input_size: int | None = None
+    calibration_files: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("precision", QUANTIZATIONS),
+            ("postprocessing", POSTPROCESSINGS),
+            ("input_type", (None, *INPUT_TYPES)),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                names = ", ".join(k for k in known if k)
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} must be one of {names} for tflite, not {value!r}"
+                )
+        if self.precision == "int8" and not self.calibration_files:
+            raise DataError(
+                "int8 needs images to take the ranges of its maps from: give --calibrate DATA, the "
+                "data YAML of the training set"
+            )
+
+    @property
+    def tolerance(self) -> Tolerance:
+        return _TOLERANCES[self.precision]
+
+    def as_clients_run_it(self, model: RetinaNet) -> RetinaNet:
+        """Return the model with the resizing of TFLite's clients, which stretch.
+
+        Parity and AP are measured so; a model trained with another resizing loses AP by it, which
+        is no fault of the export, and is said.
+        """
+        policy = InputPolicy("stretch", size=self._side(model), pad_multiple=1)
+        old = model.input_policy
+        if old.resize == "stretch" and old.size == policy.size:
+            return model
+        print(
+            f"warning: the model was trained with image.resize={old.resize}, image.size={old.size};"
+            f" clients of TFLite files stretch images to {policy.size}x{policy.size}: AP is "
+            "measured so, and image.resize=stretch trains for it",
+            file=sys.stderr,
+        )
+        config = {**model.get_config(), "input_policy": vars(policy)}
+        stretched = RetinaNet.from_config(config)
+        stretched.set_weights(model.get_weights())
+        return stretched
+
+    def write(self, model: RetinaNet, folder: Path) -> Written:
+        side = self._side(model)
+        input_type = self.input_type or ("uint8" if self.precision == "int8" else "float32")
+        network = convert_network(
+            model,
+            height=side,
+            width=side,
+            quantization=self.precision,
+            input_type=input_type,
+            calibration_images=(
+                calibration_images(self.calibration_files, side) if self.precision == "int8" else ()
+            ),
+        )
+        tail = convert_postprocessing(
+            model, height=side, width=side, postprocessing=self.postprocessing
+        )
+        outputs = RAW_OUTPUTS if self.postprocessing == "none" else DETECTION_OUTPUTS
+        file = name_tensors(join(network, tail), input_name="image", output_names=outputs)
+        refuse_variables(file)
+        labels = "".join(f"{name}\n" for name in model.class_names).encode()
+        file = add_metadata(
+            file,
+            name=model.name,
+            description=f"RetinaNet ({model.backbone_name}, {self.precision})",
+            height=side,
+            width=side,
+            outputs=outputs,
+            files=self._files(model, side, labels),
+        )
+        (folder / MODEL_FILE).write_bytes(file)
+        (folder / LABELS_FILE).write_bytes(labels)
+        return Written(
+            contract=_contract(model, side, input_type, outputs),
+            weights_bytes=_weights(model) * _BYTES_PER_WEIGHT[self.precision],
+        )
+
+    def detectors(self, folder: Path) -> dict[str, Detector]:
+        return {MODEL_FILE: load_detector(folder / MODEL_FILE)}
+
+    def _side(self, model: RetinaNet) -> int:
+        if self.input_size is not None:
+            return self.input_size
+        policy = model.input_policy
+        if not policy.has_one_canvas:
+            raise ConfigError(
+                f"a TFLite file has one input size, and the model was trained with image.resize="
+                f"{policy.resize}: give --input-size, for example {policy.size}"
+            )
+        return int(policy.canvas_size(np.int32(1), np.int32(1))[0])
+
+    def _files(self, model: RetinaNet, side: int, labels: bytes) -> dict[str, bytes]:
+        policy = InputPolicy("stretch", size=side, pad_multiple=1)
+        settings = replace(Inference.of_model(model), input_policy=policy).as_json()
+        files = {
+            LABELS_FILE: labels,
+            INFERENCE_FILE: json.dumps(settings, ensure_ascii=False).encode(),
+        }
+        if self.postprocessing == "none":
+            files[ANCHORS_FILE] = np.asarray(
+                model.anchor_generator(side, side), np.dtype("<f4")
+            ).tobytes()
+        return files
+
+
+def calibration_images(files: Sequence[str], side: int) -> list[np.ndarray]:
+    """Return the files' images uint8 [side, side, 3], stretched; few or broken ones are a warning.
+
+    Raises:
+        DataError: none can be decoded.
+    """
+    images, broken = [], []
+    for file in files:
+        try:
+            image = decode_image(tf.constant(read_image(file)))
+        except (tf.errors.OpError, OSError, ValueError):
+            broken.append(file)
+            continue
+        images.append(fit_to_canvas(image, tf.constant([side, side]), side, side).numpy())
+    if not images:
+        raise DataError(f"none of the {len(files)} calibration images can be decoded: {files[0]}")
+    if broken:
+        print(
+            f"warning: {len(broken)} of {len(files)} calibration images cannot be decoded and are "
+            f"left out (first: {broken[0]})",
+            file=sys.stderr,
+        )
+    if len(images) < FEW_CALIBRATION_IMAGES:
+        print(
+            f"warning: only {len(images)} calibration images: {FEW_CALIBRATION_IMAGES} or more "
+            "give ranges that hold for other images",
+            file=sys.stderr,
+        )
+    return images
+
+
+def _contract(model: RetinaNet, side: int, input_type: str, outputs: Sequence[str]) -> dict:
+    count = model.max_detections
+    anchors = sum(model.anchor_generator.num_anchors_per_level(side, side))
+    shapes = {
+        "location": [1, count, 4],
+        "category": [1, count],
+        "score": [1, count],
+        "number of detections": [1],
+        "class_scores": [1, anchors, model.num_classes],
+        "box_deltas": [1, anchors, 4],
+    }
+    return {
+        "signatures": {
+            SIGNATURE: {
+                "inputs": {"image": {"dtype": input_type, "shape": [1, side, side, 3]}},
+                "outputs": {name: {"dtype": "float32", "shape": shapes[name]} for name in outputs},
+                "first_class": 0,
+            }
+        }
+    }
+
+
+def _weights(model: RetinaNet) -> int:
+    """Return the number of weights that have to be in the file: batch normalisation is folded."""
+    return sum(
+        prod(weight.shape)
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.BatchNormalization)
+        for weight in layer.weights
+    )

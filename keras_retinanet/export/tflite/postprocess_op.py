@@ -1,0 +1,169 @@
+"""Post-processing as TFLite: the levels' logits and deltas in, detections out, all in float32.
+
+The steps are those of `geometry.postprocess.decode_detections`, by operations that TFLite has:
+candidates by top-k on each level, decoding and clipping, and NMS for each class by itself.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_retinanet.export.tflite.join import append_detection_op, join
+from keras_retinanet.export.tflite.network import quiet_converter
+from keras_retinanet.geometry.boxes import box_area, clip_boxes
+from keras_retinanet.models.retinanet import RetinaNet
+
+Tensor = Any
+
+POSTPROCESSINGS = ("op", "builtin", "none")
+
+# The op takes everything from its threshold on, and a score of 0 means no candidate.
+_LOWEST_THRESHOLD = 1e-6
+
+
+def convert_postprocessing(
+    model: RetinaNet, *, height: int, width: int, postprocessing: str = "op"
+) -> bytes:
+    """Return as TFLite what follows on the outputs of `convert_network`, in their order.
+
+    Outputs in the order of DETECTION_OUTPUTS: boxes [1, N, 4] as shares of the image's sides (top,
+    left, bottom, right), 0-based classes [1, N], scores [1, N] descending, number [1], all float32,
+    with N = max_detections; or of RAW_OUTPUTS: scores [1, A, K] and deltas [1, A, 4].
+
+    Args:
+        postprocessing: "op": NMS by TFLite_Detection_PostProcess, which every TFLite for detection
+            has; "builtin": by built-in operations; "none": only the scores.
+    """
+    counts = model.anchor_generator.num_anchors_per_level(height, width)
+    specs = [tf.TensorSpec((1, n, model.num_classes), tf.float32) for n in counts]
+    specs += [tf.TensorSpec((1, n, 4), tf.float32) for n in counts]
+
+    def run(*maps: Tensor) -> tuple[Tensor, ...]:
+        logits, deltas = maps[: len(counts)], maps[len(counts) :]
+        values = [_comparable(level, model) for level in logits]
+        if postprocessing == "none":
+            return _scores(tf.concat(values, axis=1), model), tf.concat(deltas, axis=1)
+        boxes, top, classes = _candidates(model, values, deltas, height, width)
+        scores = tf.where(box_area(boxes) > 0, _scores(top, model), 0.0)
+        before_nms = _for_op if postprocessing == "op" else _by_builtins
+        return before_nms(model, boxes, scores, classes)
+
+    if postprocessing != "op":
+        return _convert(run, specs)
+    first = append_detection_op(
+        _convert(run, specs),
+        max_detections=model.max_detections,
+        num_classes=model.num_classes,
+        score_threshold=_threshold(model),
+        iou_threshold=model.nms_iou_threshold,
+    )
+    count = model.max_detections
+    shapes = ((1, count, 4), (1, count), (1, count), (1,))
+    return join(first, _convert(_from_op(model), [tf.TensorSpec(shape) for shape in shapes]))
+
+
+def _convert(function: Callable, specs: Sequence[tf.TensorSpec]) -> bytes:
+    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+    with quiet_converter():
+        return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+
+
+def _threshold(model: RetinaNet) -> float:
+    return max(model.score_threshold, _LOWEST_THRESHOLD)
+
+
+def _comparable(logits: Tensor, model: RetinaNet) -> Tensor:
+    """Return what the candidates are ranked by: logits as they are, of a softmax its shares."""
+    if model.class_activation == "sigmoid":
+        return logits
+    background = tf.zeros_like(logits[..., :1])
+    return tf.nn.softmax(tf.concat([logits, background], axis=-1))[..., :-1]
+
+
+def _scores(values: Tensor, model: RetinaNet) -> Tensor:
+    return tf.sigmoid(values) if model.class_activation == "sigmoid" else values
+
+
+def _candidates(
+    model: RetinaNet, values: Sequence[Tensor], deltas: Sequence[Tensor], height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each level's best pairs of anchor and class: boxes [C, 4] xyxy as shares of the
+    image's sides and clipped to it, their values [C] and classes [C]."""
+    counts = model.anchor_generator.num_anchors_per_level(height, width)
+    anchors = tf.split(model.anchor_generator(height, width), counts)
+    parts = []
+    for level_values, level_deltas, level_anchors in zip(values, deltas, anchors, strict=True):
+        flat = tf.reshape(level_values, (-1,))
+        top, pair = tf.math.top_k(flat, min(model.pre_nms_top_k, flat.shape[0]))
+        anchor = pair // model.num_classes
+        parts.append(
+            (
+                top,
+                pair - anchor * model.num_classes,
+                tf.gather(level_deltas[0], anchor),
+                tf.gather(level_anchors, anchor),
+            )
+        )
+    top, classes, deltas, anchors = (tf.concat(part, axis=0) for part in zip(*parts, strict=True))
+    boxes = clip_boxes(model.box_coder.decode(deltas, anchors), float(height), float(width))
+    return boxes / tf.constant([width, height] * 2, tf.float32), top, classes
+
+
+def _for_op(model: RetinaNet, boxes: Tensor, scores: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
+    """Return what the custom op takes: encodings [1, C, 4], scores [1, C, K] and anchors [C, 4].
+
+    Its own decoding does not clip, and all anchors in its list cost their time. Here it is handed
+    candidates, as anchors that are the boxes already, with no offset from them.
+    """
+    x1, y1, x2, y2 = tf.unstack(boxes + _places(model, classes), axis=1)
+    centres = tf.stack([(y1 + y2) / 2.0, (x1 + x2) / 2.0, y2 - y1, x2 - x1], axis=1)
+    by_class = tf.one_hot(classes, model.num_classes) * scores[:, None]
+    return tf.zeros_like(boxes)[None], by_class[None], centres
+
+
+def _from_op(model: RetinaNet) -> Callable:
+    """Return a function of the op's outputs that brings boxes back, and zeros unused places."""
+
+    def run(boxes: Tensor, classes: Tensor, scores: Tensor, count: Tensor) -> tuple[Tensor, ...]:
+        is_used = tf.cast(tf.range(float(model.max_detections)) < count, tf.float32)
+        places = tf.gather(_places(model, tf.cast(classes[0], tf.int32)), [1, 0, 3, 2], axis=1)
+        return (
+            ((boxes[0] - places) * is_used[:, None])[None],
+            classes * is_used,
+            scores * is_used,
+            tf.reduce_sum(is_used, keepdims=True),
+        )
+
+    return lambda *outputs: run(*outputs)  # inputs numbered by the converter, as `join` needs
+
+
+def _by_builtins(
+    model: RetinaNet, boxes: Tensor, scores: Tensor, classes: Tensor
+) -> tuple[Tensor, ...]:
+    index, count = tf.raw_ops.NonMaxSuppressionV4(
+        boxes=boxes + _places(model, classes),
+        scores=scores,
+        max_output_size=model.max_detections,
+        iou_threshold=model.nms_iou_threshold,
+        score_threshold=_threshold(model),
+        pad_to_max_output_size=True,
+    )
+    index = tf.ensure_shape(index, (model.max_detections,))
+    is_used = tf.cast(tf.range(model.max_detections) < count, tf.float32)
+    boxes = tf.gather(tf.gather(boxes, index), [1, 0, 3, 2], axis=1)
+    return (
+        (boxes * is_used[:, None])[None],
+        (tf.cast(tf.gather(classes, index), tf.float32) * is_used)[None],
+        (tf.gather(scores, index) * is_used)[None],
+        tf.reduce_sum(is_used, keepdims=True),
+    )
+
+
+def _places(model: RetinaNet, classes: Tensor) -> Tensor:
+    """Return what moves boxes [C, 4] xyxy within 0...1 apart by class, in a square of places."""
+    columns = math.ceil(math.sqrt(model.num_classes))
+    row = classes // columns
+    place = tf.cast(tf.stack([classes - row * columns, row], axis=1), tf.float32)
+    return 2.0 * tf.tile(place, (1, 2))

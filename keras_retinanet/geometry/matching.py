@@ -1,0 +1,131 @@
+"""Anchor assignment: which object, if any, each anchor is trained to find. TensorFlow."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_retinanet.conventions import BACKGROUND, IGNORE, NEGATIVE_IOU, POSITIVE_IOU
+from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.boxes import box_area
+
+Tensor = Any
+
+# An anchor that lies by this share of its own area in an ignored region (crowd, difficult) is not
+# background: what it sees may well be an object.
+IGNORED_REGION_COVER = 0.5
+# Thresholds are met within float32's rounding, so that an IoU of exactly 0.5 is one.
+_ROUNDING = 1.0 - 1e-6
+
+
+def match_anchors(
+    gt_boxes: Tensor,
+    ignored_regions: Tensor,
+    *,
+    anchor_generator: AnchorGenerator,
+    height: int | Tensor,
+    width: int | Tensor,
+    positive_iou: float = POSITIVE_IOU,
+    negative_iou: float = NEGATIVE_IOU,
+    force_match: bool = False,
+) -> Tensor:
+    """Return the matches [A] int32 of an image's anchors (section 4, "Anchors").
+
+    An anchor's match is the index of the object with the highest IoU if that is at least
+    `positive_iou`, BACKGROUND if it is below `negative_iou`, else IGNORE. Anchors mostly inside an
+    ignored region are IGNORE instead of BACKGROUND.
+
+    Args:
+        gt_boxes: [M, 4] xyxy in pixels of the network's input; M may be 0.
+        ignored_regions: [R, 4], likewise.
+        height, width: the input's size in pixels, padding included.
+        force_match: give every object its best anchor, however low the IoU, as long as it is
+            positive (Detectron2's low-quality matches; the paper has none).
+    """
+    # Intersection and union of a grid of equal boxes with an object separate into rows and columns:
+    # with S = area(anchor) + area(object), IoU = r / (1 - r) for r = intersection / S, and r is the
+    # product of a tensor [M, A, rows, 1] and one [M, A, 1, columns]. One product for each pair of
+    # anchor and object is then all of the work: ten times less than pairwise IoU.
+    gt_areas = box_area(gt_boxes)
+    positive = positive_iou / (1.0 + positive_iou) * _ROUNDING
+    negative = negative_iou / (1.0 + negative_iou) * _ROUNDING
+    matches, shares = [], []
+    for grid in _grids(anchor_generator, height, width):
+        candidates = tf.range(tf.shape(gt_boxes)[0])
+        if not force_match:
+            # IoU is at most the ratio of the areas: other objects cannot reach negative_iou here.
+            possible = (gt_areas >= negative_iou * _ROUNDING * min(grid.areas)) & (
+                negative_iou * _ROUNDING * gt_areas <= max(grid.areas)
+            )
+            candidates = tf.boolean_mask(candidates, possible)
+        areas = grid.areas + tf.gather(gt_areas, candidates)[:, None]
+        share = grid.intersection_share(tf.gather(gt_boxes, candidates), areas)
+        best = tf.reduce_max(share, axis=0)  # -inf without objects
+        cover = tf.reduce_max(
+            grid.intersection_share(ignored_regions, tf.constant(grid.areas)[None]), axis=0
+        )
+        is_ignored = (best >= negative) | (cover >= IGNORED_REGION_COVER * _ROUNDING)
+        # float32 holds indices exactly, and making a kernel that transposes integers prints an
+        # error on some processors.
+        level = tf.where(is_ignored, float(IGNORE), float(BACKGROUND))
+        found = tf.where(best >= positive)
+        # One row more, since argmax refuses to look through no objects at all.
+        share_of_found = tf.pad(tf.gather(share, found[:, 0], axis=1), [[0, 1], [0, 0]])
+        objects = tf.gather(tf.cast(candidates, tf.float32), tf.argmax(share_of_found, axis=0))
+        matches.append(grid.by_cell(tf.tensor_scatter_nd_update(level, found, objects)))
+        if force_match:
+            shares.append(grid.by_cell(share))
+    matches = tf.cast(tf.concat(matches, axis=0), tf.int32)
+    return _forced(matches, tf.concat(shares, axis=1)) if force_match else matches
+
+
+def _forced(matches: Tensor, share: Tensor) -> Tensor:
+    """Return matches [A] in which every object has its best anchors, by `share` [M, A]."""
+    best = tf.reduce_max(share, axis=1, keepdims=True)
+    object_and_anchor = tf.where((share >= best) & (best > 0))
+    return tf.tensor_scatter_nd_update(
+        matches, object_and_anchor[:, 1:], tf.cast(object_and_anchor[:, 0], tf.int32)
+    )
+
+
+class _Grid:
+    """One level's anchors as a grid of equal cells; its tensors run over anchors, rows, columns."""
+
+    def __init__(self, base: Any, x: Tensor, y: Tensor) -> None:
+        self.base = base
+        self.x = x
+        self.y = y
+        self.areas = (base[:, 2] - base[:, 0]) * (base[:, 3] - base[:, 1])
+        self.size = tf.size(x) * tf.size(y) * len(base)
+
+    def intersection_share(self, boxes: Tensor, areas: Tensor) -> Tensor:
+        """Return intersections [M, size] with `boxes` [M, 4] over `areas` [M or 1, A]."""
+        width = self._overlap(self.x, self.base[:, 0], self.base[:, 2], boxes[:, 0], boxes[:, 2])
+        height = self._overlap(self.y, self.base[:, 1], self.base[:, 3], boxes[:, 1], boxes[:, 3])
+        share = (height / areas[:, :, None])[..., None] * width[:, :, None, :]
+        return tf.reshape(share, (tf.shape(boxes)[0], self.size))
+
+    def by_cell(self, values: Tensor) -> Tensor:
+        """Put values [..., size] into the order of AnchorGenerator: rows, columns, anchors."""
+        leading = tf.shape(values)[:-1]
+        shape = tf.concat([leading, [len(self.base), tf.size(self.y) * tf.size(self.x)]], axis=0)
+        return tf.reshape(tf.linalg.matrix_transpose(tf.reshape(values, shape)), tf.shape(values))
+
+    @staticmethod
+    def _overlap(centre: Tensor, low: Any, high: Any, box_low: Tensor, box_high: Tensor) -> Tensor:
+        """Return the common length [M, A, cells] of boxes and anchors along one axis."""
+        low, high = centre + low[:, None], centre + high[:, None]
+        common = tf.minimum(high, box_high[:, None, None]) - tf.maximum(low, box_low[:, None, None])
+        return tf.maximum(common, 0.0)
+
+
+def _grids(generator: AnchorGenerator, height: Any, width: Any) -> list[_Grid]:
+    return [
+        _Grid(
+            generator.base_anchors(size),
+            x=(tf.cast(tf.range(columns), tf.float32) + generator.offset) * stride,
+            y=(tf.cast(tf.range(rows), tf.float32) + generator.offset) * stride,
+        )
+        for size, stride, (rows, columns) in zip(
+            generator.sizes, generator.strides, generator.grid_sizes(height, width), strict=True
+        )
+    ]

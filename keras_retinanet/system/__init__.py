@@ -1,0 +1,1 @@
+"""What lies beneath: files, locks, memory, workers and replicas, and private names of Keras."""

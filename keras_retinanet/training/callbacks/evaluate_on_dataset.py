@@ -1,0 +1,142 @@
+"""EvaluateOnDataset: COCO AP in the midst of a training, and the best model kept."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.evaluation.evaluate import CocoEvaluator, DatasetEvaluation
+from keras_retinanet.models.saving import save_for_inference
+from keras_retinanet.training.callbacks.clock import Clock
+
+LOGGED_FIGURES = ("AP", "AP50", "AP75")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, and after which step."""
+
+    epoch: int  # from 1 on
+    step: int
+    metrics: dict[str, Any]
+    found: CocoEvaluator
+    seconds: float
+
+    @property
+    def logs(self) -> dict[str, float]:
+        """The figures for an epoch's logs; one that there is nothing to measure on is left out."""
+        figures = {name: self.metrics[name] for name in LOGGED_FIGURES}
+        figures["evaluation_seconds"] = self.seconds
+        return {name: value for name, value in figures.items() if value is not None}
+
+
+class EvaluationListener(Protocol):
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        """Is told of every evaluation, at an epoch's end before `on_epoch_end`."""
+
+
+class EvaluateOnDataset(keras.callbacks.Callback):
+    """Measures COCO AP, adds it to the logs, and saves the best model.
+
+    All replicas take part; with several workers, all have to have this callback.
+
+    Args:
+        every_epochs: epochs between evaluations; the last epoch is always evaluated, and so is one
+            that another callback makes the last.
+        every_steps: takes the place of `every_epochs`: steps between evaluations.
+        batch_size: of all replicas of this process.
+        best_path: where the model with the highest AP so far is saved, for use, not for resuming;
+            None: nowhere.
+        evaluated_weights: a context in which the model has the weights that are to be measured and
+            saved, for example their moving average.
+    """
+
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        *,
+        clock: Clock,
+        every_epochs: int,
+        every_steps: int | None = None,
+        batch_size: int,
+        best_path: Path | None,
+        evaluated_weights: Callable[[keras.Model], Any] = contextlib.nullcontext,
+        listeners: Sequence[EvaluationListener] = (),
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.clock = clock
+        self.every_epochs = every_epochs
+        self.every_steps = every_steps
+        self.batch_size = batch_size
+        self.best_path = best_path
+        self.evaluated_weights = evaluated_weights
+        self.listeners = listeners
+        self.best_ap: float | None = None
+        self.best_epoch = 0
+        self.best_step = 0
+        self._last_step = 0  # of the last evaluation
+        self._evaluation: DatasetEvaluation | None = None
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        # At the end of an epoch, its logs are waited for.
+        if self._is_step_due() and not self.clock.is_epoch_end:
+            self._evaluate({} if logs is None else logs)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if not self.clock.is_epoch_end:
+            return
+        is_due = self._is_step_due() if self.every_steps else (epoch + 1) % self.every_epochs == 0
+        if is_due or epoch + 1 == self.clock.num_epochs or self.model.stop_training:
+            self._evaluate({} if logs is None else logs)
+
+    def _is_step_due(self) -> bool:
+        every = self.every_steps
+        return every is not None and self.clock.step // every > self._last_step // every
+
+    def _evaluate(self, logs: dict) -> None:
+        start = time.perf_counter()
+        if self._evaluation is None:  # one graph for all evaluations
+            self._evaluation = DatasetEvaluation(
+                self.model, self.dataset, batch_size=self.batch_size
+            )
+        with self.evaluated_weights(self.model):
+            found = self._evaluation.run()
+            metrics = found.metrics()
+            ap = metrics["AP"]
+            if ap is not None and (self.best_ap is None or ap > self.best_ap):
+                self.best_ap = ap
+                self.best_epoch, self.best_step = self.clock.epoch, self.clock.step
+                save_for_inference(self.model, self.best_path)
+        self._last_step = self.clock.step
+        evaluation = Evaluation(
+            epoch=self.clock.epoch,
+            step=self.clock.step,
+            metrics=metrics,
+            found=found,
+            seconds=time.perf_counter() - start,
+        )
+        logs.update(evaluation.logs)
+        if "seconds" in logs:
+            logs["seconds"] = self.clock.seconds  # with the evaluation
+        for listener in self.listeners:
+            listener.on_evaluation(evaluation)
+
+    def get_state(self) -> dict:
+        return {
+            "best_ap": self.best_ap,
+            "best_epoch": self.best_epoch,
+            "best_step": self.best_step,
+            "last_step": self._last_step,
+        }
+
+    def set_state(self, state: dict) -> None:
+        self.best_ap = state["best_ap"]
+        self.best_epoch = state["best_epoch"]
+        self.best_step = state["best_step"]
+        self._last_step = state["last_step"]

@@ -1,0 +1,134 @@
+"""TensorBoard: scalars, detections on some validation images, and precision over recall."""
+
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.image.metadata import create_summary_metadata
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.evaluation.pictures import (
+    precision_recall_curves,
+    truth_and_detections,
+)
+from keras_retinanet.training.callbacks.clock import Clock
+from keras_retinanet.training.callbacks.evaluate_on_dataset import Evaluation
+
+STEPS_BETWEEN_LOSSES = 20
+LOSSES = ("loss", "class_loss", "box_loss")
+
+
+class TensorBoard(keras.callbacks.Callback):
+    """Writes events whose steps are those of the whole training, restarts included.
+
+    Losses every 20 steps (means since the epoch began) and all logs of an epoch; at each evaluation
+    COCO's figures and AP by class, the detections in some images beside their objects, and the
+    precision over the recall. What an interrupted run wrote after the step that this one starts
+    from is marked as void.
+
+    Args:
+        dataset: what is evaluated on; None: nothing.
+        images: indices of the images to draw.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: Clock,
+        dataset: DetectionDataset | None = None,
+        images: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        self.folder = folder
+        self.clock = clock
+        self.dataset = dataset
+        self.images = images
+        self._writer: EventFileWriter | None = None
+        self._logged = 0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        if self._writer is None:
+            self._writer = EventFileWriter(str(self.folder))
+            self._logged = self.clock.step
+            if self.clock.step:
+                # Steps from this on are dropped by readers: a run wrote them that was broken off.
+                self._write(self.clock.step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        if self.clock.step - self._logged >= STEPS_BETWEEN_LOSSES and not self.clock.is_epoch_end:
+            self._scalars({name: logs[name] for name in LOSSES if name in (logs or {})})
+            self._logged = self.clock.step
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if not self.clock.is_epoch_end:
+            return
+        figures = {name: value for name, value in (logs or {}).items() if name != "step"}
+        for name in ("AP", "AP50", "AP75", "evaluation_seconds"):
+            figures.pop(name, None)  # written with the evaluation
+        self._scalars({**figures, "epoch": epoch + 1})
+        self._logged = self.clock.step
+        self._writer.flush()
+
+    def on_evaluation(self, evaluation: Evaluation) -> None:
+        figures = dict(evaluation.metrics)
+        per_class = figures.pop("per_class")
+        named = {f"COCO/{name}": value for name, value in figures.items()}
+        named |= {f"AP of classes/{name}": value for name, value in per_class.items()}
+        named["evaluation_seconds"] = evaluation.seconds
+        self._scalars({name: value for name, value in named.items() if value is not None})
+        if self.dataset is None:
+            return
+        for image in self.images:
+            picture = truth_and_detections(self.dataset, image, evaluation.found.detections(image))
+            name = Path(self.dataset.image_paths[image]).name
+            self._picture(f"detections/{image}_{name}", picture)
+        labels = self.dataset.labels[~self.dataset.is_ignored]
+        counts = np.bincount(labels, minlength=len(self.dataset.class_names))
+        self._picture(
+            "precision and recall",
+            precision_recall_curves(
+                evaluation.found.precisions(), self.dataset.class_names, counts
+            ),
+        )
+        self._writer.flush()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _scalars(self, values: dict[str, Any]) -> None:
+        summary = Summary()
+        for name, value in values.items():
+            summary.MergeFrom(scalar_pb(name, float(value)))
+        self._write(self.clock.step, summary=summary)
+
+    def _picture(self, tag: str, picture: Image.Image) -> None:
+        file = io.BytesIO()
+        picture.save(file, format="png")
+        sides = [str(side).encode() for side in picture.size]
+        tensor = TensorProto(
+            dtype=DT_STRING,
+            string_val=[*sides, file.getvalue()],
+            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=3)]),
+        )
+        summary = Summary()
+        metadata = create_summary_metadata(display_name=None, description=None)
+        summary.value.add(tag=tag, metadata=metadata, tensor=tensor)
+        self._write(self.clock.step, summary=summary)
+
+    def _write(self, step: int, **content: Any) -> None:
+        self._writer.add_event(Event(wall_time=time.time(), step=step, **content))

@@ -1,0 +1,250 @@
+"""Fine-tuning: takes over the weights of a trained model, and reports what came of each layer."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.errors import WeightsError
+from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.optimizers.weight_average import keep_averaged_weights
+
+CLASS_LAYER = "class_head_predictions"
+BOX_LAYER = "box_head_predictions"
+
+# Settings in which two models may differ: none of them changes what a layer's weights mean, but for
+# those that `take_weights` looks at.
+_FREE_SETTINGS = (
+    "class_names",
+    "batchnorm",
+    "frozen_stages",
+    "prior",
+    "class_activation",
+    "anchor_generator",
+    "box_coder",
+    "input_policy",
+    "score_threshold",
+    "pre_nms_top_k",
+    "nms_iou_threshold",
+    "max_detections",
+    "name",
+    "dtype",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferReport:
+    """What `take_weights` did.
+
+    Attributes:
+        taken: names of the layers whose weights are the source's, all of them.
+        fresh: names of layers that keep the values they had, or some of them, and why.
+        classes_taken: classes whose rows of the class head's last layer are the source's.
+        classes_fresh: classes that begin from fresh values.
+        remarks: what fits, and yet does not mean quite the same.
+    """
+
+    taken: tuple[str, ...]
+    fresh: dict[str, str]
+    classes_taken: tuple[str, ...]
+    classes_fresh: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report as lines for a log."""
+        return [
+            f"weights of {len(self.taken)} layers taken over",
+            *(f"{name} {reason}" for name, reason in self.fresh.items()),
+            *self.remarks,
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def load_source(path: str | Path) -> RetinaNet:
+    """Return the model to begin from; a checkpoint's moving average, where it has one, counts.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds another model than a RetinaNet.
+    """
+    try:
+        model = load_model(path)
+    except WeightsError as error:
+        raise WeightsError(f"model.init_from: {error}") from error
+    keep_averaged_weights(model)
+    return model
+
+
+def take_weights(model: RetinaNet, source: RetinaNet) -> TransferReport:
+    """Give `model`, freshly built, the weights of `source`, layer by layer, by name and shape.
+
+    Where the classes differ, the class head's last layer takes the rows of classes of equal name,
+    and keeps its fresh values, the prior's bias among them, for the others. Where the number of
+    anchors per cell differs, both last layers stay fresh; the box head's does so, too, where the
+    box coding differs.
+
+    Raises:
+        WeightsError: the architectures differ; nothing has been changed then.
+    """
+    _check_architecture(model, source)
+    fresh: dict[str, str] = {}
+    classes_taken: list[str] = []
+    taken = []
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        theirs = source.get_layer(layer.name).get_weights()
+        reason = None
+        if layer.name == CLASS_LAYER:
+            reason = _fresh_classes_because(model, source)
+            if reason is None:
+                classes_taken = [n for n in model.class_names if n in source.class_names]
+                layer.set_weights(_with_rows_of_equal_name(layer, theirs, model, source))
+                reason = _missing_classes(model, source)
+        elif layer.name == BOX_LAYER:
+            reason = _fresh_boxes_because(model, source)
+            if reason is None:
+                ordered = [_in_our_order(value, model, source) for value in theirs]
+                layer.set_weights([v.reshape(t.shape) for v, t in zip(ordered, theirs)])
+        else:
+            layer.set_weights(theirs)
+        if reason is None:
+            taken.append(layer.name)
+        else:
+            fresh[layer.name] = reason
+    return TransferReport(
+        taken=tuple(taken),
+        fresh=fresh,
+        classes_taken=tuple(classes_taken),
+        classes_fresh=tuple(n for n in model.class_names if n not in classes_taken),
+        remarks=tuple(_remarks(model, source)),
+    )
+
+
+def _check_architecture(model: RetinaNet, source: RetinaNet) -> None:
+    ours, theirs = model.get_config(), source.get_config()
+    differences = [
+        f"{key} is {theirs.get(key)!r} there and {ours.get(key)!r} here"
+        for key in dict.fromkeys([*ours, *theirs])
+        if key not in _FREE_SETTINGS and ours.get(key) != theirs.get(key)
+    ]
+    if not differences:  # a difference that no setting tells
+        known = {layer.name: layer for layer in source.layers}
+        differences = [
+            f"layer {layer.name} has the shapes {_shapes(known.get(layer.name))} there and "
+            f"{_shapes(layer)} here"
+            for layer in model.layers
+            if layer.name not in (CLASS_LAYER, BOX_LAYER)
+            and _shapes(layer) != _shapes(known.get(layer.name))
+        ]
+    if differences:
+        raise WeightsError(
+            f"model.init_from: the architecture of that model does not fit: "
+            f"{', '.join(differences)}: give the same settings, or another file"
+        )
+
+
+def _shapes(layer: keras.layers.Layer | None) -> list[tuple]:
+    return [] if layer is None else [tuple(weight.shape) for weight in layer.weights]
+
+
+def _fresh_classes_because(model: RetinaNet, source: RetinaNet) -> str | None:
+    """Return why no row of the class head's last layer can be taken over; None: some may be."""
+    if model.class_activation != source.class_activation:
+        return (
+            f"has fresh values: its scores are of a {source.class_activation} there and of a "
+            f"{model.class_activation} here"
+        )
+    return _other_anchors(model, source)
+
+
+def _fresh_boxes_because(model: RetinaNet, source: RetinaNet) -> str | None:
+    # How far sizes may be decoded does not change what the numbers mean.
+    there = dataclasses.replace(source.box_coder, max_size_ratio=model.box_coder.max_size_ratio)
+    if model.box_coder != there:
+        return f"has fresh values: boxes are coded as {source.box_coder} there"
+    return _other_anchors(model, source)
+
+
+def _other_anchors(model: RetinaNet, source: RetinaNet) -> str | None:
+    there, here = (
+        f"{len(m.anchor_generator.ratios)} ratios x {len(m.anchor_generator.scales)} scales"
+        for m in (source, model)
+    )
+    return None if there == here else f"has fresh values: {there} of anchors there, {here} here"
+
+
+def _with_rows_of_equal_name(
+    layer: keras.layers.Layer, theirs: list[np.ndarray], model: RetinaNet, source: RetinaNet
+) -> list[np.ndarray]:
+    """Return the class layer's values with the source's for the classes that both have."""
+    common = [name for name in model.class_names if name in source.class_names]
+    here = [model.class_names.index(name) for name in common]
+    there = [source.class_names.index(name) for name in common]
+    values = []
+    for ours, other in zip(layer.get_weights(), theirs, strict=True):
+        rows = ours.reshape(*ours.shape[:-1], -1, model.num_classes).copy()
+        rows[..., here] = _in_our_order(other, model, source)[..., there]
+        values.append(rows.reshape(ours.shape))
+    return values
+
+
+def _in_our_order(values: np.ndarray, model: RetinaNet, source: RetinaNet) -> np.ndarray:
+    """Return a last layer's values [..., A * outputs] as [..., A, outputs] in `model`'s order."""
+    places = []  # of each pair of ratio and scale, among a cell's anchors
+    for generator in (model.anchor_generator, source.anchor_generator):
+        ratios, scales = len(generator.ratios), len(generator.scales)
+        place = np.arange(ratios * scales)
+        by_ratio = generator.order == "ratio"
+        places.append(place if by_ratio else place.reshape(scales, ratios).T.ravel())
+    order = np.empty_like(places[0])
+    order[places[0]] = places[1]
+    return values.reshape(*values.shape[:-1], len(order), -1)[..., order, :]
+
+
+def _missing_classes(model: RetinaNet, source: RetinaNet) -> str | None:
+    missing = [name for name in model.class_names if name not in source.class_names]
+    taken = [name for name in model.class_names if name in source.class_names]
+    if not missing:
+        return None
+    if not taken:
+        return (
+            f"has fresh values: none of the {len(missing)} classes ({_some(missing)}) is among the "
+            f"{source.num_classes} there ({_some(source.class_names)})"
+        )
+    return (
+        f"has fresh values for {len(missing)} classes that are not there ({_some(missing)}): taken "
+        f"over for {len(taken)} ({_some(taken)})"
+    )
+
+
+def _some(names: tuple[str, ...] | list[str], limit: int = 5) -> str:
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def _remarks(model: RetinaNet, source: RetinaNet) -> list[str]:
+    """Return what was taken over and will have to be learnt anew in part."""
+    remarks = []
+    for name, there, here in (
+        ("anchors", source.anchor_generator, model.anchor_generator),
+        ("image", source.input_policy, model.input_policy),
+    ):
+        for field in dataclasses.fields(here):
+            values = getattr(there, field.name), getattr(here, field.name)
+            # Anchors in another order are put into ours.
+            if values[0] != values[1] and field.name != "order":
+                remarks.append(
+                    f"{name}.{field.name}: {_number(values[0])} there, {_number(values[1])} here"
+                )
+    return remarks
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(_number(part) for part in value)})"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,81 @@
+"""Run directories: what a run was started with, that one process alone writes, and whether it is
+done."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.atomic_files import write_whole
+
+RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
+CONFIG_FILE = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What resuming needs to know beside the config.
+
+    Attributes:
+        data: --data, with an absolute path if it is one; None for runs started from Python.
+        train_images: fingerprint of the training images and objects.
+        is_finished: nothing is left to do.
+    """
+
+    data: str | None
+    train_images: str
+    is_finished: bool = False
+
+
+def write_run(folder: Path, run: Run) -> None:
+    write_whole(folder / RUN_FILE, json.dumps(asdict(run), indent=1))
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether there is a run to be resumed."""
+    return (folder / RUN_FILE).is_file() and (folder / CONFIG_FILE).is_file()
+
+
+def read_run(folder: Path) -> Run:
+    """Return what a run was started with.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
+    if not holds_run(folder):
+        raise ConfigError(
+            f"{folder} holds no run to resume: expected {RUN_FILE} and {CONFIG_FILE} in it"
+        )
+    try:
+        return Run(**json.loads((folder / RUN_FILE).read_text()))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{folder / RUN_FILE} cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a run directory to this process; the lock ends with the process, however it ends.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    with open(folder / LOCK_FILE, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise ConfigError(
+                f"{folder} is being written by {owner}: wait for it, stop it, or name another "
+                "folder"
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield

@@ -1,0 +1,111 @@
+"""The verbs that look at a data set: data check, data show, anchors."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from keras_retinanet.config.load import load_config
+from keras_retinanet.data.demo.demo import write_demo_dataset
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_demo_dataset(tmp_path_factory.mktemp("demo") / "set", num_train=24, num_val=8)
+
+
+@pytest.fixture
+def broken(data, tmp_path):
+    """The demo with a box that is turned inside out, and one that is no number."""
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "images").symlink_to(data.parent / "images")
+    for path in data.parent.rglob("*.json"):
+        target = folder / path.relative_to(data.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(path.read_text())
+    (folder / data.name).write_text(data.read_text())
+
+    def spoil(**boxes):
+        path = next(p for p in folder.rglob("*.json") if "train" in p.name)
+        content = json.loads(path.read_text())
+        for place, box in boxes.items():
+            content["annotations"][int(place[1:])]["bbox"] = box
+        path.write_text(json.dumps(content))
+        return folder / data.name
+
+    return spoil
+
+
+def test_check_prints_tables_and_writes_json_and_plots(call, data, tmp_path, capfd):
+    assert call("data", "check", "--data", data, "--decode", "--output", tmp_path) == 0
+    printed = capfd.readouterr().out
+    assert "32 images read: 0 errors, 0 warnings" in printed
+    assert "objects by size" in printed
+    report = json.loads((tmp_path / "check.json").read_text())
+    assert report["exit_status"] == 0 and report["images"] == 32
+    for name in ("classes.png", "objects.png"):
+        with Image.open(tmp_path / name) as plot:
+            assert plot.width > 500 and len(plot.convert("RGB").getcolors(1 << 20)) > 20
+
+
+def test_check_tells_severity_by_its_exit_status(call, broken, capfd):
+    path = broken(_3=[5, 5, -1, 4])
+    assert call("data", "check", "--data", path) == 1
+    printed = capfd.readouterr().out
+    assert "box of zero or negative size" in printed and "1 warning" in printed
+    path = broken(_2=[float("nan"), 5, 1, 4])
+    assert call("data", "check", "--data", path, "--split", "train", "--json") == 2
+    report = json.loads(capfd.readouterr().out)
+    assert report["counts"]["error"] == 1 and list(report["statistics"]) == ["train"]
+    error = report["findings"][0]
+    assert (error["severity"], error["problem"]) == (
+        "error",
+        "box with NaN or infinite coordinates",
+    )
+    assert error["place"] == "annotations[2]" and error["file"].endswith(".json")
+
+
+def test_show_writes_page_and_sheet(call, data, tmp_path, capfd):
+    config = ("--anchors", "quickstart")
+    for name, options in {
+        "annotated": (),
+        "anchors": config,
+        "augmented": ("--augment", "quickstart", *config),
+    }.items():
+        output = tmp_path / name
+        arguments = ("--data", data, "--count", 3, "--split", "train", "--output", output)
+        assert call("data", "show", *arguments, *options) == 0
+        assert "3 images: " in capfd.readouterr().out
+        page = (output / "sample.html").read_text()
+        assert page.count("<figure") == 3
+        assert ('class="anchor' in page) == (name != "annotated")
+        assert ("network&#x27;s input" in page) == (name == "augmented")
+        with Image.open(output / "sample.png") as sheet:
+            assert sheet.width > 900
+
+
+def test_show_needs_one_config(call, data, tmp_path, capfd):
+    arguments = ("--data", data, "--output", tmp_path, "--anchors", "a", "--augment", "b")
+    assert call("data", "show", *arguments) == 2
+    assert "same config" in capfd.readouterr().err
+
+
+def test_anchors_prints_recall_and_a_config_that_has_the_fit(call, data, tmp_path, capfd):
+    arguments = ("anchors", "quickstart", "--data", data, "anchors.sizes=[64,96,128,256,512]")
+    assert call(*arguments, "image.size=96") == 0
+    assert "anchor recall 0." in capfd.readouterr().out
+    assert call(*arguments, "image.size=96", "--fit", "--output", tmp_path) == 0
+    assert "anchors:\n" in capfd.readouterr().out
+    report = json.loads((tmp_path / "anchor_recall.json").read_text())
+    for split in ("train", "val"):
+        assert report["fit"][split]["fitted"] > report["fit"][split]["configured"]
+    assert len(report["unmatched_objects"]) == report["unmatched"] > 0
+    fitted = load_config(tmp_path / "anchors.yaml")
+    assert fitted.image.size == 96
+    assert list(fitted.anchors.sizes) == report["fit"]["anchors"]["sizes"]
+    before = load_config("quickstart")
+    assert fitted.schedule == before.schedule
+    assert call("anchors", tmp_path / "anchors.yaml", "--data", data) == 0
+    shown = f"anchor recall {report['fit']['train']['fitted']:.4f}"
+    assert shown in capfd.readouterr().out

@@ -1,0 +1,96 @@
+"""Prediction on files: JSON, pictures, and files that cannot be used."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_retinanet.detection.predict import predict
+from keras_retinanet.errors import DataError
+from keras_retinanet.geometry.input_policy import InputPolicy
+
+pytestmark = pytest.mark.usefixtures("small_resnet18")
+
+
+@pytest.fixture(scope="module")
+def model(make_tiny):
+    return make_tiny(
+        channels=8, prior=0.3, max_detections=10, input_policy=InputPolicy("square", 64)
+    )
+
+
+def write_image(path, width=80, height=60, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def run(model, images, output, min_score=0.1):
+    summary = predict(model, images, output, min_score=min_score)
+    return summary, json.loads((output / "predictions.json").read_text())
+
+
+def test_folder_with_subfolders_and_odd_names(model, tmp_path):
+    folder = tmp_path / "in"
+    files = [
+        write_image(folder / "a b%20.jpg"),
+        write_image(folder / "a b%20.png"),
+        write_image(folder / "sub" / "ü.PNG", 50, 90),
+    ]
+    summary, entries = run(model, folder, tmp_path / "out")
+    assert summary.num_images == 3
+    assert [e["file"] for e in entries] == [str(f) for f in sorted(files)]
+    pictures = tmp_path / "out" / "images"
+    assert {str(p.relative_to(pictures)) for p in pictures.rglob("*.jpg")} == {
+        "a b%20.jpg.jpg",
+        "a b%20.png.jpg",
+        "sub/ü.PNG.jpg",
+    }
+    for entry in entries:
+        assert len(entry["detections"]) == 10
+        for detection in entry["detections"]:
+            x1, y1, x2, y2 = detection["box"]
+            assert 0 <= x1 <= x2 <= entry["width"] and 0 <= y1 <= y2 <= entry["height"]
+            assert detection["class"] in model.class_names
+            assert 0 < detection["score"] <= 1
+
+
+def test_single_image(model, tmp_path):
+    file = write_image(tmp_path / "x.jpg")
+    summary, entries = run(model, file, tmp_path / "out")
+    assert summary.num_images == len(entries) == 1
+    with Image.open(tmp_path / "out" / "images" / "x.jpg.jpg") as picture:
+        assert picture.size == (80, 60)
+
+
+def test_rotated_image_is_shown_upright(model, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = write_image(tmp_path / "x.jpg", 80, 60, exif=exif)
+    _, entries = run(model, file, tmp_path / "out")
+    assert (entries[0]["width"], entries[0]["height"]) == (60, 80)
+    with Image.open(tmp_path / "out" / "images" / "x.jpg.jpg") as picture:
+        assert picture.size == (60, 80)
+
+
+def test_bad_files_are_counted_and_the_rest_is_done(model, tmp_path):
+    folder = tmp_path / "in"
+    write_image(folder / "good.jpg")
+    (folder / "bad.jpg").write_bytes(b"text")
+    (folder / "empty.png").touch()
+    summary, entries = run(model, folder, tmp_path / "out")
+    assert summary.num_images == len(entries) == 1
+    assert sorted(f.where.rsplit("/")[-1] for f in summary.findings) == ["bad.jpg", "empty.png"]
+
+
+@pytest.mark.parametrize("content", [None, "empty folder", "no image"])
+def test_nothing_to_do_is_an_error(model, tmp_path, content):
+    folder = tmp_path / "in"
+    if content:
+        folder.mkdir()
+    if content == "no image":
+        (folder / "bad.jpg").write_bytes(b"text")
+    with pytest.raises(DataError, match=str(folder)):
+        predict(model, folder, tmp_path / "out", min_score=0.1)
