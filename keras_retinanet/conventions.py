@@ -1,8 +1,14 @@
 """What every part agrees on: the paper's settings, each with its section, and the match values.
 
 Signatures and `config.py` both take their defaults from here, so that each value is written once.
-This module imports nothing, so that the command line can read it without loading TensorFlow.
+This module imports no TensorFlow, so that the command line can read it at once.
 """
+
+from typing import Any
+
+# A tensor of the Keras backend in use, or what it makes one of. An alias, since no type of Keras or
+# TensorFlow covers both eager and symbolic tensors of all backends.
+Tensor = Any
 
 # Matches: an anchor's value is the index of its object, or one of these (section 4, "Anchors").
 BACKGROUND = -1

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.data.pipeline.batches import network_inputs
-from keras_retinanet.detection.prefetch import ahead
+from keras_retinanet.detection.prefetch import prefetched
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 # Batches that wait decoded and stacked while the network runs.
@@ -68,7 +68,7 @@ class NetworkDetector:
     ) -> Iterator[tuple[int, Detections]]:
         self.prepare()
         inputs = network_inputs(list(image_paths), heights, widths, self.input_policy)
-        for index, images, sizes in ahead(_batches(inputs, batch_size), BATCHES_AHEAD):
+        for index, images, sizes in prefetched(_batches(inputs, batch_size), BATCHES_AHEAD):
             found = self(images, sizes)
             for i, image in enumerate(index):
                 count = found["num_detections"][i]

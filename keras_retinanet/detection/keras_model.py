@@ -1,17 +1,15 @@
 """The runtime of Keras models and .keras files."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.detection.detector import Detections, Detector, NetworkDetector
 from keras_retinanet.geometry.postprocess import detect
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.replicas import agree_on_statistics
-
-Tensor = Any
 
 
 class KerasDetector(NetworkDetector):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item], most: int) -> Iterator[Item]:
+def prefetched(items: Iterator[Item], most: int) -> Iterator[Item]:
     """Yield the items, which a thread makes in advance, at most so many; its errors are raised."""
     waiting: queue.Queue = queue.Queue(most)
     is_given_up = threading.Event()
@@ -31,7 +31,7 @@ def ahead(items: Iterator[Item], most: int) -> Iterator[Item]:
         except BaseException as error:  # raised where the items are used
             put(("error", error))
 
-    thread = threading.Thread(target=fill, name="ahead", daemon=True)
+    thread = threading.Thread(target=fill, name="prefetch", daemon=True)
     thread.start()
     try:
         while True:

@@ -149,9 +149,9 @@ def _objects(dataset: DetectionDataset) -> dict[tuple[int, int], Objects]:
     for image in range(len(dataset)):
         rows = np.arange(dataset.row_splits[image], dataset.row_splits[image + 1])
         for label in np.unique(dataset.labels[rows]):
-            of = rows[dataset.labels[rows] == label]
+            of_label = rows[dataset.labels[rows] == label]
             objects[image, int(label)] = Objects(
-                boxes[of], dataset.areas[of], dataset.is_ignored[of]
+                boxes[of_label], dataset.areas[of_label], dataset.is_ignored[of_label]
             )
     return objects
 
@@ -170,9 +170,9 @@ def _gathered(
     values = np.zeros((rows, most, 6))
     counts = np.zeros(rows, np.int64)
     for row, image in enumerate(images):
-        of = found[int(image)]
-        index[row], counts[row] = image, len(of["scores"])
-        columns = of["boxes"], of["scores"][:, None], of["classes"][:, None]
+        detections = found[int(image)]
+        index[row], counts[row] = image, len(detections["scores"])
+        columns = detections["boxes"], detections["scores"][:, None], detections["classes"][:, None]
         values[row, : counts[row]] = np.concatenate(columns, axis=1)
 
     def gather(array: np.ndarray) -> np.ndarray:

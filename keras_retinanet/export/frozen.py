@@ -10,11 +10,11 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
 
-Tensor = Any
 Sides = tuple[int | None, int | None]
 
 # By precision: the policy of the copy that is exported, and the bytes of a weight.

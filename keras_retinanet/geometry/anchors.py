@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from keras import ops
 
-from keras_retinanet.conventions import ANCHOR_RATIOS, ANCHOR_SCALES, ANCHOR_SIZES, LEVELS
-
-Tensor = Any
+from keras_retinanet.conventions import ANCHOR_RATIOS, ANCHOR_SCALES, ANCHOR_SIZES, LEVELS, Tensor
 
 ORDERS = ("ratio", "scale")
 

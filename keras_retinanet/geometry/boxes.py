@@ -6,13 +6,10 @@ Everything is `keras.ops`, so it runs on any Keras backend, eagerly and in graph
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from keras import ops
 
-from keras_retinanet.conventions import MAX_SIZE_RATIO
-
-Tensor = Any
+from keras_retinanet.conventions import MAX_SIZE_RATIO, Tensor
 
 CODINGS = ("centre", "corner")
 

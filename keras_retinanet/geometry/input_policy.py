@@ -1,13 +1,10 @@
 """How an image of any size becomes the network's input: its scaled size and its padded canvas."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from keras import ops
 
-from keras_retinanet.conventions import IMAGE_MAX_SIZE, IMAGE_PAD_MULTIPLE, IMAGE_SIZE
-
-Tensor = Any
+from keras_retinanet.conventions import IMAGE_MAX_SIZE, IMAGE_PAD_MULTIPLE, IMAGE_SIZE, Tensor
 
 RESIZE_MODES = ("shorter_side", "square", "stretch")
 

@@ -4,11 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_retinanet.conventions import BACKGROUND, IGNORE, NEGATIVE_IOU, POSITIVE_IOU
+from keras_retinanet.conventions import BACKGROUND, IGNORE, NEGATIVE_IOU, POSITIVE_IOU, Tensor
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.boxes import box_area
-
-Tensor = Any
 
 # An anchor that lies by this share of its own area in an ignored region (crowd, difficult) is not
 # background: what it sees may well be an object.

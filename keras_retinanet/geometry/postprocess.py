@@ -10,9 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.geometry.boxes import BoxCoder, box_area, clip_boxes
-
-Tensor = Any
 
 SMALLEST = 1e-30  # keeps the logarithm of a vanishing probability finite
 

@@ -12,10 +12,9 @@ from keras_retinanet.conventions import (
     FOCAL_STAR_BETA,
     FOCAL_STAR_GAMMA,
     HINGE_THRESHOLD,
+    Tensor,
 )
 from keras_retinanet.losses import curves
-
-Tensor = Any
 
 
 class BinaryLoss(keras.losses.Loss):

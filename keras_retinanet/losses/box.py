@@ -1,14 +1,10 @@
 """Box losses: smooth L1 (and L1) of the deltas, GIoU of the boxes."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
-from keras_retinanet.conventions import SMOOTH_L1_BETA
+from keras_retinanet.conventions import SMOOTH_L1_BETA, Tensor
 from keras_retinanet.geometry.boxes import generalized_iou
-
-Tensor = Any
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")

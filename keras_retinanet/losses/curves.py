@@ -8,11 +8,9 @@ They are applied to tensors of the size of the class logits: each holds as few o
 can, and products are chained so that they can be written in place.
 """
 
-from typing import Any
-
 from keras import ops
 
-Tensor = Any
+from keras_retinanet.conventions import Tensor
 
 
 def cross_entropy(z: Tensor) -> Tensor:

@@ -1,17 +1,13 @@
 """DetectionLoss: puts a class loss and a box loss together, and divides them by the positives."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
-from keras_retinanet.conventions import NORMALIZER_MOMENTUM, NORMALIZER_START
+from keras_retinanet.conventions import NORMALIZER_MOMENTUM, NORMALIZER_START, Tensor
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.losses.binary import FocalLoss
 from keras_retinanet.losses.box import SmoothL1
 from keras_retinanet.system.replicas import sum_over_replicas
-
-Tensor = Any
 
 NORMALIZERS = ("global", "per_image", "moving_average")
 

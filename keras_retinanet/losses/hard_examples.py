@@ -5,12 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_retinanet.conventions import BACKGROUND, OHEM_BATCH_SIZE, OHEM_NMS_IOU
+from keras_retinanet.conventions import BACKGROUND, OHEM_BATCH_SIZE, OHEM_NMS_IOU, Tensor
 from keras_retinanet.geometry.boxes import pairwise_iou
 from keras_retinanet.losses.binary import BalancedCrossEntropy
 from keras_retinanet.system.replicas import gather_from_replicas, sum_over_replicas
-
-Tensor = Any
 
 NEVER = -1.0  # below every loss: what is not to be picked
 

@@ -5,11 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_retinanet.conventions import BACKGROUND, FOCAL_ALPHA, FOCAL_GAMMA
+from keras_retinanet.conventions import BACKGROUND, FOCAL_ALPHA, FOCAL_GAMMA, Tensor
 from keras_retinanet.losses import curves
 from keras_retinanet.losses.binary import is_target_class, take_class
-
-Tensor = Any
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")

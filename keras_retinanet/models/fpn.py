@@ -2,15 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import keras
 from keras import layers, ops
 
-from keras_retinanet.conventions import FPN_CHANNELS
+from keras_retinanet.conventions import FPN_CHANNELS, Tensor
 from keras_retinanet.models.separable import batch_norm, separable_conv
-
-Tensor = Any
 
 
 def feature_pyramid(

@@ -7,10 +7,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_retinanet.conventions import HEAD_INIT_STDDEV, LEVELS
+from keras_retinanet.conventions import HEAD_INIT_STDDEV, LEVELS, Tensor
 from keras_retinanet.models.separable import batch_norm, separable_conv
-
-Tensor = Any
 
 
 def shared_head(

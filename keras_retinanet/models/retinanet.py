@@ -18,6 +18,7 @@ from keras_retinanet.conventions import (
     PRE_NMS_TOP_K,
     PRIOR_PROBABILITY,
     SCORE_THRESHOLD,
+    Tensor,
 )
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.boxes import BoxCoder
@@ -26,8 +27,6 @@ from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
 from keras_retinanet.models.heads import light_shared_head, prior_bias, shared_head
 from keras_retinanet.system.replicas import num_replicas
-
-Tensor = Any
 
 CLASS_ACTIVATIONS = ("sigmoid", "softmax")
 

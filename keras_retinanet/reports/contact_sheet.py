@@ -99,9 +99,9 @@ def _card(picture: Picture, class_names: Sequence[str]) -> Image.Image:
     card = Image.new("RGB", (CELL, drawn.height + LINE_HEIGHT * len(lines) + 14), CARD)
     card.paste(drawn, ((CELL - drawn.width) // 2, 0))
     draw = ImageDraw.Draw(card)
-    for i, (text, color, of) in enumerate(lines):
+    for i, (text, color, line_font) in enumerate(lines):
         y = drawn.height + 6 + i * LINE_HEIGHT
-        draw.text((8, y), _shortened(text, of, CELL - 16), fill=color, font=of)
+        draw.text((8, y), _shortened(text, line_font, CELL - 16), fill=color, font=line_font)
     return card
 
 

@@ -18,10 +18,10 @@ def memory_errors(config: Config) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = memory_error(error, config)
-        if told is None:
+        user_error = memory_error(error, config)
+        if user_error is None:
             raise
-        raise told from error
+        raise user_error from error
 
 
 def memory_error(error: BaseException, config: Config) -> UserError | None:

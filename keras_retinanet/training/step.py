@@ -7,10 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.replicas import num_replicas
-
-Tensor = Any
 
 
 def accumulate_gradients(model: RetinaNet, parts: int) -> None:

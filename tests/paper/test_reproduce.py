@@ -51,10 +51,10 @@ def test_stopped_in_the_second_row_and_gone_on_with(reproduce, demo_yaml, tmp_pa
     assert first / "result.json" in before
 
     process = reproduce(*arguments)
-    said, errors = process.communicate()
+    output, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert "1 scale, 1 ratio, seed 0: done before" in said
-    assert "2 scales, 1 ratio, seed 0: was stopped; resuming it" in said
+    assert "1 scale, 1 ratio, seed 0: done before" in output
+    assert "2 scales, 1 ratio, seed 0: was stopped; resuming it" in output
     assert before == {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()}
     with open(output / "table.csv", newline="") as file:
         rows = list(csv.DictReader(file))

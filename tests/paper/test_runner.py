@@ -44,10 +44,10 @@ def trained(monkeypatch):
 @pytest.fixture
 def run(demo_sets, tmp_path):
     def run(name="table-1b", **options):
-        said = []
-        options = {"scale": "quick", "say": said.append, "data_name": "demo", **options}
+        lines = []
+        options = {"scale": "quick", "say": lines.append, "data_name": "demo", **options}
         results = run_experiment(load_experiment(name), *demo_sets, tmp_path / "out", **options)
-        return results, "\n".join(said), tmp_path / "out"
+        return results, "\n".join(lines), tmp_path / "out"
 
     return run
 
@@ -74,13 +74,13 @@ def test_what_is_done_is_not_done_again(run, trained):
         run()
     assert len(trained.calls) == 3
     trained.fail.clear()
-    results, said, _ = run()
+    results, lines, _ = run()
     assert len(trained.calls) == 7, "three before, four now"
-    assert said.count("done before") == 3 and said.count("was stopped; resuming it") == 1
+    assert lines.count("done before") == 3 and lines.count("was stopped; resuming it") == 1
     assert not [row for row in results if len(row.results) != 1]
     # Another seed later on leaves the first as it is.
-    _, said, _ = run(num_seeds=2)
-    assert len(trained.calls) == 14 and said.count("done before") == 7
+    _, lines, _ = run(num_seeds=2)
+    assert len(trained.calls) == 14 and lines.count("done before") == 7
 
 
 def test_what_was_stopped_before_its_first_step_begins_anew(run, trained, tmp_path):
@@ -90,8 +90,8 @@ def test_what_was_stopped_before_its_first_step_begins_anew(run, trained, tmp_pa
     (begun,) = (tmp_path / "out").glob("gamma-0-*/seed-0")
     (begun / "run.json").unlink()
     trained.fail.clear()
-    _, said, _ = run()
-    assert "resuming" not in said and len(trained.calls) == 7
+    _, lines, _ = run()
+    assert "resuming" not in lines and len(trained.calls) == 7
 
 
 def test_the_table_is_there_before_the_last_row(run, trained):
@@ -104,8 +104,8 @@ def test_the_table_is_there_before_the_last_row(run, trained):
 
 def test_a_training_that_diverges_is_a_result(run, trained):
     trained.fail["gamma-5"] = TrainingDiverged("the loss is nan")
-    results, said, output = run()
-    assert results[-1].num_diverged == 1 and "diverged" in said
+    results, lines, output = run()
+    assert results[-1].num_diverged == 1 and "diverged" in lines
     assert "diverged in 1 of 1 trainings" in (output / "table.md").read_text()
     run()
     assert len(trained.calls) == 6, "and is not tried again"

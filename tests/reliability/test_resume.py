@@ -103,9 +103,9 @@ def test_broken_off_again_and_again(whole, run, after_step, tmp_path, assert_sam
     capsys.readouterr()
     with pytest.raises(TrainingInterrupted, match="SIGINT in epoch 2 after step 3"):
         run(tmp_path, resume=True)
-    told = capsys.readouterr()
-    assert "step_00000005.npz is damaged" in told.err
-    assert "step_00000004.npz: epoch 2 after step 1" in told.out
+    printed = capsys.readouterr()
+    assert "step_00000005.npz is damaged" in printed.err
+    assert "step_00000004.npz: epoch 2 after step 1" in printed.out
     # The epoch's steps are done and its evaluation is not.
     assert not read_run(tmp_path).is_finished
 

@@ -19,18 +19,18 @@ def exhausted(message="OOM when allocating tensor with shape[2,256,800,1344]"):
     ],
 )
 def test_names_the_settings_to_lower(error):
-    told = memory_error(error, load_config("retinanet_r50_600"))
-    assert isinstance(told, UserError)
-    assert "training.batch_size (now 16) or image.size (now 600) or image.max_size" in str(told)
-    assert "retinanet find-batch" in str(told)
-    assert "\n" not in str(told)
+    message = memory_error(error, load_config("retinanet_r50_600"))
+    assert isinstance(message, UserError)
+    assert "training.batch_size (now 16) or image.size (now 600) or image.max_size" in str(message)
+    assert "retinanet find-batch" in str(message)
+    assert "\n" not in str(message)
 
 
 def test_names_no_setting_that_cannot_be_lowered():
     config = load_config("quickstart", ["training.batch_size=1", "image.jitter_sizes=[64, 128]"])
-    told = str(memory_error(exhausted(), config))
-    assert "batch" not in told and "max_size" not in told
-    assert "image.size (now 160) or image.jitter_sizes (now up to 128)" in told
+    message = str(memory_error(exhausted(), config))
+    assert "batch" not in message and "max_size" not in message
+    assert "image.size (now 160) or image.jitter_sizes (now up to 128)" in message
 
 
 @pytest.mark.parametrize(

@@ -36,15 +36,15 @@ def find_duplicates(images: Sequence[ImageOfSplit]) -> list[Finding]:
         if other is image:
             continue
         if image.split != other.split:
-            said = _said(image, other)
-            findings.append(Finding(LEAKAGE, said, "leave it in one split"))
+            places = _places(image, other)
+            findings.append(Finding(LEAKAGE, places, "leave it in one split"))
         elif image.path == other.path:
             findings.append(
                 Finding("image file listed twice in a split", image.path, "list it once")
             )
         else:
             findings.append(
-                Finding("same image twice in a split", _said(image, other), "remove one")
+                Finding("same image twice in a split", _places(image, other), "remove one")
             )
     return findings
 
@@ -56,7 +56,7 @@ def find_lookalikes(images: Sequence[ImageOfSplit]) -> list[Finding]:
         return []
     looks = np.stack([image.scanned.look for image in images])
     bands = np.packbits(looks.reshape(len(images), LOOK_BITS // _BAND_BITS, _BAND_BITS), axis=2)
-    findings, told = [], set()
+    findings, seen = [], set()
     for band in bands.transpose(1, 0, 2):
         key = band[:, 0].astype(np.int64) * 256 + band[:, 1]
         order = np.argsort(key, kind="stable")
@@ -66,11 +66,11 @@ def find_lookalikes(images: Sequence[ImageOfSplit]) -> list[Finding]:
             distance = (looks[group, None] != looks[None, group]).sum(axis=2)
             for i, j in np.argwhere(np.triu(distance <= MAX_LOOK_DISTANCE, 1)):
                 a, b = images[group[i]], images[group[j]]
-                is_new = b.path not in told and a.split != b.split
+                is_new = b.path not in seen and a.split != b.split
                 if is_new and a.scanned.digest != b.scanned.digest:
-                    told.add(b.path)
+                    seen.add(b.path)
                     findings.append(
-                        Finding("image looks like one of another split", _said(b, a), "noted")
+                        Finding("image looks like one of another split", _places(b, a), "noted")
                     )
     return findings
 
@@ -84,7 +84,7 @@ def unions(paths: dict[str, set[str]]) -> list[str]:
     return [name for name, held in paths.items() if train and name != "train" and held > train]
 
 
-def _said(image: ImageOfSplit, other: ImageOfSplit) -> str:
+def _places(image: ImageOfSplit, other: ImageOfSplit) -> str:
     if image.path == other.path:
         return f"{image.path}: in {other.split} and in {image.split}"
     return f"{image.path}: of {image.split}, the same as {other.path} of {other.split}"

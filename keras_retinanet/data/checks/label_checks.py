@@ -73,19 +73,19 @@ def check_classes(datasets: dict[str, DetectionDataset], source: str) -> list[Fi
             "remove the category",
         )
     for name in names:
-        of = {split: count.get(name, 0) for split, count in counts.items()}
-        if not any(of.values()):
+        num_objects = {split: count.get(name, 0) for split, count in counts.items()}
+        if not any(num_objects.values()):
             if name != placeholder:
                 report("class without any object", f"class {name!r}", "remove the class")
             continue
-        if of.get("train") == 0:
-            where = ", ".join(split for split, n in of.items() if n)
+        if num_objects.get("train") == 0:
+            where = ", ".join(split for split, n in num_objects.items() if n)
             report("class that is never trained", f"class {name!r}, only in {where}", "look at it")
-        elif of.get("train", FEW_OBJECTS) < FEW_OBJECTS:
-            what = f"class {name!r}, {of['train']} in train"
+        elif num_objects.get("train", FEW_OBJECTS) < FEW_OBJECTS:
+            what = f"class {name!r}, {num_objects['train']} in train"
             report(f"class with fewer than {FEW_OBJECTS} objects to train on", what)
-        if of.get("val") == 0 and of.get("train"):
-            what = f"class {name!r}, {of['train']} objects in train"
+        if num_objects.get("val") == 0 and num_objects.get("train"):
+            what = f"class {name!r}, {num_objects['train']} objects in train"
             report("class absent from val: its AP is n/a", what, "look at it")
     for group in _alike(names):
         report("class names that differ in case or spaces", ", ".join(map(repr, group)), "merge")

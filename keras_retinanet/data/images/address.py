@@ -10,14 +10,13 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import DataError
-
-Tensor = Any
 
 _ADDRESS = re.compile(r"(.+)@(\d+)\+(\d+)/([^/]+)", re.DOTALL)
 

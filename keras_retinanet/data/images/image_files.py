@@ -10,14 +10,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.images.address import open_image
-
-Tensor = Any
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 # What TensorFlow decodes; MPO is a JPEG with more pictures behind the first.

@@ -1,12 +1,11 @@
 """The tf.data pipelines: from a DetectionDataset to training batches and evaluation inputs."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU
+from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU, Tensor
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.address import image_reader
 from keras_retinanet.data.images.image_files import decode_image
@@ -21,8 +20,6 @@ from keras_retinanet.errors import ConfigError
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.geometry.matching import match_anchors
-
-Tensor = Any
 
 # Label of the rows that fill gt_labels up.
 NO_LABEL = -1

@@ -7,16 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.address import file_of
 from keras_retinanet.errors import ConfigError
-
-Tensor = Any
 
 # Of the memory or the disk that is free, this share may be filled.
 MAX_SHARE_OF_FREE = 0.8

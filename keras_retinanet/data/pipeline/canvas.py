@@ -1,12 +1,8 @@
 """Images on a canvas: scaled to a size, and padded to the network's input. TensorFlow."""
 
-from typing import Any
-
 import tensorflow as tf
 
-from keras_retinanet.conventions import PAD_VALUE
-
-Tensor = Any
+from keras_retinanet.conventions import PAD_VALUE, Tensor
 
 
 def fit_to_canvas(images: Tensor, size: Tensor, height: Tensor, width: Tensor) -> Tensor:

@@ -1,15 +1,12 @@
 """A TrainingPlan as a tf.data.Dataset: computed epoch by epoch in this process, or as constants
 that travel with the graph to the workers of a tf.data service."""
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.errors import ConfigError
-
-Tensor = Any
 
 # What `TrainingPlan.epoch` returns: type, and number of columns.
 ARRAYS = {

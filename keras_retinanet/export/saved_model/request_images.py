@@ -3,13 +3,10 @@
 A server may put the requests of several clients into one batch, and an error would fail them all.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.images.image_files import decode_image
-
-Tensor = Any
 
 _PNG = b"\x89PNG"
 _JPEG = b"\xff\xd8\xff"

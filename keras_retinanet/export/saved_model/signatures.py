@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.batches import preprocess
 from keras_retinanet.detection.inference import Inference
 from keras_retinanet.detection.saved_model_runtime import ENCODED_IMAGE_KEY
@@ -14,7 +15,6 @@ from keras_retinanet.export.saved_model.request_images import decode_request
 from keras_retinanet.geometry.boxes import xyxy_to_yxyx_normalized
 from keras_retinanet.geometry.postprocess import detections_of, with_binary_logits
 
-Tensor = Any
 Network = Callable[[Tensor], dict[str, Tensor]]
 
 # By what their input holds, the names of the signatures.

@@ -16,10 +16,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import DataError
 from keras_retinanet.models.retinanet import RetinaNet
-
-Tensor = Any
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 INPUT_TYPES = ("float32", "uint8")

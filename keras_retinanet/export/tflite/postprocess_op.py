@@ -6,16 +6,14 @@ candidates by top-k on each level, decoding and clipping, and NMS for each class
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.export.tflite.join import append_detection_op, join
 from keras_retinanet.export.tflite.network import quiet_converter
 from keras_retinanet.geometry.boxes import box_area, clip_boxes
 from keras_retinanet.models.retinanet import RetinaNet
-
-Tensor = Any
 
 POSTPROCESSINGS = ("op", "builtin", "none")
 

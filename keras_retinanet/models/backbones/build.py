@@ -7,17 +7,14 @@ here, since `keras.applications` has none. MobileNetV2 is in a file of its own.
 
 from collections.abc import Callable
 from itertools import chain
-from typing import Any
 
 import keras
 from keras import layers, ops
 
-from keras_retinanet.conventions import STAGE_PREFIXES
+from keras_retinanet.conventions import STAGE_PREFIXES, Tensor
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.backbones.mobilenet import mobilenet_v2
 from keras_retinanet.models.pretrained import with_weights_error
-
-Tensor = Any
 
 # keras.applications' "caffe" mode: BGR minus the ImageNet mean.
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)

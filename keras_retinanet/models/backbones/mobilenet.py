@@ -1,13 +1,10 @@
 """MobileNetV2 (Sandler et al. 2018), the backbone for phones and single-board computers."""
 
-from typing import Any
-
 import keras
 from keras import layers
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.models.pretrained import with_weights_error
-
-Tensor = Any
 
 # The last maps of strides 8, 16 and 32: 32, 96 and 1280 channels at width 1, as the Object
 # Detection API's FPNLite taps them. The bottlenecks' sums are a sixth of their expansions.

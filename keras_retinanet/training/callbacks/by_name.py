@@ -35,9 +35,9 @@ def _make(entry: str | Mapping[str, Any]) -> keras.callbacks.Callback:
     try:
         return kind(**arguments)
     except Exception as error:  # whatever the other package raises: its own errors, TypeError, ...
-        told = (str(error).strip() or repr(error)).splitlines()[0]
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise ConfigError(f"{SETTING}: {name}({given}) failed: {told}") from error
+        raise ConfigError(f"{SETTING}: {name}({given}) failed: {reason}") from error
 
 
 def _find(name: str) -> Any:
@@ -54,8 +54,8 @@ def _find(name: str) -> Any:
             f"pip install {_PIP_NAMES.get(missing, missing)}"
         ) from error
     except Exception as error:  # a package may do anything when it is imported
-        told = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ConfigError(f"{SETTING}: {module_name} cannot be imported: {told}") from error
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ConfigError(f"{SETTING}: {module_name} cannot be imported: {reason}") from error
     if not hasattr(module, class_name):
         raise ConfigError(
             f"{SETTING}: {module_name} has no {class_name}: "

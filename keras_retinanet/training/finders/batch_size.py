@@ -87,8 +87,8 @@ def try_batch_size(trial: Trial, memory_limit: int | None) -> Try:
     if process.returncode < 0:  # the system ends a process that takes too much
         return Try(size, False, reason=f"ended by signal {-process.returncode}")
     if process.returncode:
-        told = (errors.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"a training step with batch size {size} failed: {told}")
+        reason = (errors.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"a training step with batch size {size} failed: {reason}")
     result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     if not result["fits"]:
         return Try(size, False, reason="out of memory")

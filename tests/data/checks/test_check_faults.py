@@ -327,10 +327,10 @@ def check(root, **options):
         measure_anchors=lambda dataset: builders.make_anchor_recall(config, dataset),
         **options,
     )
-    return report, {told(f) for f in report.findings}
+    return report, {described(f) for f in report.findings}
 
 
-def told(finding):
+def described(finding):
     place = split_place(finding.where)
     return Told(severity(finding), finding.problem, Path(place["file"]), place["line"])
 
@@ -357,7 +357,7 @@ def test_every_fault_is_found_with_its_place_and_nothing_else(faulty, checked):
     assert len(lost) == 1
     assert found - lost == set(faulty.expected)
     # One finding each, two images that are damaged in different ways included.
-    assert Counter(map(told, report.findings)) - Counter(lost) == Counter(faulty.expected)
+    assert Counter(map(described, report.findings)) - Counter(lost) == Counter(faulty.expected)
     assert report.exit_status == 1
 
 

@@ -1,15 +1,12 @@
 """Rotation, shear, translation and scale of an image on its canvas, in one pass. TensorFlow."""
 
 import math
-from typing import Any
 
 import tensorflow as tf
 
-from keras_retinanet.conventions import PAD_VALUE
+from keras_retinanet.conventions import PAD_VALUE, Tensor
 from keras_retinanet.data.pipeline.augment.visibility import Example, cut_to_image
 from keras_retinanet.geometry.boxes import clip_boxes
-
-Tensor = Any
 
 
 def random_affine(

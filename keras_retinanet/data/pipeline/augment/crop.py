@@ -1,14 +1,11 @@
 """Crops: a window of the image by itself (SSD), or scaled up and down (large-scale jitter)."""
 
-from typing import Any
-
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.augment.visibility import Example, cut_to_image
 from keras_retinanet.data.pipeline.canvas import fit_to_canvas, scale_boxes
 from keras_retinanet.geometry.boxes import clip_boxes, pairwise_iou
-
-Tensor = Any
 
 # SSD (Liu et al. 2016, section 2.2, "Data augmentation"): the least overlaps to choose from, the
 # sides of a window as shares of the image's, and how many windows are tried. 0 is any window.

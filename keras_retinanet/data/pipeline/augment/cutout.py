@@ -1,14 +1,10 @@
 """Cutout: rectangles of padding put over the image (DeVries and Taylor 2017). TensorFlow."""
 
-from typing import Any
-
 import tensorflow as tf
 
-from keras_retinanet.conventions import PAD_VALUE
+from keras_retinanet.conventions import PAD_VALUE, Tensor
 from keras_retinanet.data.pipeline.augment.visibility import Example
 from keras_retinanet.geometry.boxes import box_area, pairwise_intersection
-
-Tensor = Any
 
 
 def random_cutout(example: Example, seed: Tensor, *, count: int, size: float) -> Example:

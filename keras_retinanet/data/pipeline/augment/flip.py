@@ -4,11 +4,10 @@ An example holds "image" uint8 [H, W, 3] and "boxes" float32 [M, 4] in its pixel
 pass through. Randomness comes from a seed [2] alone.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
-Tensor = Any
+from keras_retinanet.conventions import Tensor
+
 Example = dict[str, Tensor]
 
 

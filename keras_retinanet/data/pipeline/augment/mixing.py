@@ -1,13 +1,11 @@
 """Several images in one: mosaic (YOLOv4) and mixup. TensorFlow."""
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.augment.visibility import Example, join_objects
-
-Tensor = Any
 
 # The point at which the four images of a mosaic meet, as shares of the canvas' sides.
 MOSAIC_CENTRE = (0.3, 0.7)

@@ -6,13 +6,11 @@ that is seen.
 """
 
 import math
-from typing import Any
 
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.augment.visibility import Example
-
-Tensor = Any
 
 # How much red, green and blue count for brightness.
 LUMINANCE = (0.213, 0.715, 0.072)

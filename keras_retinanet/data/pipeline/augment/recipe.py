@@ -1,10 +1,10 @@
 """The order in which a training example is augmented, and what is drawn for it."""
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.augment.affine import random_affine
 from keras_retinanet.data.pipeline.augment.crop import fit_example, large_scale_jitter, random_crop
 from keras_retinanet.data.pipeline.augment.cutout import random_cutout
@@ -14,7 +14,6 @@ from keras_retinanet.data.pipeline.augment.photometric import random_photometric
 from keras_retinanet.data.pipeline.augment.settings import Augmentation
 from keras_retinanet.data.pipeline.augment.visibility import Example, ignore_cut_objects
 
-Tensor = Any
 Load = Callable[[Tensor], Example]
 
 # Each step draws from a seed of its own: the example's plus the number of the step.

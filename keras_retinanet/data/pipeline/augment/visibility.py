@@ -1,12 +1,10 @@
 """What becomes of objects that an augmentation cuts: clipped, dropped, or ignored. TensorFlow."""
 
-from typing import Any
-
 import tensorflow as tf
 
+from keras_retinanet.conventions import Tensor
 from keras_retinanet.geometry.boxes import box_area, clip_boxes
 
-Tensor = Any
 Example = dict[str, Tensor]
 
 # The entries that have a row for each object.

@@ -50,6 +50,6 @@ def test_by_name_and_with_arguments():
         ({"name": "my_package.watch.Counts", "begin": 1}, r"Counts\(begin=1\) failed.*begin"),
     ],
 )
-def test_mistakes_are_told(entry, told):
-    with pytest.raises(ConfigError, match=told):
+def test_mistakes_are_told(entry, expected):
+    with pytest.raises(ConfigError, match=expected):
         callbacks_by_name([entry])
