@@ -9,6 +9,7 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.data.checks.remarks import remarks_of_images
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import collect_faults
+from keras_retinanet.data.sampling import sample_images
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.reports import gallery
 from keras_retinanet.training import setup as builders
@@ -34,7 +35,7 @@ def annotated_sample(
     with collect_faults() as faults:
         dataset = load_dataset(data, split, decode_images=False)
     findings = dataset.findings + faults.findings
-    images = gallery.sample_images(dataset, count, seed)
+    images = sample_images(dataset, count, seed)
     remarks = remarks_of_images(dataset, faults.raws, findings, images)
     pictures = [
         gallery.annotated_picture(dataset, i, lines)

@@ -9,7 +9,7 @@ import pytest
 from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detection.keras_model import KerasDetector
-from keras_retinanet.detection.prefetch import ahead
+from keras_retinanet.detection.prefetch import prefetched
 from keras_retinanet.evaluation.coco_metrics import COCO_FIGURES
 from keras_retinanet.evaluation.evaluate import DatasetEvaluation
 from keras_retinanet.geometry.anchors import AnchorGenerator
@@ -90,7 +90,7 @@ def test_replicas_share_a_batch_in_its_order(mirrored):
 
 class TestAhead:
     def test_keeps_the_order_and_ends(self):
-        assert list(ahead(iter(range(20)), 3)) == list(range(20))
+        assert list(prefetched(iter(range(20)), 3)) == list(range(20))
 
     def test_makes_items_in_advance_but_no_more_than_it_may(self):
         made = []
@@ -100,7 +100,7 @@ class TestAhead:
                 made.append(i)
                 yield i
 
-        stream = ahead(items(), 2)
+        stream = prefetched(items(), 2)
         assert next(stream) == 0
         deadline = time.monotonic() + 5
         while len(made) < 4 and time.monotonic() < deadline:
@@ -108,14 +108,14 @@ class TestAhead:
         time.sleep(0.05)
         assert len(made) == 4  # the one in use, two that wait, and one in the making
         stream.close()
-        assert not [t for t in threading.enumerate() if t.name == "ahead"]
+        assert not [t for t in threading.enumerate() if t.name == "prefetch"]
 
     def test_an_error_is_raised_where_the_items_are_used(self):
         def items():
             yield 1
             raise OSError("no such image")
 
-        stream = ahead(items(), 2)
+        stream = prefetched(items(), 2)
         assert next(stream) == 1
         with pytest.raises(OSError, match="no such image"):
             next(stream)
