@@ -25,11 +25,11 @@ def main() -> None:
     import keras
     import numpy as np
     import tensorflow as tf
+    from keras_retinanet.training.callbacks.build import make_watchers
 
     from keras_retinanet import DetectionLoss, RetinaNet, SGDWithL2, load_config
     from keras_retinanet.data.pipeline.wait_time import WaitTime
     from keras_retinanet.training.callbacks import StopOnNaN
-    from keras_retinanet.training.callbacks.build import make_watchers
 
     size, batch_size, steps = options.size, options.batch_size, options.steps
     channels = options.channels

@@ -34,7 +34,7 @@ def anchors(
     settings = load_config(config, overrides or [])
     with quiet_import():
         from keras_retinanet.data.source import load_dataset, split_names
-        from keras_retinanet.training.setup import make_anchor_recall
+        from keras_retinanet.training.setup.input_batches import make_anchor_recall
 
     dataset = load_dataset(data, split, decode_images=False)
     print_findings(dataset.findings)
@@ -101,11 +101,8 @@ def _fit(
 ) -> dict:
     """Print, and write into `output`, anchors fitted to the first of the data sets."""
     from keras_retinanet.data.checks.anchor_fit import fit_anchors
-    from keras_retinanet.training.setup import (
-        make_anchor_generator,
-        make_anchor_recall,
-        make_input_policy,
-    )
+    from keras_retinanet.training.setup.input_batches import make_anchor_recall
+    from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
 
     fitted = fit_anchors(
         next(iter(datasets.values())),

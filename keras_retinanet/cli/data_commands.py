@@ -107,7 +107,7 @@ def check(
     with quiet_import():
         from keras_retinanet.data.checks.check import check_dataset
         from keras_retinanet.reports.dataset_plots import plot_statistics
-        from keras_retinanet.training.setup import make_anchor_recall
+        from keras_retinanet.training.setup.input_batches import make_anchor_recall
 
     measure = (lambda dataset: make_anchor_recall(settings, dataset)) if settings else None
     with progress_bar() as progress:

@@ -12,7 +12,8 @@ from keras_retinanet.data.faults import collect_faults
 from keras_retinanet.data.sampling import sample_images
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.reports import gallery
-from keras_retinanet.training import setup as builders
+from keras_retinanet.training.setup.input_batches import make_batches, make_plan
+from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
 
 
 @dataclass
@@ -47,8 +48,8 @@ def annotated_sample(
         pictures = [
             gallery.with_anchors(
                 picture,
-                anchor_generator=builders.make_anchor_generator(anchors),
-                input_policy=builders.make_input_policy(anchors),
+                anchor_generator=make_anchor_generator(anchors),
+                input_policy=make_input_policy(anchors),
                 positive_iou=settings.positive_iou,
                 negative_iou=settings.negative_iou,
                 force_match=settings.force_match,
@@ -71,11 +72,11 @@ def network_sample(
         update={"seed": seed, "batch_size": min(settings.training.batch_size, count)}
     )
     settings = settings.model_copy(update={"training": seeded})
-    plan = builders.make_plan(settings, dataset)
-    batches = builders.make_batches(settings, dataset, plan)
+    plan = make_plan(settings, dataset)
+    batches = make_batches(settings, dataset, plan)
     order = plan.epoch(0)["index"][:count]
     titles = [os.path.basename(dataset.image_paths[i]) for i in order]
-    generator: Any = builders.make_anchor_generator(settings) if with_anchors else None
+    generator: Any = make_anchor_generator(settings) if with_anchors else None
     pictures = gallery.network_pictures(batches, titles, generator)
     notes = [
         _sampled(len(pictures), len(dataset), seed),

@@ -36,32 +36,16 @@ def find_lr(
         raise ConfigError(f"--start {start:g} has to be above 0 and below --end {end:g}")
     folder = new_folder(output, Path("runs") / "find-lr")
     with quiet_import():
-        import keras
-
         from keras_retinanet.data.source import load_dataset
         from keras_retinanet.training.finders.learning_rate import find_learning_rate, write_search
-        from keras_retinanet.training.memory_errors import memory_errors
-        from keras_retinanet.training.setup import (
-            build_model,
-            make_batches,
-            make_loss,
-            make_optimizer,
-            make_plan,
-        )
-        from keras_retinanet.training.train import make_strategy
+        from keras_retinanet.training.setup.memory_errors import memory_errors
+        from keras_retinanet.training.setup.prepare import prepare
 
     dataset = load_dataset(data, "train", decode_images=False)
     print_findings(dataset.findings)
-    keras.utils.set_random_seed(settings.training.seed)
-    plan = make_plan(settings, dataset)
-    with make_strategy().scope():
-        model = build_model(settings, dataset.class_names)
-        optimizer = make_optimizer(settings, plan.steps_per_epoch)
-        model.compile(optimizer=optimizer, loss=make_loss(settings))
+    setup = prepare(settings, dataset)
     with memory_errors(settings):
-        search = find_learning_rate(
-            model, make_batches(settings, dataset, plan), start=start, end=end, steps=steps
-        )
+        search = find_learning_rate(setup.model, setup.batches(), start=start, end=end, steps=steps)
     if len(search.rates) < 2:
         raise UserError(
             f"the loss diverged at once, at a learning rate of {start:g}: lower --start"
@@ -127,13 +111,15 @@ def find_batch(
         return found
 
     best, tries = search_largest(
-        attempt, step=max(1, devices), largest=min(largest or len(dataset), len(dataset))
+        attempt,
+        step=max(1, devices) * settings.training.accumulate,
+        largest=min(largest or len(dataset), len(dataset)),
     )
     table = Table("batch size", "", "peak memory", "a step", "images/s")
     for column in table.columns:
         column.justify = "right"
     for t in sorted(tries, key=lambda t: t.batch_size):
-        if t.fits:
+        if t.step_seconds is not None and t.peak_bytes is not None:
             rate = t.batch_size / t.step_seconds
             figures = f"{t.peak_bytes / 1e9:.2f} GB", f"{t.step_seconds:.3f} s", f"{rate:.2f}"
             table.add_row(str(t.batch_size), "fits", *figures)

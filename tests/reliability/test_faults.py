@@ -12,6 +12,7 @@ import yaml
 from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.training import train as training
+from keras_retinanet.training.setup import prepare
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -34,7 +35,7 @@ def no_model(monkeypatch):
     def build(*_, **__):
         pytest.fail("the model was built")
 
-    monkeypatch.setattr(training, "build_model", build)
+    monkeypatch.setattr(prepare, "build_model", build)
 
 
 def test_an_empty_training_set_stops_before_the_model_is_built(
@@ -112,7 +113,7 @@ def test_an_image_that_goes_bad_during_training_is_an_error_and_no_hang(
 ):
     """Fault 50: what reads images is a thread of its own."""
     data = write_demo_dataset(tmp_path / "set", num_train=8, num_val=2)
-    make_batches = training.make_batches
+    make_batches = prepare.make_batches
 
     lost = []
 
@@ -122,7 +123,7 @@ def test_an_image_that_goes_bad_during_training_is_an_error_and_no_hang(
         Path(lost[0]).write_bytes(b"no image any more")
         return make_batches(config, train_set, plan, **settings)
 
-    monkeypatch.setattr(training, "make_batches", spoilt)
+    monkeypatch.setattr(prepare, "make_batches", spoilt)
     error = refused(
         "train", "quickstart", "--data", data, "--output", tmp_path / "r", *tiny_settings
     )

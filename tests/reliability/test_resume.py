@@ -23,11 +23,11 @@ from keras_retinanet.models.checkpoint_files import (
     list_checkpoints,
     read_checkpoint,
 )
-from keras_retinanet.training import setup as builders
 from keras_retinanet.training import train as training
 from keras_retinanet.training.callbacks import save_checkpoints as saving
 from keras_retinanet.training.runs.run_directory import locked, read_run
 from keras_retinanet.training.runs.training_state import not_finite
+from keras_retinanet.training.setup import optimization, prepare
 
 pytestmark = pytest.mark.usefixtures("small_resnet18", "one_device")
 
@@ -78,12 +78,12 @@ def whole(demo, tiny_config, tmp_path_factory, small_resnet18):
     """The run that nothing breaks off."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "make_strategy", lambda *_, **__: tf.distribute.get_strategy())
+        patch.setattr(prepare, "make_strategy", lambda *_, **__: tf.distribute.get_strategy())
         training.train(tiny_config(), *demo, folder, progress=False, data="data.yaml")
     return folder
 
 
-def test_broken_off_again_and_again(whole, run, after_step, tmp_path, assert_same_end, capsys):
+def test_broken_off_again_and_again(whole, run, after_step, tmp_path, assert_same_end, caplog):
     """Faults 39 to 42: kills, signals, a damaged checkpoint; within epochs and at their ends."""
     after_step(4, kill)
     with pytest.raises(Killed):
@@ -100,12 +100,11 @@ def test_broken_off_again_and_again(whole, run, after_step, tmp_path, assert_sam
 
     newest.write_bytes(newest.read_bytes()[:-100])
     after_step(2, lambda: os.kill(os.getpid(), signal.SIGINT))  # steps 5 and 6
-    capsys.readouterr()
+    caplog.set_level("INFO", "keras_retinanet")
     with pytest.raises(TrainingInterrupted, match="SIGINT in epoch 2 after step 3"):
         run(tmp_path, resume=True)
-    printed = capsys.readouterr()
-    assert "step_00000005.npz is damaged" in printed.err
-    assert "step_00000004.npz: epoch 2 after step 1" in printed.out
+    assert "step_00000005.npz is damaged" in caplog.text
+    assert "step_00000004.npz: epoch 2 after step 1" in caplog.text
     # The epoch's steps are done and its evaluation is not.
     assert not read_run(tmp_path).is_finished
 
@@ -184,7 +183,7 @@ class TestRefusals:
 def test_update_to_nan_keeps_the_last_good_state(demo, tiny_config, tmp_path, monkeypatch):
     """Fault 38, where the loss is finite and the gradient is not."""
     config = tiny_config("optimizer.clip_norm=null", "loss.normalizer=global")
-    original = builders.make_schedule
+    original = optimization.make_schedule
 
     def explode(config, steps):
         rate = original(config, steps)
@@ -195,7 +194,7 @@ def test_update_to_nan_keeps_the_last_good_state(demo, tiny_config, tmp_path, mo
         def __call__(self, step):
             return super().__call__(step) + keras.ops.where(step >= 4, np.inf, 0.0)
 
-    monkeypatch.setattr(builders, "make_schedule", explode)
+    monkeypatch.setattr(optimization, "make_schedule", explode)
     with pytest.raises(TrainingDiverged, match="last update of epoch 2, step 2") as error:
         training.train(config, demo[0], None, tmp_path, progress=False)
     newest = list_checkpoints(tmp_path / "checkpoints")[-1]

@@ -12,6 +12,7 @@ from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.training import train as training
+from keras_retinanet.training.setup import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 
@@ -27,7 +28,7 @@ def real_data(monkeypatch):
         pytest.skip(f"needs the data sets: there is no {folder}; set KERAS_RETINANET_DATA")
     monkeypatch.setenv("KERAS_RETINANET_DATA", str(folder.resolve()))
     # One device, as on a small machine, and not the two logical ones of the other tests.
-    monkeypatch.setattr(training, "make_strategy", tf.distribute.get_strategy)
+    monkeypatch.setattr(prepare, "make_strategy", lambda *_, **__: tf.distribute.get_strategy())
 
 
 def test_bccd_from_random_values(tmp_path):

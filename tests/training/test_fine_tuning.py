@@ -13,8 +13,8 @@ from keras_retinanet.models.heads import prior_bias
 from keras_retinanet.models.saving import save_for_inference
 from keras_retinanet.optimizers.weight_average import averaged_weights
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
-from keras_retinanet.training import train as training
 from keras_retinanet.training.fine_tuning import load_source, take_weights
+from keras_retinanet.training.runs.description import report_transfer
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -203,14 +203,15 @@ class TestLoadSource:
             load_source(tmp_path / "nothing.keras")
 
 
-def test_training_begins_from_a_model(make, source, tmp_path, capsys):
+def test_training_begins_from_a_model(make, source, tmp_path, caplog):
     """What `train` does with the setting, up to the first step."""
+    caplog.set_level("INFO", "keras_retinanet")
     save_for_inference(source, tmp_path / "cats.keras")
     path = tmp_path / "cats.keras"
     model = make("emu", "cat")
-    training._begin_from(model, str(path), tmp_path)
     source = load_source(path)
+    report_transfer(take_weights(model, source), tmp_path)
     assert_same("conv1_conv", model, source)
-    assert "has fresh values for 1 classes that are not there (emu)" in capsys.readouterr().out
+    assert "has fresh values for 1 classes that are not there (emu)" in caplog.text
     written = json.loads((tmp_path / "init_from.json").read_text())
     assert written["classes_taken"] == ["cat"]

@@ -14,9 +14,11 @@ from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.optimizers.gradient_sum import LossScaling
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
-from keras_retinanet.training import setup as builders
 from keras_retinanet.training import train as training
 from keras_retinanet.training.narrow_batches import NARROW_WIDTH, refuse_narrow_batches
+from keras_retinanet.training.setup import prepare
+from keras_retinanet.training.setup.network import build_model
+from keras_retinanet.training.setup.optimization import make_optimizer, resolve_jit_compile
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -39,8 +41,8 @@ def make_step(make_batch, small_resnet18):
         keras.utils.set_random_seed(0)
         config = load_config("quickstart", [*SETTINGS, f"model.precision={precision}"])
         with (strategy or tf.distribute.get_strategy()).scope():
-            model = builders.build_model(config, ("a", "b"))
-            optimizer = builders.make_optimizer(config, 100)
+            model = build_model(config, ("a", "b"))
+            optimizer = make_optimizer(config, 100)
             if scale is not None:
                 optimizer.initial_scale = scale
             model.compile(optimizer, loss=DetectionLoss(), run_eagerly=strategy is None)
@@ -140,7 +142,7 @@ class TestNarrowBatches:
         class Reached(Exception):
             pass
 
-        def build(*_):
+        def build(*_, **__):
             raise Reached
 
         real = tf.config.list_logical_devices
@@ -149,10 +151,8 @@ class TestNarrowBatches:
             "list_logical_devices",
             lambda kind=None: gpus if kind == "GPU" else real(kind),
         )
-        monkeypatch.setattr(
-            training, "make_strategy", lambda *_, **__: tf.distribute.get_strategy()
-        )
-        monkeypatch.setattr(training, "_compiled_model", build)
+        monkeypatch.setattr(prepare, "make_strategy", lambda *_, **__: tf.distribute.get_strategy())
+        monkeypatch.setattr(prepare, "compiled_model", build)
         data = load_dataset(write_demo_dataset(tmp_path / "set", num_train=4, num_val=2), "train")
         config = load_config("quickstart", ["image.size=64", f"model.precision={precision}"])
         with pytest.raises(ConfigError if is_refused else Reached):
@@ -175,7 +175,7 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(replicas, make_step, re
 def test_only_float16_scales_the_loss():
     kinds = {
         precision: type(
-            builders.make_optimizer(
+            make_optimizer(
                 load_config("quickstart", [*SETTINGS, f"model.precision={precision}"]), 100
             )
         )
@@ -198,7 +198,7 @@ class TestJitCompile:
     )
     def test_choices(self, settings, replicas, expected):
         config = load_config("quickstart", settings)
-        assert builders.resolve_jit_compile(config, replicas) == expected
+        assert resolve_jit_compile(config, replicas) == expected
 
     @pytest.mark.parametrize(
         ("resize", "replicas", "message"),
@@ -209,8 +209,8 @@ class TestJitCompile:
     )
     def test_what_xla_cannot_do_is_refused(self, resize, replicas, message):
         config = load_config("quickstart", [f"image.resize={resize}", "training.jit_compile=true"])
-        with pytest.raises(builders.ConfigError, match=message):
-            builders.resolve_jit_compile(config, replicas)
+        with pytest.raises(ConfigError, match=message):
+            resolve_jit_compile(config, replicas)
 
     @pytest.mark.slow
     def test_a_compiled_step_is_the_same_step(self, make_batch, make_tiny):

@@ -1,29 +1,26 @@
-"""Clock: the steps of a training, what they take, and how long it will last."""
+"""Clock: what the steps of a training take, and how long it will last."""
 
 import time
 from collections.abc import Callable
 
-import keras
-
 from keras_retinanet.data.pipeline.wait_time import WaitTime
 from keras_retinanet.system.memory import peak_memory, reset_peak_memory
+from keras_retinanet.training.callbacks.run_callback import RunCallback
+from keras_retinanet.training.progress import Progress
 
 # Weight of the newest step in the moving average of the seconds that a step takes.
 NEWEST = 0.05
 
 
-class Clock(keras.callbacks.Callback):
-    """Counts and times the steps, over all the `fit` calls and restarts of a training.
+class Clock(RunCallback):
+    """Times the steps, over all the `fit` calls and restarts of a training.
 
     Adds to an epoch's logs: "step", the training's so far; "seconds", the training's so far;
     "step_seconds", "images_per_second", "data_wait" (the share of the steps' time that was spent
     waiting for batches, where `wait` can tell) and "memory_gb" (the peak). The first step of a
     `fit`, which makes the graph, is left out of rates.
 
-    Other callbacks ask it for the step: it comes before them.
-
     Args:
-        num_epochs, steps_per_epoch: of the whole training.
         batch_size: of all devices together.
         now: seconds that only rise.
     """
@@ -31,17 +28,14 @@ class Clock(keras.callbacks.Callback):
     def __init__(
         self,
         *,
-        num_epochs: int,
-        steps_per_epoch: int,
+        progress: Progress,
         batch_size: int,
         wait: WaitTime | None = None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         super().__init__()
-        self.num_epochs = num_epochs
-        self.steps_per_epoch = steps_per_epoch
+        self.progress = progress
         self.batch_size = batch_size
-        self.step = 0
         self.step_seconds: float | None = None
         self._wait = wait
         self._now = now
@@ -49,22 +43,9 @@ class Clock(keras.callbacks.Callback):
         self._running_since: float | None = None
         self._between = 0.0  # seconds spent outside of steps
         self._epoch = dict.fromkeys(("steps", "seconds", "waited"), 0.0)
-        self._begin: tuple[int, float] | None = None
+        self._begin = self._last_end = 0.0  # of the running step, and of the one before
+        self._step_at_begin = 0
         self._is_first = True
-
-    @property
-    def epoch(self) -> int:
-        """The epoch that is running or just over, from 1 on."""
-        return max(1, -(-self.step // self.steps_per_epoch))
-
-    @property
-    def is_epoch_end(self) -> bool:
-        """Whether a whole number of epochs is done; Keras also ends one that was broken off."""
-        return self.step > 0 and self.step % self.steps_per_epoch == 0
-
-    @property
-    def step_of_epoch(self) -> int:
-        return self.step - (self.epoch - 1) * self.steps_per_epoch
 
     @property
     def seconds(self) -> float:
@@ -81,10 +62,11 @@ class Clock(keras.callbacks.Callback):
         """What the training will take, if it goes on as it did; None before the second step."""
         if self.step_seconds is None:
             return None
-        steps = self.num_epochs * self.steps_per_epoch - self.step
+        progress = self.progress
+        steps = progress.num_epochs * progress.steps_per_epoch - progress.step
         # Evaluations and checkpoints come once an epoch, more or less.
-        epochs_done = self.step / self.steps_per_epoch
-        between = self._between / max(epochs_done, 1) * (steps / self.steps_per_epoch)
+        epochs_done = progress.step / progress.steps_per_epoch
+        between = self._between / max(epochs_done, 1) * (steps / progress.steps_per_epoch)
         return steps * self.step_seconds + between
 
     @property
@@ -103,7 +85,7 @@ class Clock(keras.callbacks.Callback):
         self._running_since = None
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        if self.step % self.steps_per_epoch == 0:  # not one that goes on after a restart
+        if self.progress.place[1] == 0:  # not one that goes on after a restart
             self._epoch = dict.fromkeys(self._epoch, 0.0)
             reset_peak_memory()
         self._last_end = self._now()
@@ -111,15 +93,14 @@ class Clock(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         now = self._now()
         self._between += now - self._last_end
-        self._begin = batch, now
+        self._begin = now
+        self._step_at_begin = self.progress.step
         if self._wait is not None:
             self._wait.take()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        first, begin = self._begin
         self._last_end = self._now()
-        steps, seconds = batch - first + 1, self._last_end - begin
-        self.step += steps
+        steps, seconds = self.progress.step - self._step_at_begin, self._last_end - self._begin
         if self._is_first:
             self._is_first = False
             return
@@ -133,9 +114,9 @@ class Clock(keras.callbacks.Callback):
         self.step_seconds += NEWEST * (newest - self.step_seconds)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if logs is None or not self.is_epoch_end:
+        if logs is None or not self.progress.is_epoch_end:
             return
-        logs["step"] = self.step
+        logs["step"] = self.progress.step
         logs["seconds"] = self.seconds
         if self._epoch["steps"]:
             logs["step_seconds"] = self._epoch["seconds"] / self._epoch["steps"]
@@ -146,7 +127,6 @@ class Clock(keras.callbacks.Callback):
 
     def get_state(self) -> dict:
         return {
-            "step": self.step,
             "seconds": self.seconds,
             "step_seconds": self.step_seconds,
             "between": self._between,
@@ -154,7 +134,6 @@ class Clock(keras.callbacks.Callback):
         }
 
     def set_state(self, state: dict) -> None:
-        self.step = state["step"]
         self._seconds = state["seconds"]
         self._running_since = None if self._running_since is None else self._now()
         self.step_seconds = state["step_seconds"]

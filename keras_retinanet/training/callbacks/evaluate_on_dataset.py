@@ -3,44 +3,19 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.evaluation.evaluate import CocoEvaluator, DatasetEvaluation
+from keras_retinanet.evaluation.evaluate import DatasetEvaluation
 from keras_retinanet.models.saving import save_for_inference
 from keras_retinanet.training.callbacks.clock import Clock
-
-LOGGED_FIGURES = ("AP", "AP50", "AP75")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured, and after which step."""
-
-    epoch: int  # from 1 on
-    step: int
-    metrics: dict[str, Any]
-    found: CocoEvaluator
-    seconds: float
-
-    @property
-    def logs(self) -> dict[str, float]:
-        """The figures for an epoch's logs; one that there is nothing to measure on is left out."""
-        figures = {name: self.metrics[name] for name in LOGGED_FIGURES}
-        figures["evaluation_seconds"] = self.seconds
-        return {name: value for name, value in figures.items() if value is not None}
+from keras_retinanet.training.callbacks.run_callback import Evaluation, RunCallback
 
 
-class EvaluationListener(Protocol):
-    def on_evaluation(self, evaluation: Evaluation) -> None:
-        """Is told of every evaluation, at an epoch's end before `on_epoch_end`."""
-
-
-class EvaluateOnDataset(keras.callbacks.Callback):
+class EvaluateOnDataset(RunCallback):
     """Measures COCO AP, adds it to the logs, and saves the best model.
 
     All replicas take part; with several workers, all have to have this callback.
@@ -66,11 +41,12 @@ class EvaluateOnDataset(keras.callbacks.Callback):
         batch_size: int,
         best_path: Path | None,
         evaluated_weights: Callable[[keras.Model], Any] = contextlib.nullcontext,
-        listeners: Sequence[EvaluationListener] = (),
+        listeners: Sequence[RunCallback] = (),
     ) -> None:
         super().__init__()
         self.dataset = dataset
         self.clock = clock
+        self.progress = clock.progress
         self.every_epochs = every_epochs
         self.every_steps = every_steps
         self.batch_size = batch_size
@@ -85,19 +61,19 @@ class EvaluateOnDataset(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         # At the end of an epoch, its logs are waited for.
-        if self._is_step_due() and not self.clock.is_epoch_end:
+        if self._is_step_due() and not self.progress.is_epoch_end:
             self._evaluate({} if logs is None else logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if not self.clock.is_epoch_end:
+        if not self.progress.is_epoch_end:
             return
         is_due = self._is_step_due() if self.every_steps else (epoch + 1) % self.every_epochs == 0
-        if is_due or epoch + 1 == self.clock.num_epochs or self.model.stop_training:
+        if is_due or epoch + 1 == self.progress.num_epochs or self.model.stop_training:
             self._evaluate({} if logs is None else logs)
 
     def _is_step_due(self) -> bool:
         every = self.every_steps
-        return every is not None and self.clock.step // every > self._last_step // every
+        return every is not None and self.progress.step // every > self._last_step // every
 
     def _evaluate(self, logs: dict) -> None:
         start = time.perf_counter()
@@ -111,12 +87,12 @@ class EvaluateOnDataset(keras.callbacks.Callback):
             ap = metrics["AP"]
             if ap is not None and (self.best_ap is None or ap > self.best_ap):
                 self.best_ap = ap
-                self.best_epoch, self.best_step = self.clock.epoch, self.clock.step
+                self.best_epoch, self.best_step = self.progress.epoch, self.progress.step
                 save_for_inference(self.model, self.best_path)
-        self._last_step = self.clock.step
+        self._last_step = self.progress.step
         evaluation = Evaluation(
-            epoch=self.clock.epoch,
-            step=self.clock.step,
+            epoch=self.progress.epoch,
+            step=self.progress.step,
             metrics=metrics,
             found=found,
             seconds=time.perf_counter() - start,

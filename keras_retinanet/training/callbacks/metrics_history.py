@@ -7,13 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from keras_retinanet.training.callbacks.clock import Clock
-from keras_retinanet.training.callbacks.evaluate_on_dataset import Evaluation
+from keras_retinanet.training.callbacks.run_callback import Evaluation, RunCallback
 
 
-class MetricsHistory(keras.callbacks.Callback):
+class MetricsHistory(RunCallback):
     """Keeps the logs of all epochs, and of evaluations between them, as rows of a CSV file.
 
     The file is a picture of `rows`, written anew each time: columns may come later than the first
@@ -27,14 +25,15 @@ class MetricsHistory(keras.callbacks.Callback):
         super().__init__()
         self.path = path
         self.clock = clock
+        self.progress = clock.progress
         self.rows: list[dict[str, Any]] = []
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if self.clock.is_epoch_end:
-            self._add({"epoch": epoch + 1, "step": self.clock.step, **(logs or {})})
+        if self.progress.is_epoch_end:
+            self._add({"epoch": epoch + 1, "step": self.progress.step, **(logs or {})})
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
-        if not self.clock.is_epoch_end:  # otherwise the figures are in the epoch's logs
+        if not self.progress.is_epoch_end:  # otherwise the figures are in the epoch's logs
             place = {"epoch": evaluation.epoch, "step": evaluation.step}
             self._add({**place, "seconds": self.clock.seconds, **evaluation.logs})
 

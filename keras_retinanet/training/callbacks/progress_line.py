@@ -6,9 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-import keras
-
 from keras_retinanet.training.callbacks.clock import Clock
+from keras_retinanet.training.callbacks.run_callback import RunCallback
 
 # Seconds between two states of the line: on a terminal, and in a file, where each is a new one.
 SECONDS_ON_TERMINAL, SECONDS_IN_FILE = 0.2, 60.0
@@ -16,7 +15,7 @@ SECONDS_ON_TERMINAL, SECONDS_IN_FILE = 0.2, 60.0
 SHOWN = ("loss", "class_loss", "box_loss", "AP", "AP50", "learning_rate")
 
 
-class ProgressLine(keras.callbacks.Callback):
+class ProgressLine(RunCallback):
     """Shows epoch, step, losses, rate, waiting, memory and the time that is left.
 
     Takes the place of Keras' progress bar: `fit` is called with verbose=0.
@@ -29,6 +28,7 @@ class ProgressLine(keras.callbacks.Callback):
     def __init__(self, *, clock: Clock, is_live: bool, stream: TextIO | None = None) -> None:
         super().__init__()
         self.clock = clock
+        self.progress = clock.progress
         self.is_live = is_live
         self._stream = sys.stdout if stream is None else stream
         self._shown_at = time.monotonic()
@@ -36,20 +36,20 @@ class ProgressLine(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         wait = SECONDS_ON_TERMINAL if self.is_live else SECONDS_IN_FILE
-        if time.monotonic() - self._shown_at < wait or self.clock.is_epoch_end:
+        if time.monotonic() - self._shown_at < wait or self.progress.is_epoch_end:
             return
-        clock = self.clock
-        place = f"epoch {clock.epoch}/{clock.num_epochs}"
-        step = f"step {clock.step_of_epoch}/{clock.steps_per_epoch}"
+        progress = self.progress
+        place = f"epoch {progress.epoch}/{progress.num_epochs}"
+        step = f"step {progress.step_of_epoch}/{progress.steps_per_epoch}"
         # On a terminal there is room for the loss alone.
         shown = _figures(logs or {}, ("loss",) if self.is_live else SHOWN)
         self._show([place, step, *shown, *self._pace()], is_last=not self.is_live)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if not self.clock.is_epoch_end:
+        if not self.progress.is_epoch_end:
             return
         logs = logs or {}
-        parts = [f"epoch {self.clock.epoch}/{self.clock.num_epochs}", *_figures(logs)]
+        parts = [f"epoch {self.progress.epoch}/{self.progress.num_epochs}", *_figures(logs)]
         if "images_per_second" in logs:
             parts += [f"{logs['images_per_second']:.3g} images/s"]
             parts += [f"{logs['step_seconds']:.3g} s/step"]

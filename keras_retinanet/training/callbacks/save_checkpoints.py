@@ -16,6 +16,7 @@ from keras_retinanet.models.checkpoint_files import (
     write_checkpoint,
 )
 from keras_retinanet.system.replicas import agree_on_statistics
+from keras_retinanet.training.progress import Progress
 from keras_retinanet.training.runs.interruption import Interruption
 from keras_retinanet.training.runs.training_state import not_finite, put_arrays, take_arrays
 
@@ -40,9 +41,9 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self,
         folder: Path | None,
         *,
+        progress: Progress,
         keep: int,
         every_steps: int | None,
-        steps_per_epoch: int,
         state: Callable[[], dict[str, Any]],
         interruption: Interruption,
         asked_to_stop: Callable[[], bool],
@@ -50,10 +51,9 @@ class SaveCheckpoints(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.folder = folder
+        self.progress = progress
         self.keep = keep
         self.every_steps = every_steps
-        self.steps_per_epoch = steps_per_epoch
-        self.epoch, self.step = 0, 0  # the epoch that runs, and its steps that are done
         self.is_stopped = False  # by another callback, before the last epoch
         self._state = state
         self._interruption = interruption
@@ -66,7 +66,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def start_from(self, checkpoint: Checkpoint) -> None:
         """Give the model the arrays of a checkpoint, and go on counting at its step."""
         put_arrays(self.model, checkpoint.arrays, with_metrics=False)
-        self.epoch, self.step = checkpoint.state["epoch"], checkpoint.state["step"]
+        self.progress.go_on_from(checkpoint.state["epoch"], checkpoint.state["step"])
         self.is_stopped = checkpoint.state["is_stopped"]
         self._restored = checkpoint
 
@@ -75,32 +75,26 @@ class SaveCheckpoints(keras.callbacks.Callback):
             # `fit` has just set the metrics back.
             put_arrays(self.model, self._restored.arrays, with_metrics=True)
             self._restored = None
-            if self.step == 0:  # those were of the epoch before, but for what outlives epochs
-                self.model.reset_metrics()
-        elif epoch != self.epoch:
-            self.epoch, self.step = epoch, 0
+            if self.progress.place[1] == 0:  # those were of the epoch before, but for what
+                self.model.reset_metrics()  # outlives epochs
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.step += 1
         self._writer.raise_error()
         if self._asked_to_stop():
-            self._save_and_stop(self._state())
-        if self.step == self.steps_per_epoch:
+            self._save_and_stop()
+        if self.progress.is_epoch_end:
             # What follows may take long, and can be repeated from here.
-            self._before_epoch_end = self._place(self._state())
+            self._before_epoch_end = self._full_state()
             self._interruption.may_break_off = self._may_break_off
-        elif self.every_steps and self._total() % self.every_steps == 0:
-            self.save(self._place(self._state()))
+        elif self.every_steps and self.progress.step % self.every_steps == 0:
+            self.save(self._full_state())
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._interruption.may_break_off = False
         self._before_epoch_end = None
-        if self.step == self.steps_per_epoch:
-            self.epoch, self.step = epoch + 1, 0
-        state = self._state()
         if self._asked_to_stop():
-            self._save_and_stop(state)
-        self.save(self._place(state))
+            self._save_and_stop()
+        self.save(self._full_state())
 
     def save(self, state: dict[str, Any]) -> None:
         """Copy the arrays, and have them written.
@@ -120,17 +114,16 @@ class SaveCheckpoints(keras.callbacks.Callback):
                 f"schedule.warmup_iterations; {self.last_good()}"
             )
         if self.folder is not None:
-            total = state["epoch"] * self.steps_per_epoch + state["step"]
+            total = state["epoch"] * self.progress.steps_per_epoch + state["step"]
             path = checkpoint_path(self.folder, total)
             self._writer.start(path, Checkpoint(arrays, state), keep=self.keep)
 
     def save_after_break(self) -> None:
         """After InterruptedNow: save as it was before the epoch's end, and raise what tells so."""
-        if self._before_epoch_end is None:  # it came when all was done, or nothing
-            raise TrainingInterrupted(self._stopped_line())
-        self.save(self._before_epoch_end)
-        self.wait()
-        raise TrainingInterrupted(self._stopped_line())
+        state = self._before_epoch_end
+        if state is None:  # it came when all was done, or nothing
+            raise TrainingInterrupted(self._stopped_line(*self.progress.place))
+        self._save_and_stop(state)
 
     def wait(self) -> None:
         """Return when all is written.
@@ -145,31 +138,34 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """Let a checkpoint that is being written be finished, whatever ended the training."""
         self._writer.wait()
 
+    def leave_together(self) -> None:
+        """Wait for the other workers: one that left early would seem to have crashed."""
+        self._asked_to_stop()
+
     def last_good(self) -> str:
         """Return, for messages, which checkpoint is there."""
         self._writer.wait()
         path = newest_checkpoint(self.folder)[0] if self.folder else None
         return f"the last good state is {path}" if path else "no checkpoint was saved before"
 
-    def _save_and_stop(self, state: dict[str, Any]) -> None:
-        self.save(self._place(state))
+    def _save_and_stop(self, state: dict[str, Any] | None = None) -> None:
+        state = self._full_state() if state is None else state
+        self.save(state)
         self.wait()
-        raise TrainingInterrupted(self._stopped_line())
+        raise TrainingInterrupted(self._stopped_line(state["epoch"], state["step"]))
 
-    def _stopped_line(self) -> str:
+    def _stopped_line(self, epoch: int, step: int) -> str:
         signal = self._interruption.signal_name or "a signal to another worker"
         run = self.folder.parent if self.folder else "and the run directory"
         return (
-            f"stopped by {signal} in epoch {self.epoch + 1} after step {self.step}; the state is "
-            f"saved: go on with retinanet train --resume {run}"
+            f"stopped by {signal} in epoch {epoch + 1} after step {step}; the state is saved: "
+            f"go on with retinanet train --resume {run}"
         )
 
-    def _place(self, state: dict[str, Any]) -> dict[str, Any]:
+    def _full_state(self) -> dict[str, Any]:
+        epoch, step = self.progress.place
         is_stopped = bool(self.model.stop_training)
-        return {"epoch": self.epoch, "step": self.step, "is_stopped": is_stopped, **state}
-
-    def _total(self) -> int:
-        return self.epoch * self.steps_per_epoch + self.step
+        return {"epoch": epoch, "step": step, "is_stopped": is_stopped, **self._state()}
 
 
 class _Writer:

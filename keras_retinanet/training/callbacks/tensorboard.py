@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -24,13 +23,13 @@ from keras_retinanet.evaluation.pictures import (
     truth_and_detections,
 )
 from keras_retinanet.training.callbacks.clock import Clock
-from keras_retinanet.training.callbacks.evaluate_on_dataset import Evaluation
+from keras_retinanet.training.callbacks.run_callback import Evaluation, RunCallback
 
 STEPS_BETWEEN_LOSSES = 20
 LOSSES = ("loss", "class_loss", "box_loss")
 
 
-class TensorBoard(keras.callbacks.Callback):
+class TensorBoard(RunCallback):
     """Writes events whose steps are those of the whole training, restarts included.
 
     Losses every 20 steps (means since the epoch began) and all logs of an epoch; at each evaluation
@@ -54,6 +53,7 @@ class TensorBoard(keras.callbacks.Callback):
         super().__init__()
         self.folder = folder
         self.clock = clock
+        self.progress = clock.progress
         self.dataset = dataset
         self.images = images
         self._writer: EventFileWriter | None = None
@@ -62,24 +62,27 @@ class TensorBoard(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         if self._writer is None:
             self._writer = EventFileWriter(str(self.folder))
-            self._logged = self.clock.step
-            if self.clock.step:
+            self._logged = self.progress.step
+            if self.progress.step:
                 # Steps from this on are dropped by readers: a run wrote them that was broken off.
-                self._write(self.clock.step + 1, session_log=SessionLog(status=SessionLog.START))
+                self._write(self.progress.step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self.clock.step - self._logged >= STEPS_BETWEEN_LOSSES and not self.clock.is_epoch_end:
+        if (
+            self.progress.step - self._logged >= STEPS_BETWEEN_LOSSES
+            and not self.progress.is_epoch_end
+        ):
             self._scalars({name: logs[name] for name in LOSSES if name in (logs or {})})
-            self._logged = self.clock.step
+            self._logged = self.progress.step
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if not self.clock.is_epoch_end:
+        if not self.progress.is_epoch_end:
             return
         figures = {name: value for name, value in (logs or {}).items() if name != "step"}
         for name in ("AP", "AP50", "AP75", "evaluation_seconds"):
             figures.pop(name, None)  # written with the evaluation
         self._scalars({**figures, "epoch": epoch + 1})
-        self._logged = self.clock.step
+        self._logged = self.progress.step
         self._writer.flush()
 
     def on_evaluation(self, evaluation: Evaluation) -> None:
@@ -114,7 +117,7 @@ class TensorBoard(keras.callbacks.Callback):
         summary = Summary()
         for name, value in values.items():
             summary.MergeFrom(scalar_pb(name, float(value)))
-        self._write(self.clock.step, summary=summary)
+        self._write(self.progress.step, summary=summary)
 
     def _picture(self, tag: str, picture: Image.Image) -> None:
         file = io.BytesIO()
@@ -128,7 +131,7 @@ class TensorBoard(keras.callbacks.Callback):
         summary = Summary()
         metadata = create_summary_metadata(display_name=None, description=None)
         summary.value.add(tag=tag, metadata=metadata, tensor=tensor)
-        self._write(self.clock.step, summary=summary)
+        self._write(self.progress.step, summary=summary)
 
     def _write(self, step: int, **content: Any) -> None:
         self._writer.add_event(Event(wall_time=time.time(), step=step, **content))

@@ -16,7 +16,8 @@ from keras_retinanet.config.schema import Config
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.training.finders.batch_trial import Trial, as_json
-from keras_retinanet.training.setup import make_input_policy
+from keras_retinanet.training.setup.network import make_input_policy
+from keras_retinanet.training.setup.prepare import without_other_weights
 
 # Seconds between two looks at a process' memory.
 LOOK_EVERY = 0.02
@@ -82,7 +83,7 @@ def try_batch_size(trial: Trial, memory_limit: int | None) -> Try:
         watcher.start()
     output, errors = process.communicate(as_json(trial))
     size = trial.batch_size
-    if is_over.is_set():
+    if memory_limit is not None and is_over.is_set():
         return Try(size, False, reason=f"more than {memory_limit / 1e9:.1f} GB")
     if process.returncode < 0:  # the system ends a process that takes too much
         return Try(size, False, reason=f"ended by signal {-process.returncode}")
@@ -98,11 +99,11 @@ def try_batch_size(trial: Trial, memory_limit: int | None) -> Try:
 def make_trial(config: Config, dataset: DetectionDataset, batch_size: int) -> Trial:
     """Return the trial of a batch size at the largest canvas that a batch can have."""
     height, width = largest_canvas(config, dataset)
-    values = config.model_dump(mode="json")
+    values = without_other_weights(config).model_dump(mode="json")
     values["training"]["batch_size"] = batch_size
-    values["model"]["weights"] = "none"  # any values take the same room
-    if config.model.batchnorm == "auto" and config.model.weights != "none":
+    if values["model"]["batchnorm"] == "auto" and values["model"]["weights"] != "none":
         values["model"]["batchnorm"] = "frozen"
+    values["model"] |= {"weights": "none", "init_from": None}  # any values take the same room
     return Trial(
         config=values,
         batch_size=batch_size,

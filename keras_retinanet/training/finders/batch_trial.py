@@ -30,15 +30,25 @@ class Trial:
 
 def run(trial: Trial) -> dict[str, Any]:
     """Train for a few steps on random images; return "fits", "step_seconds" and "peak_bytes"."""
+    from keras_retinanet.system.memory import peak_memory
+    from keras_retinanet.training.setup.memory_errors import is_memory_error
+
+    try:
+        step_seconds = _train(trial)
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        return {"fits": False}
+    return {"fits": True, "step_seconds": step_seconds, "peak_bytes": peak_memory()}
+
+
+def _train(trial: Trial) -> float:
+    """Return the seconds of the fastest step, the first left out, of a training with the config."""
     import keras
-    import numpy as np
     import tensorflow as tf
 
-    from keras_retinanet.geometry.matching import BACKGROUND
-    from keras_retinanet.system.memory import peak_memory
-    from keras_retinanet.training.memory_errors import is_memory_error
-    from keras_retinanet.training.setup import build_model, make_loss, make_optimizer
-    from keras_retinanet.training.train import make_strategy
+    from keras_retinanet.training.setup.prepare import compiled_model
+    from keras_retinanet.training.strategies import make_strategy
 
     config = Config.model_validate(trial.config)
     times = []
@@ -50,31 +60,29 @@ def run(trial: Trial) -> dict[str, Any]:
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             times.append(time.perf_counter() - self.begin)
 
-    try:
-        with make_strategy().scope():
-            names = tuple(str(i) for i in range(trial.num_classes))
-            model = build_model(config, names)
-            model.compile(optimizer=make_optimizer(config, STEPS), loss=make_loss(config))
-        rng = np.random.default_rng(0)
-        shape = (trial.batch_size, trial.height, trial.width, 3)
-        anchors = np.asarray(model.anchor_generator(trial.height, trial.width))
-        matches = np.full((trial.batch_size, len(anchors)), BACKGROUND, np.int32)
-        matches[:, :: max(1, len(anchors) // 100)] = 0  # some anchors have an object
-        boxes = np.zeros((trial.batch_size, trial.max_objects, 4), np.float32)
-        boxes[..., 2:] = min(trial.height, trial.width) / 4
-        targets = {
-            "gt_boxes": boxes,
-            "gt_labels": np.zeros(boxes.shape[:2], np.int32),
-            "matches": matches,
-        }
-        images = rng.integers(0, 256, shape, dtype=np.uint8)
-        batches = tf.data.Dataset.from_tensors((images, targets)).repeat()
-        model.fit(batches, steps_per_epoch=STEPS, callbacks=[Times()], shuffle=False, verbose=0)
-    except Exception as error:
-        if not is_memory_error(error):
-            raise
-        return {"fits": False}
-    return {"fits": True, "step_seconds": min(times[1:]), "peak_bytes": peak_memory()}
+    strategy = make_strategy(config.training.strategy, tpu=config.training.tpu)
+    names = tuple(str(i) for i in range(trial.num_classes))
+    model = compiled_model(config, names, steps_per_epoch=STEPS, strategy=strategy)
+    batches = tf.data.Dataset.from_tensors(_random_batch(trial, model.anchor_generator)).repeat()
+    model.fit(batches, steps_per_epoch=STEPS, callbacks=[Times()], shuffle=False, verbose=0)
+    return min(times[1:])
+
+
+def _random_batch(trial: Trial, anchor_generator: Any) -> tuple[Any, dict[str, Any]]:
+    """Return images and targets of the shapes that training has, with objects for some anchors."""
+    import numpy as np
+
+    from keras_retinanet.conventions import BACKGROUND
+
+    anchors = np.asarray(anchor_generator(trial.height, trial.width))
+    matches = np.full((trial.batch_size, len(anchors)), BACKGROUND, np.int32)
+    matches[:, :: max(1, len(anchors) // 100)] = 0  # some anchors have an object
+    boxes = np.zeros((trial.batch_size, trial.max_objects, 4), np.float32)
+    boxes[..., 2:] = min(trial.height, trial.width) / 4
+    labels = np.zeros(boxes.shape[:2], np.int32)
+    shape = (trial.batch_size, trial.height, trial.width, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return images, {"gt_boxes": boxes, "gt_labels": labels, "matches": matches}
 
 
 def main() -> None:

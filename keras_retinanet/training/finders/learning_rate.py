@@ -105,7 +105,7 @@ class _Record(keras.callbacks.Callback):
         self.model.reset_metrics()  # Keras' loss is a mean of the steps since then
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        loss = float(logs["loss"])
+        loss = float((logs or {})["loss"])
         self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
         smoothed = self._average / (1 - SMOOTHING ** (len(self.losses) + 1))
         is_finite = math.isfinite(smoothed)

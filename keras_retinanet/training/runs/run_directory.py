@@ -33,8 +33,45 @@ class Run:
     is_finished: bool = False
 
 
-def write_run(folder: Path, run: Run) -> None:
+def write_run(folder: Path, run: Run, *, config: str | None = None) -> None:
+    """Write run.json and, if it is given, config.yaml."""
     write_whole(folder / RUN_FILE, json.dumps(asdict(run), indent=1))
+    if config is not None:
+        write_whole(folder / CONFIG_FILE, config)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Make a run directory, unless it is there, and keep it to this process.
+
+    A new run that fails before anything is known of it leaves no folder behind.
+
+    Raises:
+        ConfigError: another process has it, or a new run is to be written into a used one.
+    """
+    if not resume:
+        refuse_used(folder)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder):
+            yield
+    except BaseException:
+        if not resume and not _contents(folder):
+            (folder / LOCK_FILE).unlink(missing_ok=True)
+            if is_new:
+                folder.rmdir()
+        raise
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise ConfigError if a new run cannot be written into a folder: it holds something."""
+    if folder.exists() and (not folder.is_dir() or _contents(folder)):
+        raise ConfigError(f"{folder} exists and is not empty: name a new folder")
+
+
+def _contents(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name != LOCK_FILE]
 
 
 def holds_run(folder: Path) -> bool:

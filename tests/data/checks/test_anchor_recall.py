@@ -11,7 +11,8 @@ from keras_retinanet.data.checks.anchor_recall import anchor_recall, best_anchor
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
-from keras_retinanet.training import train as training
+from keras_retinanet.training.runs.description import report_anchor_recall
+from keras_retinanet.training.setup.input_batches import make_anchor_recall
 
 
 def make_dataset(images, class_names=("cat", "dog")):
@@ -187,10 +188,10 @@ def test_sizes_stay_where_scales_and_ratios_suffice(rng):
     assert found.recall == 1.0
 
 
-def test_training_warns_of_low_recall_with_the_command_that_helps(long_and_small, tmp_path, capfd):
+def test_training_warns_of_low_recall_with_the_command_that_helps(long_and_small, tmp_path, caplog):
     config = load_config("quickstart", ["image.size=192"])
-    training.report_anchor_recall(config, long_and_small, tmp_path)
-    lines = capfd.readouterr().err.strip().splitlines()
+    report_anchor_recall(make_anchor_recall(config, long_and_small), tmp_path)
+    lines = caplog.messages
     assert len(lines) == 1
     recorded = json.loads((tmp_path / "anchor_recall.json").read_text())
     assert recorded["recall"] < 0.95
@@ -198,9 +199,9 @@ def test_training_warns_of_low_recall_with_the_command_that_helps(long_and_small
     assert f"retinanet anchors {tmp_path / 'config.yaml'} --data DATA --fit" in lines[0]
 
 
-def test_training_is_silent_where_the_anchors_fit(tmp_path, capfd):
+def test_training_is_silent_where_the_anchors_fit(tmp_path, caplog):
     dataset = make_dataset([(64, 64, [((10, 10, 42, 42), 0, False)])])
     config = load_config("retinanet_r50_600", ["image.size=64"])
-    training.report_anchor_recall(config, dataset, tmp_path)
-    assert capfd.readouterr().err == ""
+    report_anchor_recall(make_anchor_recall(config, dataset), tmp_path)
+    assert not caplog.messages
     assert json.loads((tmp_path / "anchor_recall.json").read_text())["recall"] == 1.0

@@ -21,8 +21,13 @@ from keras_retinanet.config.load import load_config
 from keras_retinanet.data.checks.check import check_dataset, severity, split_place
 from keras_retinanet.data.dataset import write_findings
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.training import setup as builders
 from keras_retinanet.training import train as training
+from keras_retinanet.training.setup import prepare
+from keras_retinanet.training.setup.input_batches import (
+    make_anchor_recall,
+    make_batches,
+    make_plan,
+)
 
 LOST = ("image skipped", "box dropped", "box clipped", "box mended")
 SIZE_DIFFERS = "annotated image size differs from the image's (which is trusted)"
@@ -324,7 +329,7 @@ def check(root, **options):
     config = load_config("bccd_r18", ["image.size=480", "image.max_size=640"])
     report = check_dataset(
         root / "data.yaml",
-        measure_anchors=lambda dataset: builders.make_anchor_recall(config, dataset),
+        measure_anchors=lambda dataset: make_anchor_recall(config, dataset),
         **options,
     )
     return report, {described(f) for f in report.findings}
@@ -369,8 +374,8 @@ def test_without_decoding_the_same_is_found(faulty, checked):
 def test_training_runs_through_and_counts_what_is_left_out(faulty, checked, tmp_path):
     config = load_config("bccd_r18", ["image.size=64", "image.max_size=96"])
     train_set, val_set = (load_dataset(faulty.root / "data.yaml", s) for s in ("train", "val"))
-    plan = builders.make_plan(config, train_set)
-    batches = builders.make_batches(config, train_set, plan).take(plan.steps_per_epoch)
+    plan = make_plan(config, train_set)
+    batches = make_batches(config, train_set, plan).take(plan.steps_per_epoch)
     for images, targets in batches:
         assert np.isfinite(targets["gt_boxes"]).all() and len(images) == 4
     skipped = sum(f.problem.startswith(SKIPPED) for f in checked[0].findings)
@@ -403,7 +408,7 @@ def assert_counts_agree(path, report):
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_bccd_with_faults(real_data, tmp_path, small_resnet18, monkeypatch):
-    monkeypatch.setattr(training, "make_strategy", tf.distribute.get_strategy)
+    monkeypatch.setattr(prepare, "make_strategy", lambda *_, **__: tf.distribute.get_strategy())
     root = tmp_path / "bccd"
     shutil.copytree(real_data / "bccd", root)
     for path in (root, *root.rglob("*")):

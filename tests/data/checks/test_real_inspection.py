@@ -11,7 +11,7 @@ from keras_retinanet.data.checks.anchor_recall import anchor_recall
 from keras_retinanet.data.checks.check import check_dataset
 from keras_retinanet.data.checks.duplicates import LEAKAGE
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.training import setup as builders
+from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
 
 pytestmark = pytest.mark.real_data
 
@@ -25,8 +25,8 @@ def data_yaml(real_data, monkeypatch):
 def settings(size):
     config = load_config("retinanet_r50_600", [f"image.size={size}"])
     return {
-        "anchor_generator": builders.make_anchor_generator(config),
-        "input_policy": builders.make_input_policy(config),
+        "anchor_generator": make_anchor_generator(config),
+        "input_policy": make_input_policy(config),
     }
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from keras_retinanet.training.callbacks import Clock, Evaluation
+from keras_retinanet.training.progress import Progress
 
 
 class FakeModel:
@@ -27,26 +28,24 @@ def seconds():
 @pytest.fixture
 def make_clock(seconds):
     def make(num_epochs=3, steps_per_epoch=4, batch_size=2, **options):
-        return Clock(
-            num_epochs=num_epochs,
-            steps_per_epoch=steps_per_epoch,
-            batch_size=batch_size,
-            now=seconds,
-            **options,
-        )
+        progress = Progress(num_epochs=num_epochs, steps_per_epoch=steps_per_epoch)
+        return Clock(progress=progress, batch_size=batch_size, now=seconds, **options)
 
     return make
 
 
 @pytest.fixture
 def drive(seconds):
-    """A function that calls callbacks as `fit` does; a step takes a second, what is between none.
+    """A function that calls callbacks as `fit` does, after the Progress that they read.
+
+    A step takes a second, what is between none.
 
     `steps`: of each epoch from `first_epoch` on; `logs_of` gives an epoch's logs.
     """
 
     def run(callbacks, steps, *, first_epoch=0, logs_of=lambda epoch: {"loss": 1.0}, model=None):
         model = model or FakeModel()
+        callbacks = [callbacks[0].progress, *callbacks]
         for callback in callbacks:
             callback.set_model(model)
         for callback in callbacks:

@@ -3,6 +3,17 @@ import json
 import pytest
 
 from keras_retinanet.training.callbacks import Clock
+from keras_retinanet.training.progress import Progress
+
+
+def of_both(clock):
+    """A function that calls a method of the clock, after that of the Progress that it reads."""
+
+    def call(method, *arguments):
+        for callback in (clock.progress, clock):
+            getattr(callback, method)(*arguments)
+
+    return call
 
 
 def test_counts_steps_and_leaves_the_first_out_of_rates(make_clock, drive):
@@ -14,19 +25,20 @@ def test_counts_steps_and_leaves_the_first_out_of_rates(make_clock, drive):
     assert ends[0]["images_per_second"] == 2
     assert ends[0]["memory_gb"] > 0.05  # this process has TensorFlow in memory
     assert "data_wait" not in ends[0]
-    assert (clock.epoch, clock.step_of_epoch, clock.is_epoch_end) == (2, 4, True)
+    assert clock.progress.step == 8
     assert clock.remaining_seconds == pytest.approx(4)
 
 
 def test_the_first_step_of_a_fit_makes_the_graph(make_clock, seconds):
     clock = make_clock()
-    clock.on_train_begin()
-    clock.on_epoch_begin(0)
+    call = of_both(clock)
+    call("on_train_begin")
+    call("on_epoch_begin", 0)
     for batch, took in enumerate((50, 2, 4)):
-        clock.on_train_batch_begin(batch)
+        call("on_train_batch_begin", batch)
         seconds.now += took
-        clock.on_train_batch_end(batch)
-    assert clock.step == 3
+        call("on_train_batch_end", batch)
+    assert clock.progress.step == 3
     assert clock._epoch["seconds"] == 6
     assert clock.seconds == 56
 
@@ -34,27 +46,29 @@ def test_the_first_step_of_a_fit_makes_the_graph(make_clock, seconds):
 def test_several_steps_in_one_call(make_clock, seconds):
     """With steps_per_execution Keras tells the first and the last."""
     clock = make_clock()
-    clock.on_train_begin()
-    clock.on_epoch_begin(0)
+    call = of_both(clock)
+    call("on_train_begin")
+    call("on_epoch_begin", 0)
     for begin, end in ((0, 1), (2, 3)):
-        clock.on_train_batch_begin(begin)
+        call("on_train_batch_begin", begin)
         seconds.now += 6
-        clock.on_train_batch_end(end)
-    assert clock.step == 4
+        call("on_train_batch_end", end)
+    assert clock.progress.step == 4
     assert clock.step_seconds == 3
 
 
 def test_what_is_between_the_steps_counts_for_the_time_left(make_clock, seconds):
     clock = make_clock(num_epochs=2)
-    clock.on_train_begin()
-    for epoch in range(1):
-        clock.on_epoch_begin(epoch)
-        for batch in range(4):
-            clock.on_train_batch_begin(batch)
-            seconds.now += 1
-            clock.on_train_batch_end(batch)
-            seconds.now += 5  # an evaluation, say
-    clock.on_epoch_begin(1)
+    call = of_both(clock)
+    call("on_train_begin")
+    call("on_epoch_begin", 0)
+    for batch in range(4):
+        call("on_train_batch_begin", batch)
+        seconds.now += 1
+        call("on_train_batch_end", batch)
+        seconds.now += 5  # an evaluation, say
+    call("on_epoch_end", 0)
+    call("on_epoch_begin", 1)
     assert clock.remaining_seconds == pytest.approx(4 + 15)  # the last 5 were no step's
 
 
@@ -67,6 +81,7 @@ def test_a_run_in_pieces_counts_as_one(make_clock, drive, stop):
     full, part = divmod(stop, 4)
     drive([first], [4] * full + [part] * (part > 0))
     second = make_clock()
+    second.progress.go_on_from(*first.progress.place)
     second.set_state(json.loads(json.dumps(first.get_state())))
     ends = []
     if part:
@@ -74,13 +89,13 @@ def test_a_run_in_pieces_counts_as_one(make_clock, drive, stop):
     ends += drive([second], [4] * (3 - full - (part > 0)), first_epoch=full + (part > 0))
     for name in ("step", "seconds", "step_seconds"):
         assert ends[-1][name] == expected[name], name
-    assert second.step == 12 and second.epoch == 3
+    assert second.progress.step == 12 and second.progress.epoch == 3
 
 
 def test_an_epoch_that_was_broken_off_is_no_epoch(make_clock, drive):
     clock = make_clock()
     (logs,) = drive([clock], [3])
-    assert "step" not in logs and not clock.is_epoch_end
+    assert "step" not in logs and not clock.progress.is_epoch_end
 
 
 def test_the_share_of_waiting(drive, seconds):
@@ -88,5 +103,6 @@ def test_the_share_of_waiting(drive, seconds):
         def take(self):
             return 0.25
 
-    clock = Clock(num_epochs=1, steps_per_epoch=4, batch_size=1, wait=Wait(), now=seconds)
+    progress = Progress(num_epochs=1, steps_per_epoch=4)
+    clock = Clock(progress=progress, batch_size=1, wait=Wait(), now=seconds)
     assert drive([clock], [4])[0]["data_wait"] == pytest.approx(0.25)

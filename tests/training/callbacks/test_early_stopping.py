@@ -7,7 +7,7 @@ from keras_retinanet.training.callbacks import EarlyStopping
 
 def make(clock, lines, **settings):
     settings = {"monitor": "loss", "patience": 2, "min_delta": 0.0, **settings}
-    return EarlyStopping(clock=clock, say=lines.append, **settings)
+    return EarlyStopping(progress=clock.progress, say=lines.append, **settings)
 
 
 def stopped_after(make_clock, drive, losses, **settings):
@@ -25,7 +25,7 @@ def test_stops_when_the_loss_has_not_fallen_for_the_patience(make_clock, drive):
         "early stopping after epoch 4, step 16: loss has not fallen for 2 epochs; its best was 2 "
         "in epoch 2, now it is 2"
     ]
-    assert early.stopped == lines[0]
+    assert early.stop_reason == lines[0]
 
 
 def test_a_new_best_begins_the_patience_anew(make_clock, drive):

@@ -15,7 +15,7 @@ from keras_retinanet.training.finders.batch_size import (
     search_largest,
     try_batch_size,
 )
-from keras_retinanet.training.setup import make_plan
+from keras_retinanet.training.setup.input_batches import make_plan
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import tensorflow as tf
 
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import UserError
-from keras_retinanet.training.memory_errors import memory_error, memory_errors
+from keras_retinanet.training.setup.memory_errors import memory_error, memory_errors
 
 
 def exhausted(message="OOM when allocating tensor with shape[2,256,800,1344]"):

@@ -20,13 +20,15 @@ from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.evaluation.evaluate import evaluate
-from keras_retinanet.training import setup as builders
 from keras_retinanet.training.callbacks import EarlyStopping, EvaluateOnDataset
-from keras_retinanet.training.callbacks.build import (
+from keras_retinanet.training.progress import Progress
+from keras_retinanet.training.setup.input_batches import make_batches, make_plan
+from keras_retinanet.training.setup.network import build_model, make_loss
+from keras_retinanet.training.setup.optimization import make_optimizer
+from keras_retinanet.training.setup.run_callbacks import (
     collect_state,
     make_watchers,
     restore_state,
-    stop_reason,
 )
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
@@ -77,25 +79,19 @@ def run(sets, tmp_path_factory, small_resnet18):
         config = config.model_copy(
             update={"training": config.training.model_copy(update={"callbacks": (entry,)})}
         )
-        plan = builders.make_plan(config, sets[0])
+        plan = make_plan(config, sets[0])
         assert plan.steps_per_epoch == STEPS
-        model = builders.build_model(config, sets[0].class_names)
-        model.compile(
-            optimizer=builders.make_optimizer(config, STEPS), loss=builders.make_loss(config)
-        )
+        model = build_model(config, sets[0].class_names)
+        model.compile(optimizer=make_optimizer(config, STEPS), loss=make_loss(config))
 
-        def watchers(wait):
-            return make_watchers(
-                config,
-                val_set=sets[1],
-                output=folder,
-                num_epochs=3,
-                steps_per_epoch=STEPS,
-                wait=wait,
+        def watchers(wait, progress):
+            watching = make_watchers(
+                config, progress=progress, val_set=sets[1], output=folder, wait=wait
             )
+            return [progress, *watching]
 
         def fit(callbacks, wait, first_step, epochs, steps):
-            batches = wait.measured(builders.make_batches(config, sets[0], plan).skip(first_step))
+            batches = wait.measured(make_batches(config, sets[0], plan).skip(first_step))
             model.fit(
                 batches,
                 initial_epoch=epochs[0],
@@ -106,15 +102,17 @@ def run(sets, tmp_path_factory, small_resnet18):
                 verbose=0,
             )
 
-        wait = WaitTime()
-        callbacks = watchers(wait)
+        wait, progress = WaitTime(), Progress(num_epochs=3, steps_per_epoch=STEPS)
+        callbacks = watchers(wait, progress)
         fit(callbacks, wait, 0, (0, 1), 3)
         fit(callbacks, wait, 3, (1, 2), 1)
+        place = progress.place
         state = json.loads(json.dumps(collect_state(callbacks), allow_nan=False))
         fit(callbacks, wait, 4, (1, 2), 2)  # what the interrupted run did beyond its checkpoint
         time.sleep(1.1)  # event files are read in the order of the seconds in their names
-        wait = WaitTime()
-        callbacks = watchers(wait)
+        wait, progress = WaitTime(), Progress(num_epochs=3, steps_per_epoch=STEPS)
+        progress.go_on_from(*place)
+        callbacks = watchers(wait, progress)
         restore_state(callbacks, state)
         fit(callbacks, wait, 4, (1, 2), 2)
         fit(callbacks, wait, 6, (2, 3), 3)
@@ -195,15 +193,16 @@ def test_tensorboard_s_pictures(events):
 def test_a_stop_is_known_after_a_restart(sets, tmp_path):
     def early(*overrides):
         config = load_config("quickstart", ["early_stopping.monitor=loss", *overrides])
-        return make_watchers(config, val_set=None, output=tmp_path, num_epochs=2, steps_per_epoch=2)
+        progress = Progress(num_epochs=2, steps_per_epoch=2)
+        return make_watchers(config, progress=progress, val_set=None, output=tmp_path)
 
     callbacks = early()
-    assert stop_reason(callbacks) is None
+    assert of_kind(callbacks, EarlyStopping).stop_reason is None
     assert not any(isinstance(c, EvaluateOnDataset) for c in callbacks)
-    of_kind(callbacks, EarlyStopping).stopped = "early stopping after epoch 2"
+    of_kind(callbacks, EarlyStopping).stop_reason = "early stopping after epoch 2"
     again = early("early_stopping.patience=7")
     restore_state(again, collect_state(callbacks))
-    assert stop_reason(again) == "early stopping after epoch 2"
+    assert of_kind(again, EarlyStopping).stop_reason == "early stopping after epoch 2"
     with pytest.raises(ConfigError, match="split val"):
         early("early_stopping.monitor=AP")
 
@@ -213,10 +212,9 @@ def test_only_the_chief_writes(sets, tmp_path):
     for is_chief in (False, True):
         callbacks = make_watchers(
             config,
+            progress=Progress(num_epochs=2, steps_per_epoch=2),
             val_set=sets[1],
             output=tmp_path,
-            num_epochs=2,
-            steps_per_epoch=2,
             is_chief=is_chief,
         )
         names = {type(c).__name__ for c in callbacks}

@@ -1,0 +1,87 @@
+"""From the config to the model and its loss."""
+
+from collections.abc import Callable
+
+import keras
+
+from keras_retinanet.config.schema import Config, LossConfig
+from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.losses import (
+    OHEM,
+    BalancedCrossEntropy,
+    DetectionLoss,
+    FocalLoss,
+    FocalLossStar,
+    GIoULoss,
+    HingeLoss,
+    OHEM1To3,
+    SmoothL1,
+    SoftmaxFocalLoss,
+)
+from keras_retinanet.models.retinanet import RetinaNet
+
+
+def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
+    """Return the model that the config describes, with fresh heads for the classes."""
+    model, inference = config.model, config.inference
+    return RetinaNet(
+        model.backbone,
+        class_names=class_names,
+        weights=None if model.weights == "none" else model.weights,
+        batchnorm=model.batchnorm,
+        frozen_stages=model.frozen_stages,
+        width=model.width,
+        separable=model.separable,
+        fpn_channels=model.fpn_channels,
+        head_channels=model.head_channels,
+        head_depth=model.head_depth,
+        prior=model.prior,
+        class_activation="softmax" if config.loss.class_loss == "softmax_focal" else "sigmoid",
+        anchor_generator=make_anchor_generator(config),
+        input_policy=make_input_policy(config),
+        score_threshold=inference.score_threshold,
+        pre_nms_top_k=inference.pre_nms_top_k,
+        nms_iou_threshold=inference.nms_iou_threshold,
+        max_detections=inference.max_detections,
+        dtype=model.precision,
+    )
+
+
+def make_anchor_generator(config: Config) -> AnchorGenerator:
+    anchors = config.anchors
+    return AnchorGenerator(sizes=anchors.sizes, ratios=anchors.ratios, scales=anchors.scales)
+
+
+def make_input_policy(config: Config) -> InputPolicy:
+    image = config.image
+    return InputPolicy(resize=image.resize, size=image.size, max_size=image.max_size)
+
+
+def make_loss(config: Config) -> DetectionLoss:
+    loss = config.loss
+    return DetectionLoss(
+        class_loss=CLASS_LOSSES[loss.class_loss](loss),
+        box_loss=BOX_LOSSES[loss.box_loss](loss),
+        box_weight=loss.box_weight,
+        normalizer=loss.normalizer,
+    )
+
+
+CLASS_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
+    "focal": lambda loss: FocalLoss(gamma=loss.gamma, alpha=loss.alpha),
+    "focal_star": lambda loss: FocalLossStar(
+        gamma=loss.star_gamma, beta=loss.star_beta, alpha=loss.alpha
+    ),
+    "softmax_focal": lambda loss: SoftmaxFocalLoss(gamma=loss.gamma, alpha=loss.alpha),
+    "cross_entropy": lambda loss: BalancedCrossEntropy(),
+    "balanced_cross_entropy": lambda loss: BalancedCrossEntropy(alpha=loss.alpha),
+    "ohem": lambda loss: OHEM(loss.ohem_batch_size, loss.ohem_nms_iou),
+    "ohem_1_3": lambda loss: OHEM1To3(loss.ohem_batch_size, loss.ohem_nms_iou),
+    "hinge": lambda loss: HingeLoss(threshold=loss.hinge_threshold),
+}
+BOX_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
+    "smooth_l1": lambda loss: SmoothL1(beta=loss.smooth_l1_beta),
+    "l1": lambda loss: SmoothL1(beta=0.0),
+    "giou": lambda loss: GIoULoss(),
+}

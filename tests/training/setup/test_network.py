@@ -1,0 +1,67 @@
+"""What the config says about model and loss arrives there."""
+
+import pytest
+
+from keras_retinanet.config.load import load_config
+from keras_retinanet.training.setup import network
+
+
+def test_frozen_stages_of_a_config(small_resnet18, tiny_config):
+    model = network.build_model(tiny_config("model.frozen_stages=2"), ("a", "b"))
+    assert not model.get_layer("conv2_block1_1_conv").trainable
+    assert model.get_layer("conv3_block1_1_conv").trainable
+
+
+CLASS_LOSSES = {
+    "focal": {"name": "focal_loss", "gamma": 3.0, "alpha": 0.4},
+    "focal_star": {"name": "focal_loss_star", "gamma": 4.0, "beta": 0.5, "alpha": 0.4},
+    "softmax_focal": {"name": "softmax_focal_loss", "gamma": 3.0, "alpha": 0.4},
+    "cross_entropy": {"name": "balanced_cross_entropy", "alpha": None},
+    "balanced_cross_entropy": {"name": "balanced_cross_entropy", "alpha": 0.4},
+    "ohem": {"name": "ohem", "batch_size": 64, "nms_iou_threshold": 0.7},
+    "ohem_1_3": {"name": "ohem_1_3", "batch_size": 64, "nms_iou_threshold": 0.7},
+    "hinge": {"name": "hinge_loss", "threshold": 0.8, "alpha": None},
+}
+LOSS_SETTINGS = (
+    "loss.gamma=3",
+    "loss.alpha=0.4",
+    "loss.star_gamma=4",
+    "loss.star_beta=0.5",
+    "loss.ohem_batch_size=64",
+    "loss.ohem_nms_iou=0.7",
+    "loss.hinge_threshold=0.8",
+)
+
+
+@pytest.mark.parametrize("name", network.CLASS_LOSSES)
+def test_class_loss_of_a_config(name):
+    config = load_config("quickstart", [f"loss.class_loss={name}", *LOSS_SETTINGS])
+    found = network.make_loss(config).class_loss.get_config()
+    assert CLASS_LOSSES[name].items() <= found.items()
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "expected"),
+    [
+        (["loss.box_loss=smooth_l1", "loss.smooth_l1_beta=0.3"], "smooth_l1", {"beta": 0.3}),
+        (["loss.box_loss=l1", "loss.smooth_l1_beta=0.3"], "smooth_l1", {"beta": 0.0}),
+        (["loss.box_loss=giou"], "giou_loss", {}),
+    ],
+)
+def test_box_loss_of_a_config(settings, name, expected):
+    loss = network.make_loss(load_config("quickstart", [*settings, "loss.box_weight=2"]))
+    found = loss.box_loss.get_config()
+    assert found["name"] == name and expected.items() <= found.items()
+    assert loss.box_weight == 2
+
+
+def test_normalizer_of_a_config():
+    config = load_config("quickstart", ["loss.normalizer=moving_average"])
+    assert network.make_loss(config).normalizer == "moving_average"
+
+
+def test_only_the_softmax_loss_makes_a_softmax_model(small_resnet18, tiny_config):
+    for name in network.CLASS_LOSSES:
+        config = tiny_config(f"loss.class_loss={name}")
+        model = network.build_model(config, ("a", "b"))
+        assert model.class_activation == ("softmax" if name == "softmax_focal" else "sigmoid")
