@@ -13,7 +13,10 @@ from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import ConfigError, TrainingDiverged
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.models.checkpoint_files import read_checkpoint
+from keras_retinanet.training import strategies
 from keras_retinanet.training import train as training
+from keras_retinanet.training.finders import batch_trial
+from keras_retinanet.training.finders.batch_size import make_trial
 from keras_retinanet.training.setup import prepare
 from keras_retinanet.training.setup.input_batches import make_plan
 
@@ -134,3 +137,64 @@ def test_nan_loss_stops_and_names_images_and_last_good_state(
 def test_batch_that_cannot_be_split_is_refused(demo, tiny_config, tmp_path):
     with pytest.raises(ConfigError, match="multiple of the 2 devices"):
         training.train(tiny_config("training.batch_size=3"), demo[0], None, tmp_path)
+
+
+def test_a_used_folder_is_refused_and_left_as_it_is(demo, tiny_config, finished):
+    before = {path: path.stat().st_mtime_ns for path in finished[0].rglob("*")}
+    with pytest.raises(ConfigError, match="is not empty: name a new folder"):
+        training.train(tiny_config(), demo[0], None, str(finished[0]))
+    assert {path: path.stat().st_mtime_ns for path in finished[0].rglob("*")} == before
+
+
+def test_a_start_that_fails_leaves_no_folder(demo, tiny_config, tmp_path):
+    for folder in (tmp_path / "new", tmp_path / "empty"):
+        folder.name == "empty" and folder.mkdir()
+        with pytest.raises(ConfigError, match="multiple of the 2 devices"):
+            training.train(tiny_config("training.batch_size=3"), demo[0], None, str(folder))
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    assert not list((tmp_path / "empty").iterdir())
+
+
+class TestSetup:
+    """One way to put a training together: what a finder times is what trains."""
+
+    def test_parts_of_a_setup(self, demo, tiny_config, one_device):
+        config = tiny_config("training.accumulate=2", "schedule.length=3")
+        setup = prepare.prepare(config, demo[0])
+        assert setup.num_epochs == 3 and setup.plan.steps_per_epoch == 2
+        assert setup.model.num_parts == 2 and setup.model.optimizer.built
+        assert setup.batch_files(1, 0) == [demo[0].image_paths[i] for i in setup.plan.batch(1, 0)]
+        images, targets = next(iter(setup.batches(1, 1)))
+        again = next(iter(setup.batches(0, 0).skip(3)))
+        np.testing.assert_array_equal(images, again[0])
+        for name, value in targets.items():
+            np.testing.assert_array_equal(value, again[1][name])
+
+    def test_weights_to_begin_from_are_in_it(self, demo, tiny_config, finished, one_device):
+        config = tiny_config(f"model.init_from={finished[0] / 'best.keras'}")
+        setup = prepare.prepare(config, demo[0])
+        best = load_model(finished[0] / "best.keras")
+        for a, b in zip(setup.model.get_weights(), best.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert setup.transfer.classes_taken == demo[0].class_names
+
+    def test_a_trial_s_step_is_the_training_s(self, demo, tiny_config, monkeypatch, one_device):
+        """find-batch in its process: accumulation and XLA as the config says."""
+        config = tiny_config("training.accumulate=2", "training.jit_compile=true")
+        fitted = []
+
+        def fit(model, batches, **_):
+            fitted.append(model)
+            ((images, _),) = batches.take(1)
+            assert images.shape == (4, 64, 64, 3)
+
+        monkeypatch.setattr(keras.Model, "fit", fit)
+        monkeypatch.setattr(batch_trial, "min", lambda _: 0.5, raising=False)
+        trial = make_trial(config, demo[0], 4)
+        monkeypatch.setattr(
+            strategies, "make_strategy", lambda *_, **__: tf.distribute.get_strategy()
+        )
+        assert batch_trial.run(trial)["step_seconds"] == 0.5
+        (model,) = fitted
+        assert model.num_parts == 2 and model.jit_compile
+        assert type(model.optimizer).__name__ == "KernelAdamW"

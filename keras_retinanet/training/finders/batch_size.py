@@ -40,7 +40,7 @@ def search_largest(
     """Return the largest batch size that fits, None if not even `step` does, and all tries.
 
     Args:
-        step: sizes are multiples of it (the number of devices).
+        step: sizes are multiples of it (devices times `training.accumulate`).
         largest: the search goes no further.
     """
     tries: list[Try] = []
@@ -51,7 +51,10 @@ def search_largest(
 
     most = largest // step  # in units of `step` from here on
     if most < 1:
-        raise UserError(f"the largest batch to try is {largest}, and there are {step} devices")
+        raise UserError(
+            f"the largest batch to try is {largest}, and batches are multiples of {step}: the "
+            "devices times training.accumulate"
+        )
     good, bad = 0, 1
     while bad <= most and fits(bad * step):
         good, bad = bad, min(2 * bad, most) if bad < most else most + 1

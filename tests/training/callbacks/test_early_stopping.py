@@ -61,7 +61,9 @@ def test_patience_survives_a_restart(make_clock, drive, stop):
     early = make(clock, lines)
     drive([clock, early], [4] * stop, logs_of=lambda e: {"loss": losses[e]})
     states = json.loads(json.dumps([clock.get_state(), early.get_state()]))
+    place = clock.progress.place
     clock = make_clock(num_epochs=6)
+    clock.progress.go_on_from(*place)
     early = make(clock, lines)
     clock.set_state(states[0])
     early.set_state(states[1])

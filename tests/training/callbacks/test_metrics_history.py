@@ -58,11 +58,12 @@ def test_a_restart_drops_the_rows_after_its_state(make_clock, drive, tmp_path):
     clock, path = make_clock(), tmp_path / "metrics.csv"
     history = MetricsHistory(path, clock=clock)
     drive([clock, history], [4], logs_of=LOGS.__getitem__)
-    states = clock.get_state(), history.get_state()
+    place, states = clock.progress.place, (clock.get_state(), history.get_state())
     drive([clock, history], [4], first_epoch=1, logs_of=LOGS.__getitem__)
     before = path.read_text()
-    clock, history = make_clock(), MetricsHistory(path, clock=make_clock())
-    history.clock = clock
+    clock = make_clock()
+    history = MetricsHistory(path, clock=clock)
+    clock.progress.go_on_from(*place)
     clock.set_state(states[0])
     history.set_state(states[1])
     assert [row["epoch"] for row in rows_of(path)] == ["1"]

@@ -43,7 +43,7 @@ def test_the_search_finds_the_limit_whatever_it_is(step, most):
 
 
 def test_more_devices_than_images_are_told():
-    with pytest.raises(UserError, match="there are 4 devices"):
+    with pytest.raises(UserError, match="multiples of 4"):
         search_largest(lambda size: Try(size, True), step=4, largest=3)
 
 
