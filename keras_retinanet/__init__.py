@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import Any
 
+__version__ = "0.1.0"
+
 # The public names and where they live. They are loaded at first use: the command line answers
 # --help without TensorFlow, and the Keras-only parts run where there is none.
 _PUBLIC = {

@@ -8,7 +8,8 @@ import typer
 import yaml
 from rich.table import Table
 
-from keras_retinanet.cli.console import err, out, plain, print_findings, quiet_import
+from keras_retinanet.cli.arguments import ConfigName, Data, Overrides, Split
+from keras_retinanet.cli.console import err, out, plain, print_findings
 from keras_retinanet.config.load import find_config, load_config, nested_overrides
 
 # The classes with the lowest recall are what one looks for; the file has them all.
@@ -16,14 +17,10 @@ CLASSES_SHOWN = 10
 
 
 def anchors(
-    config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config.")
-    ],
-    data: Annotated[Path, typer.Option(help="YAML that names the data set's files.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
+    config: ConfigName,
+    data: Data,
+    overrides: Overrides = None,
+    split: Split = "train",
     fit: Annotated[bool, typer.Option("--fit", help="Propose anchors that fit better.")] = False,
     output: Annotated[
         Path | None,
@@ -32,9 +29,8 @@ def anchors(
 ) -> None:
     """Tell the share of objects that an anchor matches at the training size (anchor recall)."""
     settings = load_config(config, overrides or [])
-    with quiet_import():
-        from keras_retinanet.data.source import load_dataset, split_names
-        from keras_retinanet.training.setup.input_batches import make_anchor_recall
+    from keras_retinanet.data.source import load_dataset, split_names
+    from keras_retinanet.training.setup.input_batches import make_anchor_recall
 
     dataset = load_dataset(data, split, decode_images=False)
     print_findings(dataset.findings)

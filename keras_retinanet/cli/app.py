@@ -1,23 +1,37 @@
 """The main verbs: train, evaluate, predict, config; and how the command line ends."""
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from keras_retinanet import __version__
 from keras_retinanet.cli.anchors_command import anchors
+from keras_retinanet.cli.arguments import (
+    BatchSize,
+    ConfigName,
+    Data,
+    Model,
+    Overrides,
+    Split,
+    model_file,
+)
 from keras_retinanet.cli.benchmark_command import benchmark
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
+    counted,
     describe,
     err,
+    logged_lines,
     out,
     plain,
     print_findings,
     print_metrics,
-    quiet_import,
+    without_native_lines,
 )
 from keras_retinanet.cli.data_commands import app as data_app
 from keras_retinanet.cli.export_command import export
@@ -40,40 +54,43 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(reproduce)
 
-ConfigName = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config.")
-]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
-]
-Model = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL", help="A .keras, .tflite or .onnx file, or an export's version."
-    ),
-]
-DataYaml = Annotated[Path, typer.Option(help="Data YAML, or a folder or file of a known format.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
-
 
 def main() -> None:
     """Run the command line; a mistake in what was given is one line and exit status 2."""
     debug = "--debug" in sys.argv
-    try:
-        app(standalone_mode=True)
-    except TrainingInterrupted as error:
-        err.print(plain(str(error)))
-        raise SystemExit(EXIT_INTERRUPTED) from None
-    except UserError as error:
-        if debug:
-            raise
-        err.print(f"[bold red]error:[/] {plain(str(error))}")
-        raise SystemExit(EXIT_USER_ERROR) from None
+    # Figures are drawn without a window; a notebook's backend may not even be installed here.
+    os.environ.pop("MPLBACKEND", None)
+    with contextlib.ExitStack() as stack:
+        if not debug:
+            stack.enter_context(without_native_lines())
+        stack.enter_context(logged_lines(debug=debug))
+        try:
+            app(standalone_mode=True)
+        except TrainingInterrupted as error:
+            err.print(plain(str(error)))
+            raise SystemExit(EXIT_INTERRUPTED) from None
+        except UserError as error:
+            if debug:
+                raise
+            err.print(f"[bold red]error:[/] {plain(str(error))}")
+            raise SystemExit(EXIT_USER_ERROR) from None
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        out.print(f"keras_retinanet {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks, and what TensorFlow writes.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Tell the version."),
+    ] = False,
 ) -> None:
     """RetinaNet: train, evaluate, look, export."""
 
@@ -81,21 +98,20 @@ def _options(
 @app.command()
 def evaluate(
     model: Model,
-    data: DataYaml,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    data: Data,
+    split: Split = "val",
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and detections.json.")
     ] = None,
     batch_size: BatchSize = 8,
 ) -> None:
     """Measure COCO's AP and AR of a model on a data set."""
-    with quiet_import():
-        from keras_retinanet.data.source import load_dataset
-        from keras_retinanet.detection.load import load_detector
-        from keras_retinanet.evaluation.evaluate import evaluate as run_evaluation
-        from keras_retinanet.evaluation.evaluate import write_evaluation
+    from keras_retinanet.data.source import load_dataset
+    from keras_retinanet.detection.load import load_detector
+    from keras_retinanet.evaluation.evaluate import evaluate as run_evaluation
+    from keras_retinanet.evaluation.evaluate import write_evaluation
 
-    loaded = load_detector(model)
+    loaded = load_detector(model_file(model))
     dataset = load_dataset(data, split)
     describe(split, dataset)
     metrics, results = run_evaluation(loaded, dataset, batch_size=batch_size)
@@ -116,16 +132,15 @@ def predict(
     batch_size: BatchSize = 8,
 ) -> None:
     """Draw a model's detections on images, and write them as JSON."""
-    with quiet_import():
-        from keras_retinanet.detection.load import load_detector
-        from keras_retinanet.detection.predict import predict as run_prediction
+    from keras_retinanet.detection.load import load_detector
+    from keras_retinanet.detection.predict import predict as run_prediction
 
     summary = run_prediction(
-        load_detector(model), images, output, min_score=min_score, batch_size=batch_size
+        load_detector(model_file(model)), images, output, min_score=min_score, batch_size=batch_size
     )
     print_findings(summary.findings)
     out.print(
-        f"{summary.num_images} images, {summary.num_detections} detections "
+        f"{counted(summary.num_images, 'image')}, {counted(summary.num_detections, 'detection')} "
         f"(pictures show those of score {min_score} and more): "
         f"{output / 'images'}, {output / 'predictions.json'}"
     )

@@ -8,14 +8,13 @@ import typer
 from rich import box
 from rich.table import Table
 
-from keras_retinanet.cli.console import out, plain, quiet_import
+from keras_retinanet.cli.arguments import Models, OptionalData, Split, model_file
+from keras_retinanet.cli.console import out, plain
 from keras_retinanet.errors import ConfigError
 
 
 def benchmark(
-    models: Annotated[
-        list[Path], typer.Argument(metavar="MODEL...", help="Files and versions of any format.")
-    ],
+    models: Models,
     image_size: Annotated[
         list[str] | None, typer.Option(metavar="HxW", help="Of the files; 480x640 by default.")
     ] = None,
@@ -23,25 +22,25 @@ def benchmark(
         list[int] | None, typer.Option(min=1, help="Images at once; 1 by default.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Batches measured.")] = 30,
-    data: Annotated[Path | None, typer.Option(help="Data to measure AP on, too.")] = None,
-    split: Annotated[str, typer.Option(help="Split of the data.")] = "val",
+    data: OptionalData = None,
+    split: Split = "val",
     output: Annotated[
         Path | None, typer.Option(help="Folder for benchmark.json and latency_ap.png.")
     ] = None,
 ) -> None:
     """Measure the way from image files to detections: latency, throughput, peak memory."""
     sizes = [_size(text) for text in image_size or ["480x640"]]
-    with quiet_import():
-        from keras_retinanet.evaluation.benchmark import COLUMNS
-        from keras_retinanet.evaluation.benchmark import benchmark as run
-        from keras_retinanet.reports.benchmark_results import write_results
+    from keras_retinanet.evaluation.benchmark import COLUMNS
+    from keras_retinanet.evaluation.benchmark import benchmark as run
+    from keras_retinanet.reports.benchmark_results import write_results
 
+    models = [model_file(model) for model in models]
     results = run(
         models,
         image_sizes=sizes,
         batch_sizes=batch_size or [1],
         rounds=rounds,
-        data=data,
+        data=None if data is None else Path(data),
         split=split,
         say=lambda line: out.print(plain(line)),
     )

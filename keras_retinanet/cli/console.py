@@ -1,8 +1,11 @@
-"""What the verbs share: the two consoles, tables, and a TensorFlow that starts in silence."""
+"""What the verbs share: the two consoles, tables, log lines, and silence of what is beneath."""
 
 import contextlib
+import faulthandler
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,11 +41,14 @@ def new_folder(wanted: Path | None, default: Path) -> Path:
 
 
 def describe(split: str, dataset: Any) -> None:
-    crowd = int(dataset.is_ignored.sum())
-    out.print(
-        f"{split}: {len(dataset)} images, {dataset.num_boxes - crowd} objects of "
-        f"{len(dataset.class_names)} classes" + (f", {crowd} ignored regions" if crowd else "")
-    )
+    ignored = int(dataset.is_ignored.sum())
+    parts = [
+        counted(len(dataset), "image"),
+        f"{counted(dataset.num_boxes - ignored, 'object')} of "
+        f"{counted(len(dataset.class_names), 'class')}",
+        *([counted(ignored, "ignored region")] if ignored else []),
+    ]
+    out.print(f"{split}: {', '.join(parts)}")
     print_findings(dataset.findings)
 
 
@@ -67,27 +73,74 @@ def plain(text: str) -> str:
     return text.replace("[", "\\[")
 
 
-@contextlib.contextmanager
-def quiet_import() -> Iterator[None]:
-    """Keep TensorFlow's start-up lines (missing CUDA, oneDNN) off the terminal.
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 image", "2 images", "2 classes"."""
+    if number != 1:
+        noun += "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}"
 
-    They are written by C++ before any log level is read, straight to file descriptor 2.
+
+class LogLines(logging.Handler):
+    """Prints what the package logs: warnings on stderr, the rest on stdout."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = plain(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            err.print(f"[yellow]warning:[/] {text}")
+        else:
+            out.print(text)
+
+
+@contextlib.contextmanager
+def logged_lines(*, debug: bool) -> Iterator[None]:
+    """Inside this context, what `keras_retinanet` logs is printed."""
+    logger, handler = logging.getLogger("keras_retinanet"), LogLines()
+    before = logger.level
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+@contextlib.contextmanager
+def without_native_lines() -> Iterator[None]:
+    """Keep the lines of TensorFlow, XLA, oneDNN and CUDA off the terminal.
+
+    C++ writes them straight to file descriptor 2, some before any log level is read. Python's
+    `sys.stderr` goes on, through a copy of the descriptor; so do tracebacks of crashes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "--debug" in sys.argv:
-        yield
-        return
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     sys.stderr.flush()
-    saved = os.dup(2)
+    shown = os.dup(2)
+    before = sys.stderr
+    if _writes_to_descriptor_2(before):
+        sys.stderr = os.fdopen(os.dup(shown), "w", buffering=1, errors="backslashreplace")
+    tells_of_crashes = not faulthandler.is_enabled()
+    if tells_of_crashes:
+        faulthandler.enable(file=shown)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            # The search for devices prints, too. With several workers they are joined first.
-            if "TF_CONFIG" not in os.environ:
-                tf.config.list_logical_devices()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other packages: ours are logged
             yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+    finally:
+        if sys.stderr is not before:
+            sys.stderr.close()
+        sys.stderr = before
+        os.dup2(shown, 2)
+        if tells_of_crashes:
+            faulthandler.disable()
+        os.close(shown)
+
+
+def _writes_to_descriptor_2(stream: Any) -> bool:
+    try:
+        return stream.fileno() == 2
+    except (AttributeError, OSError, ValueError):  # a test's, or a notebook's
+        return False

@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
+from keras_retinanet.cli.arguments import Data
 from keras_retinanet.cli.check_tables import print_findings_table, print_statistics, progress_bar
-from keras_retinanet.cli.console import err, out, plain, print_findings, quiet_import
+from keras_retinanet.cli.console import counted, err, out, plain, print_findings
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
-
-DataYaml = Annotated[Path, typer.Option(help="YAML that names the data set's files.")]
 
 
 @app.command()
@@ -37,7 +36,7 @@ def demo(
 
 @app.command()
 def convert(
-    data: Annotated[str, typer.Option(help="YAML that names the data set's files.")],
+    data: Data,
     to: Annotated[str, typer.Option(help="Format to write: coco, voc, yolo or tfrecord.")],
     output: Annotated[Path, typer.Option(help="New folder, or that of an interrupted conversion.")],
     splits: Annotated[
@@ -50,10 +49,10 @@ def convert(
     check_images: Annotated[bool, typer.Option(help="Decode every image first?")] = True,
 ) -> None:
     """Write a data set in another format; the same command goes on after an interruption."""
-    with quiet_import():
-        from keras_retinanet.data.convert.runner import FINDINGS
-        from keras_retinanet.data.convert.runner import convert as run_conversion
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from keras_retinanet.data.convert.runner import FINDINGS
+    from keras_retinanet.data.convert.runner import convert as run_conversion
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress("images", *columns, console=err, disable=not err.is_terminal) as bar:
@@ -80,7 +79,7 @@ def convert(
 
 @app.command()
 def check(
-    data: DataYaml,
+    data: Data,
     split: Annotated[
         list[str] | None, typer.Option(help="Split to check; give it again for more. Default: all.")
     ] = None,
@@ -104,10 +103,9 @@ def check(
     settings = load_config(config) if config else None
     # The decoders' own errors say less than the findings, and would tear the progress bar apart.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_import():
-        from keras_retinanet.data.checks.check import check_dataset
-        from keras_retinanet.reports.dataset_plots import plot_statistics
-        from keras_retinanet.training.setup.input_batches import make_anchor_recall
+    from keras_retinanet.data.checks.check import check_dataset
+    from keras_retinanet.reports.dataset_plots import plot_statistics
+    from keras_retinanet.training.setup.input_batches import make_anchor_recall
 
     measure = (lambda dataset: make_anchor_recall(settings, dataset)) if settings else None
     with progress_bar() as progress:
@@ -119,10 +117,8 @@ def check(
         sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     else:
         print_statistics(result["statistics"])
-        print_findings_table(result["findings"], data.parent)
-        counts = ", ".join(
-            f"{n} {level}{'' if n == 1 else 's'}" for level, n in reversed(result["counts"].items())
-        )
+        print_findings_table(result["findings"], Path(data).parent)
+        counts = ", ".join(counted(n, level) for level, n in reversed(result["counts"].items()))
         out.print(f"{result['images']} images read: {counts}")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
@@ -137,7 +133,7 @@ def check(
 
 @app.command()
 def show(
-    data: DataYaml,
+    data: Data,
     output: Annotated[Path, typer.Option(help="Folder for sample.html and sample.png.")],
     split: Annotated[str, typer.Option(help="Split to show.")] = "train",
     count: Annotated[int, typer.Option(min=1, help="Images to show.")] = 16,
@@ -153,14 +149,14 @@ def show(
     """Draw a sample of a data set with its boxes: a page for the browser, and a picture."""
     if augment and anchors and augment != anchors:
         raise ConfigError("--augment and --anchors need the same config: batches hold its matches")
-    settings = load_config(augment or anchors) if augment or anchors else None
+    named = augment or anchors
+    settings = load_config(named) if named else None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_import():
-        from keras_retinanet.cli.data_sample import annotated_sample, network_sample
-        from keras_retinanet.reports.contact_sheet import contact_sheet
-        from keras_retinanet.reports.gallery_page import write_page
+    from keras_retinanet.cli.data_sample import annotated_sample, network_sample
+    from keras_retinanet.reports.contact_sheet import contact_sheet
+    from keras_retinanet.reports.gallery_page import write_page
 
-    if augment:
+    if augment and settings is not None:
         sample = network_sample(data, split, count, seed, settings, with_anchors=bool(anchors))
     else:
         sample = annotated_sample(data, split, count, seed, settings)

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from keras_retinanet.config.schema import Config
@@ -27,7 +26,7 @@ class Sample:
 
 
 def annotated_sample(
-    data: Path, split: str, count: int, seed: int, anchors: Config | None
+    data: str, split: str, count: int, seed: int, anchors: Config | None
 ) -> Sample:
     """Return images as they are annotated, with the anchors of a config if one is given.
 
@@ -36,7 +35,7 @@ def annotated_sample(
     with collect_faults() as faults:
         dataset = load_dataset(data, split, decode_images=False)
     findings = dataset.findings + faults.findings
-    images = sample_images(dataset, count, seed)
+    images = sample_images(dataset, count, seed).tolist()
     remarks = remarks_of_images(dataset, faults.raws, findings, images)
     pictures = [
         gallery.annotated_picture(dataset, i, lines)
@@ -64,7 +63,7 @@ def annotated_sample(
 
 
 def network_sample(
-    data: Path, split: str, count: int, seed: int, settings: Config, *, with_anchors: bool
+    data: str, split: str, count: int, seed: int, settings: Config, *, with_anchors: bool
 ) -> Sample:
     """Return inputs of the first training batches that a config makes."""
     dataset = load_dataset(data, split, decode_images=False)

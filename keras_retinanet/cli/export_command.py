@@ -6,12 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_retinanet.cli.console import describe, out, quiet_import
+from keras_retinanet.cli.arguments import OptionalData, Split, model_file
+from keras_retinanet.cli.console import describe, out
 from keras_retinanet.errors import ConfigError, UserError
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .keras file of a run.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A run directory (its best.keras), a .keras file or a checkpoint."
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="Folder of the versions, as TF Serving polls it.")],
     format: Annotated[
         str, typer.Option(help="saved_model, tflite, onnx or keras.")
@@ -25,8 +31,10 @@ def export(
         int | None, typer.Option(min=32, help="tflite: side of the input in pixels.")
     ] = None,
     calibrate: Annotated[
-        Path | None,
-        typer.Option(help="tflite int8: data whose split train has the calibration images."),
+        str | None,
+        typer.Option(
+            metavar="DATA", help="tflite int8: as --data; its split train has the images."
+        ),
     ] = None,
     calibrate_count: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 128,
     signature: Annotated[
@@ -54,19 +62,17 @@ def export(
         Path | None, typer.Option(help="Image or folder to compare the detections on.")
     ] = None,
     verify_count: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 16,
-    data: Annotated[
-        Path | None, typer.Option(help="Data YAML or folder: AP of model and export is measured.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of the data to measure AP on.")] = "val",
+    data: OptionalData = None,
+    split: Split = "val",
 ) -> None:
     """Write OUTPUT/<next version>, after it was seen to give the model's detections."""
-    with quiet_import():
-        from keras_retinanet.data.images.image_files import list_images
-        from keras_retinanet.data.source import load_dataset
-        from keras_retinanet.detection.model_files import load_model
-        from keras_retinanet.export.export import EXPORTERS, export_model
-        from keras_retinanet.models.saving import copy_for_inference
+    from keras_retinanet.data.images.image_files import list_images
+    from keras_retinanet.data.source import load_dataset
+    from keras_retinanet.detection.model_files import load_model
+    from keras_retinanet.export.export import EXPORTERS, export_model
+    from keras_retinanet.models.saving import copy_for_inference
 
+    model = model_file(model)
     calibration_files = None
     if calibrate is not None:
         train_set = load_dataset(calibrate, "train")

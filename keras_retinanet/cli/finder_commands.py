@@ -6,22 +6,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from keras_retinanet.cli.console import err, new_folder, out, print_findings, quiet_import
+from keras_retinanet.cli.arguments import ConfigName, Data, Overrides
+from keras_retinanet.cli.console import err, new_folder, out, print_findings
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
-
-ConfigName = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config.")
-]
-DataYaml = Annotated[Path, typer.Option(help="Data YAML, or a folder or file of a known format.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
-]
 
 
 def find_lr(
     config: ConfigName,
-    data: DataYaml,
+    data: Data,
     overrides: Overrides = None,
     start: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
     end: Annotated[float, typer.Option(help="The last one.")] = 1.0,
@@ -35,11 +28,10 @@ def find_lr(
     if not 0 < start < end:
         raise ConfigError(f"--start {start:g} has to be above 0 and below --end {end:g}")
     folder = new_folder(output, Path("runs") / "find-lr")
-    with quiet_import():
-        from keras_retinanet.data.source import load_dataset
-        from keras_retinanet.training.finders.learning_rate import find_learning_rate, write_search
-        from keras_retinanet.training.setup.memory_errors import memory_errors
-        from keras_retinanet.training.setup.prepare import prepare
+    from keras_retinanet.data.source import load_dataset
+    from keras_retinanet.training.finders.learning_rate import find_learning_rate, write_search
+    from keras_retinanet.training.setup.memory_errors import memory_errors
+    from keras_retinanet.training.setup.prepare import prepare
 
     dataset = load_dataset(data, "train", decode_images=False)
     print_findings(dataset.findings)
@@ -68,7 +60,7 @@ def find_lr(
 
 def find_batch(
     config: ConfigName,
-    data: DataYaml,
+    data: Data,
     overrides: Overrides = None,
     memory_limit: Annotated[
         float | None,
@@ -82,18 +74,17 @@ def find_batch(
 ) -> None:
     """Find the largest batch that fits into memory, by training steps at the largest image size."""
     settings = load_config(config, overrides or [])
-    with quiet_import():
-        import tensorflow as tf
+    import tensorflow as tf
 
-        from keras_retinanet.data.pipeline.cache import free_memory
-        from keras_retinanet.data.source import load_dataset
-        from keras_retinanet.training.finders.batch_size import (
-            make_trial,
-            search_largest,
-            try_batch_size,
-        )
+    from keras_retinanet.data.pipeline.cache import free_memory
+    from keras_retinanet.data.source import load_dataset
+    from keras_retinanet.training.finders.batch_size import (
+        make_trial,
+        search_largest,
+        try_batch_size,
+    )
 
-        devices = len(tf.config.list_physical_devices("GPU"))
+    devices = len(tf.config.list_physical_devices("GPU"))
     dataset = load_dataset(data, "train", decode_images=False)
     limit = None if memory_limit is None else round(memory_limit * 1e9)
     if limit is None and not devices:

@@ -94,7 +94,7 @@ def _start(num_workers: int, arguments: Sequence[str]) -> list[subprocess.Popen]
 
 
 def _copy_lines(worker: subprocess.Popen, index: int) -> None:
-    for line in worker.stdout:
+    for line in worker.stdout or ():
         print(f"[worker {index}] {line}", end="", flush=True)
 
 

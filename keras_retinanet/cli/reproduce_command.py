@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.console import describe, out, quiet_import
+from keras_retinanet.cli.arguments import OptionalData
+from keras_retinanet.cli.console import describe, out
 from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.errors import ConfigError
-from keras_retinanet.paper.experiment import experiment_names, load_experiment
+from keras_retinanet.paper.experiment import Scale, experiment_names, load_experiment
 
+SCALES: dict[str, Scale] = {"paper": "paper", "quick": "quick"}
 EXPERIMENTS = sorted([*experiment_names(), "figure-1", "figure-4"])
 
 
@@ -26,9 +28,7 @@ def reproduce(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Settings to change for all rows."),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Data set with the splits train and val.")
-    ] = None,
+    data: OptionalData = None,
     scale: Annotated[
         str, typer.Option(help="paper, or quick: small networks, images and schedules.")
     ] = "paper",
@@ -42,8 +42,8 @@ def reproduce(
 
     Tables and figure-2 train one model for each row. figure-1 needs neither data nor model.
     """
-    if scale not in ("paper", "quick"):
-        raise ConfigError(f"--scale {scale}: {did_you_mean(scale, ['paper', 'quick'])}")
+    if scale not in SCALES:
+        raise ConfigError(f"--scale {scale}: {did_you_mean(scale, list(SCALES))}")
     if experiment == "figure-1":
         _figure_1(output)
     elif data is None:
@@ -55,22 +55,20 @@ def reproduce(
 
 
 def _figure_1(output: Path) -> None:
-    with quiet_import():
-        from keras_retinanet.paper.plots import draw_focal_loss
+    from keras_retinanet.paper.plots import draw_focal_loss
 
     output.mkdir(parents=True, exist_ok=True)
     draw_focal_loss(output / "figure-1.png")
     out.print(f"{output / 'figure-1.png'}")
 
 
-def _figure_4(output: Path, data: Path, split: str, model: Path | None) -> None:
+def _figure_4(output: Path, data: str, split: str, model: Path | None) -> None:
     if model is None:
         raise ConfigError("figure-4 shows a trained model: give --model RUN/best.keras")
-    with quiet_import():
-        from keras_retinanet.data.source import load_dataset
-        from keras_retinanet.detection.model_files import load_model
-        from keras_retinanet.paper.loss_distribution import sample_probabilities
-        from keras_retinanet.paper.plots import draw_loss_distribution
+    from keras_retinanet.data.source import load_dataset
+    from keras_retinanet.detection.model_files import load_model
+    from keras_retinanet.paper.loss_distribution import sample_probabilities
+    from keras_retinanet.paper.plots import draw_loss_distribution
 
     loaded = load_model(model)
     dataset = load_dataset(data, split)
@@ -86,13 +84,10 @@ def _figure_4(output: Path, data: Path, split: str, model: Path | None) -> None:
     )
 
 
-def _rows(
-    name: str, output: Path, data: Path, scale: str, seeds: int, overrides: list[str]
-) -> None:
+def _rows(name: str, output: Path, data: str, scale: str, seeds: int, overrides: list[str]) -> None:
     experiment = load_experiment(name)
-    with quiet_import():
-        from keras_retinanet.data.source import load_dataset
-        from keras_retinanet.paper.runner import run_experiment
+    from keras_retinanet.data.source import load_dataset
+    from keras_retinanet.paper.runner import run_experiment
 
     train_set, val_set = load_dataset(data, "train"), load_dataset(data, "val")
     describe("train", train_set)
@@ -102,7 +97,7 @@ def _rows(
         train_set,
         val_set,
         output,
-        scale=scale,
+        scale=SCALES[scale],
         overrides=tuple(overrides),
         num_seeds=seeds,
         data_name=str(data),

@@ -10,15 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_retinanet.cli.arguments import OptionalData, Overrides
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
+    counted,
     describe,
     err,
     new_folder,
     out,
     plain,
-    quiet_import,
 )
 from keras_retinanet.config.load import load_config, refuse_changes
 from keras_retinanet.config.schema import Config
@@ -30,12 +31,8 @@ def train(
         str | None,
         typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config."),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Data YAML, or a folder or file of a known format.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
-    ] = None,
+    data: OptionalData = None,
+    overrides: Overrides = None,
     output: Annotated[
         Path | None, typer.Option(help="New folder; by default runs/CONFIG-001, -002, ...")
     ] = None,
@@ -55,13 +52,12 @@ def train(
     if config is None or data is None:
         raise ConfigError("train needs CONFIG and --data for a new run, or --resume DIR")
     settings = load_config(config, overrides or [])
-    with quiet_import():
-        from keras_retinanet.system.workers import this_worker
+    from keras_retinanet.system.workers import this_worker
 
-        worker = this_worker()
+    worker = this_worker()
     if worker.count > 1 and output is None:
         raise ConfigError("several workers need --output, a folder that all of them see")
-    if worker.is_chief:
+    if worker.is_chief or output is None:
         output = new_folder(output, Path("runs") / Path(config).stem)
     _run(settings, data, output)
 
@@ -71,8 +67,7 @@ def _resume(folder: Path, changes: list[str], data: str | None, output: Path | N
     if wrong or data is not None or output is not None:
         given = wrong[0] if wrong else "--data" if data is not None else "--output"
         raise ConfigError(f"--resume takes all from the run, settings as KEY=VALUE aside: {given}")
-    with quiet_import():
-        from keras_retinanet.training.runs.run_directory import CONFIG_FILE, read_run
+    from keras_retinanet.training.runs.run_directory import CONFIG_FILE, read_run
 
     run = read_run(folder)
     before = load_config(folder / CONFIG_FILE)
@@ -89,15 +84,14 @@ def _resume(folder: Path, changes: list[str], data: str | None, output: Path | N
 
 
 def _run(settings: Config, data: str, output: Path, *, resume: bool = False) -> None:
-    with quiet_import():
-        from keras_retinanet.data.source import how_to_split, load_dataset, split_names
-        from keras_retinanet.system.workers import this_worker
-        from keras_retinanet.training.strategies import make_strategy
-        from keras_retinanet.training.train import train as run_training
+    from keras_retinanet.data.source import how_to_split, load_dataset, split_names
+    from keras_retinanet.system.workers import this_worker
+    from keras_retinanet.training.strategies import make_strategy
+    from keras_retinanet.training.train import train as run_training
 
-        # Before anything else of TensorFlow: several workers and TPUs want that.
-        make_strategy(settings.training.strategy, tpu=settings.training.tpu)
-        is_chief = this_worker().is_chief
+    # Before anything else of TensorFlow: several workers and TPUs want that.
+    make_strategy(settings.training.strategy, tpu=settings.training.tpu)
+    is_chief = this_worker().is_chief
     decode = settings.training.check_images
     path = Path(data)
     train_set = load_dataset(path, "train", decode_images=decode)
@@ -167,4 +161,4 @@ def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
     out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
     out.print(f"metrics: {output / 'metrics.csv'}; TensorBoard: {output / 'tensorboard'}")
     if left_out:
-        out.print(f"{left_out} findings in the data: {output / 'data_findings.json'}")
+        out.print(f"{counted(left_out, 'finding')} in the data: {output / 'data_findings.json'}")

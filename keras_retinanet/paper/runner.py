@@ -23,7 +23,7 @@ from keras_retinanet.paper.plots import draw_rows, draw_speed
 from keras_retinanet.paper.speed import milliseconds_per_image
 from keras_retinanet.paper.tables import RowResults, write_tables
 from keras_retinanet.system.atomic_files import write_whole
-from keras_retinanet.training.runs.run_directory import holds_run
+from keras_retinanet.training.runs.run_directory import is_run
 from keras_retinanet.training.train import train
 
 RESULT = "result.json"
@@ -70,7 +70,7 @@ def run_experiment(
             if result is not None:
                 say(f"{row.name}, seed {seed}: done before")
             else:
-                is_begun = holds_run(folder)
+                is_begun = is_run(folder)
                 if folder.exists() and not is_begun:
                     shutil.rmtree(folder)  # stopped before its first step
                 doing = "was stopped; resuming it in" if is_begun else "training into"

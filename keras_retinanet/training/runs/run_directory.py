@@ -16,6 +16,7 @@ from keras_retinanet.system.atomic_files import write_whole
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 CONFIG_FILE = "config.yaml"
+BEST_MODEL_FILE = "best.keras"
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def _contents(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name != LOCK_FILE]
 
 
-def holds_run(folder: Path) -> bool:
-    """Whether there is a run to be resumed."""
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run directory."""
     return (folder / RUN_FILE).is_file() and (folder / CONFIG_FILE).is_file()
 
 
@@ -85,7 +86,7 @@ def read_run(folder: Path) -> Run:
     Raises:
         ConfigError: the folder holds no run.
     """
-    if not holds_run(folder):
+    if not is_run(folder):
         raise ConfigError(
             f"{folder} holds no run to resume: expected {RUN_FILE} and {CONFIG_FILE} in it"
         )

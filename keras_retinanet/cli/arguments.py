@@ -1,0 +1,44 @@
+"""Arguments and options that several verbs have, described alike."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_retinanet.errors import WeightsError
+
+_DATA_HELP = "Data YAML, or a folder or file of a known format, or tfds:NAME."
+_MODEL_HELP = (
+    "A run directory (its best.keras), a .keras, .tflite or .onnx file, or an export's version."
+)
+
+ConfigName = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
+]
+Data = Annotated[str, typer.Option(metavar="DATA", help=_DATA_HELP)]
+OptionalData = Annotated[str | None, typer.Option(metavar="DATA", help=_DATA_HELP)]
+Split = Annotated[str, typer.Option(help="Split of the data set.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help=_MODEL_HELP)]
+Models = Annotated[list[Path], typer.Argument(metavar="MODEL...", help=_MODEL_HELP)]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
+
+
+def model_file(model: Path) -> Path:
+    """Return what a MODEL argument means: a run directory stands for its best.keras.
+
+    Raises:
+        WeightsError: the run has no best.keras yet.
+    """
+    from keras_retinanet.training.runs.run_directory import BEST_MODEL_FILE, is_run
+
+    if not is_run(model):
+        return model
+    best = model / BEST_MODEL_FILE
+    if not best.is_file():
+        raise WeightsError(
+            f"{model} has no {BEST_MODEL_FILE} yet: train on, or name one of its checkpoints/"
+        )
+    return best
