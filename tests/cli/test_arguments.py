@@ -7,7 +7,7 @@ from keras_retinanet.training.runs.run_directory import Run, write_run
 
 def test_a_run_stands_for_its_best_model(tmp_path):
     write_run(tmp_path, Run(None, "no images"), config="{}")
-    with pytest.raises(WeightsError, match="has no best.keras yet"):
+    with pytest.raises(WeightsError, match=r"has no best\.keras yet"):
         model_file(tmp_path)
     (tmp_path / "best.keras").touch()
     assert model_file(tmp_path) == tmp_path / "best.keras"

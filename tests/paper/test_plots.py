@@ -58,3 +58,15 @@ def test_figures_are_written_in_print_quality(tmp_path, some_results):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.width >= 1600
             assert len(picture.convert("RGB").getcolors(maxcolors=2**24)) > 20
+
+
+def test_rows_without_figures_of_the_paper(tmp_path, some_results):
+    """An experiment of one's own, before and after its first training."""
+    experiment = load_experiment("table-1b")
+    rows = [row.model_copy(update={"paper": None}) for row in experiment.rows]
+    assert all(row.paper is None for row in rows)
+    for name, results in (("none", []), ("one", [{"AP": 0.25}])):
+        path = tmp_path / f"{name}.png"
+        plots.draw_rows(experiment, [RowResults(row, results) for row in rows], path)
+        with Image.open(path) as picture:
+            assert picture.width >= 1600
