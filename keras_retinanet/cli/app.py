@@ -26,6 +26,7 @@ from keras_retinanet.cli.reproduce_command import reproduce
 from keras_retinanet.cli.train_command import train
 from keras_retinanet.config.load import dump_config, load_config
 from keras_retinanet.errors import TrainingInterrupted, UserError
+from keras_retinanet.system.distribution import clash_warning
 
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
 
@@ -59,6 +60,9 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
 def main() -> None:
     """Run the command line; a mistake in what was given is one line and exit status 2."""
     debug = "--debug" in sys.argv
+    clash = clash_warning()
+    if clash is not None:
+        err.print(f"[yellow]warning: {plain(clash)}[/]")
     try:
         app(standalone_mode=True)
     except TrainingInterrupted as error:
