@@ -13,11 +13,11 @@ from keras_retinanet.cli.app import app
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FILE = re.compile(
-    r"\b(?:keras_retinanet|tests|benchmarks|configs)/[\w/-]+\.(?:py|yaml)\b|\bbin/\w+"
+    r"\b(?:keras_retinanet|tests|benchmarks|configs)/[\w/-]+\.(?:py|yaml)\b|(?<![\w/])bin/\w+"
 )
 DOTTED = re.compile(r"\bkeras_retinanet(?:\.\w+)+")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
-VERB = re.compile(r"(?:^|`|bin/)retinanet (data [a-z-]+|[a-z-]+)", re.MULTILINE)
+VERB = re.compile(r"(?:^|`|bin/)retinanet (data [a-z]+|[a-z][a-z-]*)", re.MULTILINE)
 
 
 def found(pattern, path):
