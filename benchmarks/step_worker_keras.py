@@ -23,7 +23,7 @@ GPU_SIDE, CPU_SIDE = 8192, 2048  # of the matrices whose product shows the devic
 
 
 def match_with_numpy(boxes: np.ndarray, generator: AnchorGenerator, height: int, width: int):
-    """Return the matches [B, A] of boxes [B, M, 4]: what `targets.match_anchors` does, which is
+    """Return the matches [B, A] of boxes [B, M, 4]: what `matching.match_anchors` does, which is
     TensorFlow, for objects without ignored regions."""
     anchors = keras.ops.convert_to_numpy(generator(height, width))
     matches = []

@@ -1,7 +1,7 @@
 """What every part agrees on: the paper's settings, each with its section, and the match values.
 
-Signatures and `config.py` both take their defaults from here, so that each value is written once.
-This module imports no TensorFlow, so that the command line can read it at once.
+Signatures and `config/schema.py` both take their defaults from here, so that each value is written
+once. This module imports no TensorFlow, so that the command line can read it at once.
 """
 
 from typing import Any

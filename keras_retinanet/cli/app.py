@@ -40,6 +40,7 @@ from keras_retinanet.cli.reproduce_command import reproduce
 from keras_retinanet.cli.train_command import train
 from keras_retinanet.config.load import dump_config, load_config
 from keras_retinanet.errors import TrainingInterrupted, UserError
+from keras_retinanet.system.distribution import clash_warning
 
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
 
@@ -64,6 +65,9 @@ def main() -> None:
         if not debug:
             stack.enter_context(without_native_lines())
         stack.enter_context(logged_lines(debug=debug))
+        clash = clash_warning()
+        if clash is not None:
+            err.print(f"[yellow]warning: {plain(clash)}[/]")
         try:
             app(standalone_mode=True)
         except TrainingInterrupted as error:

@@ -17,9 +17,8 @@ from keras_retinanet.models.saving import copy_for_inference
 
 Sides = tuple[int | None, int | None]
 
-# By precision: the policy of the copy that is exported, and the bytes of a weight.
+# By precision: the policy of the copy that is exported.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2}
 OUTPUTS = ("class_logits", "box_deltas")
 
 

@@ -15,6 +15,7 @@ from keras_retinanet.export.frozen import freeze
 from keras_retinanet.export.saved_model.signatures import RAW_VARIANTS, describe, raw_signature
 from keras_retinanet.export.verify import FLOAT32, Tolerance
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.distribution import DISTRIBUTION
 
 MODEL_FILE = "model.onnx"
 # onnxruntime has run it since 1.12, and no operation of the network is newer.
@@ -49,7 +50,9 @@ class OnnxExporter:
             import onnx
             import tf2onnx
         except ImportError as error:
-            raise UserError("exporting ONNX needs: pip install 'keras-retinanet[onnx]'") from error
+            raise UserError(
+                f"exporting ONNX needs more packages: pip install '{DISTRIBUTION}[onnx]'"
+            ) from error
         model = as_float32(model)
         inference = Inference.of_model(model)
         network, num_bytes = freeze(model, "float32")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.detection.manifest import MANIFEST_FILE
+from keras_retinanet.system.distribution import DISTRIBUTION
 
 MANIFEST_VERSION = 1
-_PACKAGES = ("keras-retinanet", "tensorflow", "keras", "numpy")
+_PACKAGES = (DISTRIBUTION, "tensorflow", "keras", "numpy")
 _RUN_CONFIG = "config.yaml"
 
 

@@ -150,7 +150,6 @@ def test_image_ids_may_be_names(demo):
 
 
 def test_no_detections_at_all_is_ap_0(demo):
-    """Fault 53."""
     for found in ({}, {0: detections()}):
         metrics, results = evaluated(demo, found)
         assert results == []
@@ -159,7 +158,6 @@ def test_no_detections_at_all_is_ap_0(demo):
 
 
 def test_images_without_detections_count():
-    """Fault 54."""
     box = (10, 10, 60, 60)
     dataset = make_dataset([(box, 0)], [(box, 0)])
     metrics, _ = evaluated(dataset, {0: detections((box, 0, 0.9))})

@@ -86,7 +86,6 @@ def test_damaged_folders_are_named(published, tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(make_finder, tmp_path, value):
-    """Fault 64."""
     model = make_finder()
     model.get_layer("fpn_p6").bias.assign([value] * 8)
     with pytest.raises(WeightsError, match="fpn_p6"):

@@ -9,7 +9,7 @@ from keras_retinanet.export.export import export_model
 from keras_retinanet.export.onnx_exporter import OnnxExporter
 from keras_retinanet.export.verify import FLOAT32
 
-HOW = "needs ONNX: pip install 'keras-retinanet[onnx]'"
+HOW = "needs ONNX: pip install 'retinanet-keras[onnx]'"
 
 
 @pytest.mark.slow

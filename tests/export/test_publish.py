@@ -17,7 +17,7 @@ def write(folder):
 
 
 def test_versions_count_up_from_the_highest_number(tmp_path):
-    """Fault 58."""
+    """A version that exists is never written to."""
     assert publish(tmp_path / "new", write) == tmp_path / "new" / "1"
     for name in ("9", "notes", "10.tmp", "²"):
         (tmp_path / "new" / name).mkdir()
@@ -62,7 +62,6 @@ publish(Path(sys.argv[1]), write)
 
 
 def test_a_killed_export_leaves_no_version_and_the_next_clears_up(tmp_path):
-    """Fault 57."""
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as process:

@@ -148,7 +148,7 @@ def test_mixed_sizes_in_one_request_are_as_one_by_one(exported, encoded):
 
 
 def test_requests_at_once_are_as_one_by_one(exported, encoded, assert_same_at_once):
-    """Fault 63; `tests/slow/test_serving.py` does it with photographs."""
+    """`tests/slow/test_serving.py` does it with photographs."""
     sizes = [(60, 100), (120, 64), (64, 64), (96, 72)]
     files = [encoded(*size, seed) for seed in range(4) for size in sizes]
     assert_same_at_once(exported.signatures["serve_bytes"], files)
@@ -191,7 +191,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", ["serve_bytes", "serve_tf_example"])
 def test_bad_files_have_no_detections_and_harm_no_others(exported, encoded, name):
-    """Fault 60."""
+    """A client learns which of its images is bad; the server goes on."""
     good = encoded(72, 96, 1)
     bad = [b if isinstance(b, bytes) else encoded(90, 90, 2, b[0])[: b[1]] for b in BAD.values()]
     serve = exported.signatures[name]
@@ -207,7 +207,7 @@ def test_bad_files_have_no_detections_and_harm_no_others(exported, encoded, name
 
 @pytest.mark.slow
 def test_large_files_are_not_decoded(make_finder, encoded, tmp_path):
-    """Fault 61."""
+    """Memory is bounded: what a header promises is refused before pixels are made."""
     version, _ = export_model(make_finder(), tmp_path, SavedModelExporter(max_pixels=320 * 240))
     serve = tf.saved_model.load(str(version)).signatures["serve_bytes"]
     for kind in ("PNG", "JPEG", "GIF", "BMP"):
@@ -226,7 +226,6 @@ def test_large_files_are_not_decoded(make_finder, encoded, tmp_path):
     ],
 )
 def test_wrong_dtype_or_shape_names_the_signature(square, name, request_):
-    """Fault 62."""
     with pytest.raises(tf.errors.InvalidArgumentError, match=name):
         square.signatures[name](**{key: tf.constant(value) for key, value in request_.items()})
 

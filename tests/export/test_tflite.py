@@ -274,17 +274,14 @@ class TestQuantisation:
 
 class TestCalibration:
     def test_int8_without_images_is_refused(self):
-        """Fault 55."""
         with pytest.raises(DataError, match=r"int8 needs images.*--calibrate DATA"):
             TFLiteExporter(precision="int8")
 
     def test_one_image_is_a_warning(self, files, capsys):
-        """Fault 56."""
         assert len(calibration_images(files[:1], SIDE)) == 1
         assert "warning: only 1 calibration images" in capsys.readouterr().err
 
     def test_corrupt_images_are_left_out_with_a_warning(self, files, tmp_path, capsys):
-        """Fault 56."""
         bad = tmp_path / "bad.png"
         bad.write_bytes(b"no image")
         images = calibration_images([*files, str(bad), str(tmp_path / "missing.png")], SIDE)

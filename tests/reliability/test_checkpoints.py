@@ -116,7 +116,6 @@ def test_keeps_the_newest_and_clears_what_a_kill_left(tmp_path):
 
 @pytest.mark.parametrize("failing", ["savez", "fsync", "replace"])
 def test_disk_full_leaves_the_old_ones(tmp_path, monkeypatch, failing):
-    """Fault 43."""
     write_checkpoint(checkpoint_path(tmp_path, 1), example(1))
 
     def full(*_, **__):
@@ -134,7 +133,7 @@ def test_disk_full_leaves_the_old_ones(tmp_path, monkeypatch, failing):
 
 
 def test_disk_really_full(tmp_path):
-    """Fault 43, with a file system that says so."""
+    """The file system itself says so."""
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
     temporary = tmp_path / ".step_00000002.npz.tmp"

@@ -185,7 +185,7 @@ def test_a_signal_to_the_cluster_is_agreed_upon(one_batch, tmp_path):
 
 
 def test_an_error_of_one_worker_ends_all_without_a_hang(tmp_path):
-    """Fault 50: its image cannot be read; the others wait for its gradients."""
+    """Its image cannot be read; the others wait for its gradients."""
     data = write_demo_dataset(tmp_path / "set", num_train=4, num_val=2)
     folder = tmp_path / "run"
     cluster = start_cluster(data, folder, "schedule.length=10000", "training.cache=none")

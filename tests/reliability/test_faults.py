@@ -41,7 +41,6 @@ def no_model(monkeypatch):
 def test_an_empty_training_set_stops_before_the_model_is_built(
     refused, no_model, tiny_settings, tmp_path
 ):
-    """Fault 37."""
     (tmp_path / "images").mkdir()
     (tmp_path / "train.json").write_text('{"images": [], "annotations": [], "categories": []}')
     splits = {"train": {"images": "images", "annotations": "train.json"}}
@@ -57,8 +56,6 @@ def test_an_empty_training_set_stops_before_the_model_is_built(
 def test_out_of_memory_names_what_to_lower(
     refused, demo_yaml, tiny_settings, tmp_path, monkeypatch
 ):
-    """Fault 46."""
-
     def exhausted(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
@@ -80,7 +77,6 @@ def test_out_of_memory_names_what_to_lower(
 def test_a_typo_is_told_before_anything_is_read(
     refused, no_model, setting, message, demo_yaml, tmp_path
 ):
-    """Fault 47."""
     output = tmp_path / "run"
     assert message in refused(
         "train", "quickstart", "--data", demo_yaml, "--output", output, setting
@@ -111,7 +107,7 @@ def test_the_same_seed_is_the_same_training(demo, tiny_config, tmp_path, one_dev
 def test_an_image_that_goes_bad_during_training_is_an_error_and_no_hang(
     refused, tiny_settings, tmp_path, monkeypatch, one_device
 ):
-    """Fault 50: what reads images is a thread of its own."""
+    """What reads images is a thread of its own, whose error must not be lost."""
     data = write_demo_dataset(tmp_path / "set", num_train=8, num_val=2)
     make_batches = prepare.make_batches
 
@@ -134,7 +130,7 @@ def test_an_image_that_goes_bad_during_training_is_an_error_and_no_hang(
 def test_without_network_pretrained_weights_are_told_how_to_be_had(
     refused, demo_yaml, tmp_path, monkeypatch
 ):
-    """Fault 51; that a GPU is not needed all tests show."""
+    """That no GPU is needed all tests show."""
 
     def unreachable(*_, **__):
         raise Exception("URL fetch failure: [Errno -3] Temporary failure in name resolution")

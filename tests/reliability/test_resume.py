@@ -155,7 +155,6 @@ class TestRefusals:
     """Each before anything of the run is touched."""
 
     def test_another_architecture(self, whole, run):
-        """Fault 44."""
         with pytest.raises(CheckpointError, match="fpn_channels was 8 and is 4"):
             run(whole, "model.fpn_channels=4", resume=True)
 
@@ -171,7 +170,6 @@ class TestRefusals:
             training.train(tiny_config(), other, None, whole, resume=True)
 
     def test_two_runs_on_one_directory(self, tmp_path, run):
-        """Fault 48."""
         with locked(tmp_path), pytest.raises(ConfigError, match="written by process"):
             run(tmp_path)
 
@@ -181,7 +179,7 @@ class TestRefusals:
 
 
 def test_update_to_nan_keeps_the_last_good_state(demo, tiny_config, tmp_path, monkeypatch):
-    """Fault 38, where the loss is finite and the gradient is not."""
+    """The loss is finite and the gradient is not."""
     config = tiny_config("optimizer.clip_norm=null", "loss.normalizer=global")
     original = optimization.make_schedule
 
@@ -205,7 +203,6 @@ def test_update_to_nan_keeps_the_last_good_state(demo, tiny_config, tmp_path, mo
 
 @pytest.mark.slow
 def test_disk_full_in_the_midst_of_training(demo, tiny_config, tmp_path, monkeypatch):
-    """Fault 43."""
     original, count = np.savez, [0]
 
     def savez(*arguments, **arrays):

@@ -42,7 +42,8 @@ MODEL_FILE = "model.tflite"
 FEW_CALIBRATION_IMAGES = 32
 
 _BYTES_PER_WEIGHT = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
-# float32: issue bars. Below it weak detections come and go, so that the confident ones are judged.
+# float32 computes what Keras computes, up to rounding. In the others weak detections come and go,
+# so that the confident ones are judged.
 _TOLERANCES = {
     "float32": Tolerance(box=0.1, score=1e-4, num_mismatches=0, ap_drop=1e-3),
     "float16": Tolerance(agreement=0.95, ap_drop=0.005),

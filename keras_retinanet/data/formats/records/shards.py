@@ -52,10 +52,6 @@ def find_shards(place: Path) -> list[Path]:
     return files
 
 
-def shard_path(folder: Path, prefix: str, index: int, count: int) -> Path:
-    return folder / f"{prefix}-{index:05d}-of-{count:05d}.tfrecord"
-
-
 def iterate_records(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (offset of the record's data in the file, data) of a TFRecord file; checksums are
     verified.

@@ -1,6 +1,6 @@
 """Reader of data sets that TensorFlow Datasets has prepared on this machine.
 
-Its files are TFRecords: images stay in them, as those of any TFRecord (data/tfrecord.py) do.
+Its files are TFRecords: images stay in them, as those of any TFRecord (tfrecord.py) do.
 """
 
 import importlib
@@ -14,6 +14,7 @@ from keras_retinanet.data.formats.records.tfrecord import image_suffix, place_in
 from keras_retinanet.data.images.address import image_address
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.distribution import DISTRIBUTION
 
 PREFIX = "tfds:"  # of names on the command line: tfds:coco/2017
 
@@ -97,7 +98,7 @@ def _builder(name: str, data_dir: Path | None) -> Any:
     except ImportError as error:
         raise DataError(
             f"{PREFIX}{name} needs TensorFlow Datasets ({error}): "
-            'pip install "keras-retinanet[tfds]"'
+            f'pip install "{DISTRIBUTION}[tfds]"'
         ) from error
     try:
         builder = tfds.builder(name, data_dir=None if data_dir is None else str(data_dir))

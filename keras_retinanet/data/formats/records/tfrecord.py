@@ -1,6 +1,6 @@
 """Reader of TFRecord files with the keys of the Object Detection API and of Model Garden.
 
-Images are left where they are: their paths are addresses within the files (data/image_bytes.py).
+Images are left where they are: their paths are addresses within the files (data/images/address.py).
 """
 
 import re
@@ -57,7 +57,7 @@ def read_tfrecord(
     Objects marked `difficult` are regions to ignore, as crowds are.
 
     Args:
-        label_map: as data/label_map.py reads it; without it, classes are those that occur in
+        label_map: as label_map.py reads it; without it, classes are those that occur in
             `shards` and `class_shards`, so that every split has the same.
         images: the folder of the images, where the records hold none.
 

@@ -131,7 +131,7 @@ def test_other_names_of_objects(tfds, picture):
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(DataError, match=r'pip install "keras-retinanet\[tfds\]"'):
+    with pytest.raises(DataError, match=r'pip install "retinanet-keras\[tfds\]"'):
         load_dataset("tfds:coco/2017", "train")
 
 

@@ -1,0 +1,22 @@
+"""What this package is installed as, and the other project that would be imported in its place."""
+
+import importlib.metadata
+
+DISTRIBUTION = "retinanet-keras"
+
+# Another project on the package index, whose package has the same name as ours: each of the two
+# overwrites files of the other, whichever is installed later.
+OTHER_DISTRIBUTION = "keras-retinanet"
+
+
+def clash_warning() -> str | None:
+    """Return one line that says what to do where the other project is installed, too, or None."""
+    try:
+        version = importlib.metadata.version(OTHER_DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return (
+        f"{OTHER_DISTRIBUTION} {version} is installed, another project that also calls its package "
+        f"keras_retinanet, and their files may be mixed: pip uninstall {OTHER_DISTRIBUTION} "
+        f"{DISTRIBUTION}, then install {DISTRIBUTION} again"
+    )
