@@ -101,8 +101,8 @@ def find_batch(
     with quiet_import():
         import tensorflow as tf
 
-        from keras_retinanet.data.pipeline.cache import free_memory
         from keras_retinanet.data.source import load_dataset
+        from keras_retinanet.system.memory import free_memory
         from keras_retinanet.training.finders.batch_size import (
             make_trial,
             search_largest,
