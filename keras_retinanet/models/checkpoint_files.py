@@ -2,6 +2,9 @@
 
 One .npz file holds all arrays of a training and, as JSON, what is no array. ZIP keeps a CRC-32 of
 each member, which reading verifies; a file that was cut off has no directory and is refused.
+
+Keras' own `BackupAndRestore` writes in place, keeps neither the state of callbacks nor the place in
+the data, and fails on a file that was cut off.
 """
 
 import errno

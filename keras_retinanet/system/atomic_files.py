@@ -1,4 +1,8 @@
-"""Files that are, at any moment, absent, the old one or the whole new one."""
+"""Files that are, at any moment, absent, the old one or the whole new one.
+
+The standard library has the parts (`os.replace`, `os.fsync`) and not the whole; its temporary files
+are private to their owner (0600), and the library for it, atomicwrites, is no longer maintained.
+"""
 
 import contextlib
 import os

@@ -1,5 +1,8 @@
-"""Decoded images kept for the epochs to come: in memory, or as files. They fill up as images are
-first seen, and the pixels are those of the decoder, so that batches stay the same."""
+"""Decoded images kept for the epochs to come: in memory, or as files.
+
+They fill up as images are first seen, and the pixels are those of the decoder, so that batches stay
+the same. tf.data's `cache` keeps a stream, which has to be read to its end, and no images by index.
+"""
 
 import hashlib
 import os
