@@ -76,8 +76,8 @@ def find_batch(
     settings = load_config(config, overrides or [])
     import tensorflow as tf
 
-    from keras_retinanet.data.pipeline.cache import free_memory
     from keras_retinanet.data.source import load_dataset
+    from keras_retinanet.system.memory import free_memory
     from keras_retinanet.training.finders.batch_size import (
         make_trial,
         search_largest,

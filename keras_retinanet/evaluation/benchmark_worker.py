@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.load import load_detector
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.evaluate import evaluate
+from keras_retinanet.system.memory import peak_process_memory
 
 WARMUP = 3
 
@@ -51,7 +51,7 @@ def measure(
                     "image_size": f"{height}x{width}",
                     "batch_size": batch_size,
                     **_times(detector, file, height, width, batch_size, rounds),
-                    "peak_memory_mb": round(_peak_megabytes()),
+                    "peak_memory_mb": round(peak_process_memory() / 2**20),
                     "AP": None,
                 }
             )
@@ -89,11 +89,6 @@ def _picture(path: Path, height: int, width: int) -> str:
     noise = np.random.default_rng(0).integers(0, 256, (height // 16 + 1, width // 16 + 1, 3))
     Image.fromarray(noise.astype(np.uint8)).resize((width, height)).save(path, quality=90)
     return str(path)
-
-
-def _peak_megabytes() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import tensorflow as tf
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.keras_model import KerasDetector
-from keras_retinanet.evaluation.coco_metrics import CocoMatcher, Objects, class_ap
+from keras_retinanet.evaluation.coco_eval import CocoSummary, Found, Objects, summarize
 from keras_retinanet.geometry.boxes import xyxy_to_xywh
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.workers import this_worker
@@ -51,28 +50,25 @@ class DatasetEvaluation:
     def __init__(
         self, model: RetinaNet | Detector, dataset: DetectionDataset, *, batch_size: int = 8
     ) -> None:
-        self.detector = KerasDetector(model) if isinstance(model, RetinaNet) else model
+        self.detector: Detector = KerasDetector(model) if isinstance(model, RetinaNet) else model
         self.dataset = dataset.with_classes(model.class_names)
         self.batch_size = batch_size
         worker = this_worker()
         self._num_workers = worker.count if isinstance(self.detector, KerasDetector) else 1
-        self._images = np.arange(len(dataset))
+        self._images: Sequence[int] = range(len(dataset))
         if self._num_workers > 1:
             self._images = self._images[worker.index :: self._num_workers]
 
     def run(self) -> "CocoEvaluator":
         """Detect objects in all images, and return an evaluator that has them."""
-        evaluator = CocoEvaluator(self.dataset)
         found = self._detections()
-        if self._num_workers > 1:
+        if isinstance(self.detector, KerasDetector) and self._num_workers > 1:
             found = _gathered(
                 self.detector, self._images, dict(found), len(self.dataset), self._num_workers
             )
-        # Matched in a thread, while the network runs on.
-        with ThreadPoolExecutor(1, "match") as pool:
-            matched = [pool.submit(evaluator.add, *item) for item in found]
-        for future in matched:
-            future.result()
+        evaluator = CocoEvaluator(self.dataset)
+        for image, detections in found:
+            evaluator.add(image, detections)
         return evaluator
 
     def _detections(self) -> Iterator[tuple[int, Detections]]:
@@ -80,7 +76,7 @@ class DatasetEvaluation:
         for index, detections in self.detector.detect_files(
             mine.image_paths, mine.heights, mine.widths, batch_size=self.batch_size
         ):
-            yield int(self._images[index]), detections
+            yield self._images[index], detections
 
 
 class CocoEvaluator:
@@ -92,17 +88,19 @@ class CocoEvaluator:
 
     def __init__(self, dataset: DetectionDataset) -> None:
         self._dataset = dataset
-        self._matcher = CocoMatcher(len(dataset.class_names), _objects(dataset))
-        self._found: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
+        self._found: dict[int, Found] = {}
+        self._summary: CocoSummary | None = None
 
     def add(self, image: int, detections: Detections) -> None:
         """Add an image's detections, as `detect_files` yields them; each image once."""
         boxes = np.asarray(detections["boxes"], np.float64).reshape(-1, 4)
-        boxes = np.asarray(xyxy_to_xywh(boxes)).round(BOX_DECIMALS)
-        scores = np.asarray(detections["scores"], np.float64).round(SCORE_DECIMALS)
-        labels = np.asarray(detections["classes"], np.int64)
-        self._found.append((image, boxes, scores, labels))
-        self._matcher.add(image, boxes, scores, labels)
+        self._found[image] = Found(
+            image=image,
+            boxes=np.asarray(xyxy_to_xywh(boxes)).round(BOX_DECIMALS),
+            labels=np.asarray(detections["classes"], np.int64),
+            scores=np.asarray(detections["scores"], np.float64).round(SCORE_DECIMALS),
+        )
+        self._summary = None
 
     @property
     def results(self) -> list[dict]:
@@ -114,8 +112,10 @@ class CocoEvaluator:
                 "bbox": box,
                 "score": score,
             }
-            for image, boxes, scores, labels in self._found
-            for box, score, label in zip(boxes.tolist(), scores.tolist(), labels.tolist())
+            for image, found in self._found.items()
+            for box, score, label in zip(
+                found.boxes.tolist(), found.scores.tolist(), found.labels.tolist()
+            )
         ]
 
     def metrics(self) -> dict[str, Any]:
@@ -124,41 +124,55 @@ class CocoEvaluator:
         A figure is None where the data set has nothing to measure it on: no object of the size, or
         of the class.
         """
-        figures, precision = self._matcher.summary()
-        per_class = dict(zip(self._dataset.class_names, class_ap(precision), strict=True))
-        return {**figures, "per_class": per_class}
+        summary = self._summarized()
+        per_class = dict(zip(self._dataset.class_names, summary.class_ap(), strict=True))
+        return {**summary.figures, "per_class": per_class}
 
     def precisions(self) -> np.ndarray:
         """Return the precisions [T, R, K] at COCO's IoU thresholds and recalls; -1: no objects."""
-        return self._matcher.summary()[1]
+        return self._summarized().precisions
 
     def detections(self, image: int) -> Detections:
         """Return the detections of an image: "boxes" [n, 4] xyxy, "scores" and "classes"."""
-        for index, boxes, scores, labels in self._found:
-            if index == image:
-                corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-                return {"boxes": corners, "scores": scores, "classes": labels}
-        return {"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "classes": np.zeros(0, np.int64)}
+        found = self._found.get(image)
+        if found is None:
+            none = np.zeros(0, np.int64)
+            return {"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "classes": none}
+        boxes = found.boxes
+        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        return {"boxes": corners, "scores": found.scores, "classes": found.labels}
+
+    def _summarized(self) -> CocoSummary:
+        """Return COCO's summary of what was added; matching takes seconds, and is done once."""
+        if self._summary is None:
+            self._summary = summarize(
+                _objects(self._dataset),
+                list(self._found.values()),
+                num_images=len(self._dataset),
+                num_classes=len(self._dataset.class_names),
+            )
+        return self._summary
 
 
-def _objects(dataset: DetectionDataset) -> dict[tuple[int, int], Objects]:
-    """Return the objects of the data set by image and label."""
+def _objects(dataset: DetectionDataset) -> list[Objects]:
+    """Return the objects of each image."""
     dataset = dataset.with_a_class_for_every_box()
     boxes = np.asarray(xyxy_to_xywh(dataset.boxes.astype(np.float64)))
-    objects = {}
-    for image in range(len(dataset)):
-        rows = np.arange(dataset.row_splits[image], dataset.row_splits[image + 1])
-        for label in np.unique(dataset.labels[rows]):
-            of_label = rows[dataset.labels[rows] == label]
-            objects[image, int(label)] = Objects(
-                boxes[of_label], dataset.areas[of_label], dataset.is_ignored[of_label]
-            )
-    return objects
+    return [
+        Objects(
+            image=image,
+            boxes=boxes[rows],
+            labels=dataset.labels[rows],
+            areas=dataset.areas[rows],
+            is_ignored=dataset.is_ignored[rows],
+        )
+        for image, rows in enumerate(map(dataset.rows, range(len(dataset))))
+    ]
 
 
 def _gathered(
     detector: KerasDetector,
-    images: np.ndarray,
+    images: Sequence[int],
     found: dict[int, Detections],
     num_images: int,
     num_workers: int,
@@ -170,7 +184,7 @@ def _gathered(
     values = np.zeros((rows, most, 6))
     counts = np.zeros(rows, np.int64)
     for row, image in enumerate(images):
-        detections = found[int(image)]
+        detections = found[image]
         index[row], counts[row] = image, len(detections["scores"])
         columns = detections["boxes"], detections["scores"][:, None], detections["classes"][:, None]
         values[row, : counts[row]] = np.concatenate(columns, axis=1)
@@ -186,12 +200,11 @@ def _gathered(
             strategy.experimental_distribute_values_from_function(of_replica), axis=0
         ).numpy()
 
-    index, counts, values = gather(index), gather(counts), gather(values)
-    for image, count, value in zip(index, counts, values):
+    for image, count, value in zip(gather(index).tolist(), gather(counts), gather(values)):
         if image >= 0:
             value = value[:count]
             yield (
-                int(image),
+                image,
                 {
                     "boxes": value[:, :4],
                     "scores": value[:, 4],

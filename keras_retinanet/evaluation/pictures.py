@@ -12,7 +12,7 @@ from keras_retinanet.data.images.address import image_reader
 from keras_retinanet.data.images.image_files import decode_image
 from keras_retinanet.detection.detector import Detections
 from keras_retinanet.detection.drawing import draw_detections, draw_hatched_box
-from keras_retinanet.evaluation.coco_metrics import IOU_THRESHOLDS, RECALLS
+from keras_retinanet.evaluation.coco_eval import IOU_THRESHOLDS, RECALLS
 
 # Detections below this score are not drawn: a model gives up to 100 to an image.
 MIN_SCORE = 0.3

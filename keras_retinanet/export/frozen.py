@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
+from keras_retinanet.system.private_names import layer_calls, with_constants
 
 Sides = tuple[int | None, int | None]
 
@@ -49,7 +49,7 @@ def freeze(
 
     images = tf.TensorSpec((None, *sides, 3), tf.uint8, "images")
     concrete = tf.function(run, autograph=False).get_concrete_function(images)
-    frozen = convert_variables_to_constants_v2(concrete)
+    frozen = with_constants(concrete)
     num_bytes = sum(math.prod(w.shape) * tf.as_dtype(w.dtype).size for w in network.weights)
 
     def outputs(images: Tensor) -> dict[str, Tensor]:
@@ -100,21 +100,16 @@ def fold(model: keras.Model) -> keras.Model:
 
 def _foldable(model: keras.Model) -> dict[layers.BatchNormalization, layers.Layer]:
     """Return the convolution of each BatchNormalization that can be folded into it."""
-    nodes = {id(node) for depth in model._nodes_by_depth.values() for node in depth}
-
-    def num(calls: list) -> int:
-        # Layers are also called by models that share them: the backbone is one by itself.
-        return sum(id(node) in nodes for node in calls)
-
+    # Layers are also called by models that share them: the backbone is one by itself.
+    calls = layer_calls(model)
     found = {}
     for bn in model.layers:
-        if not isinstance(bn, layers.BatchNormalization) or num(bn._inbound_nodes) != 1:
+        if not isinstance(bn, layers.BatchNormalization) or len(calls[bn.name].sources) != 1:
             continue
-        node = next(node for node in bn._inbound_nodes if id(node) in nodes)
-        conv = node.input_tensors[0]._keras_history.operation
+        (conv,) = calls[bn.name].sources
         if (
             isinstance(conv, layers.Conv2D | layers.DepthwiseConv2D)
-            and num(conv._inbound_nodes) == num(conv._outbound_nodes) == 1
+            and len(calls[conv.name].sources) == calls[conv.name].num_uses == 1
             and conv.activation is keras.activations.linear
         ):
             found[bn] = conv

@@ -1,4 +1,8 @@
-"""Versioned folders that appear whole: written beside, synced to the disk, renamed."""
+"""Versioned folders that appear whole: written beside, synced to the disk, renamed.
+
+A folder is renamed once, as a whole: `system.atomic_files` does that for single files alone, and
+no library writes folders so.
+"""
 
 import contextlib
 import os
@@ -7,10 +11,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from keras_retinanet.system.atomic_files import sync_to_disk
+from keras_retinanet.system.locks import file_lock
 
 # Hidden, and no number: TensorFlow Serving takes it for no version.
 _TEMPORARY = ".export-"
@@ -26,10 +28,10 @@ def publish(folder: Path, write: Callable[[Path], None]) -> Path:
     with _workplace(folder) as temporary:
         write(temporary)
         _sync(temporary)
-        with _locked(folder):
+        with file_lock(folder):
             version = folder / str(next_version(folder))
             temporary.rename(version)
-            _sync_entry(folder)
+            sync_to_disk(folder)
     return version
 
 
@@ -43,11 +45,11 @@ def next_version(folder: Path) -> int:
 def _workplace(folder: Path) -> Iterator[Path]:
     """Make a folder that is locked while this process lives, and is gone afterwards."""
     with contextlib.ExitStack() as lock:
-        with _locked(folder):
+        with file_lock(folder):
             _remove_leftovers(folder)
             temporary = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
             temporary.mkdir()
-            lock.enter_context(_locked(temporary))
+            lock.enter_context(file_lock(temporary))
         try:
             yield temporary
         finally:
@@ -56,43 +58,13 @@ def _workplace(folder: Path) -> Iterator[Path]:
 
 def _remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob(f"{_TEMPORARY}*"):
-        with contextlib.suppress(OSError), _locked(leftover, wait=False):
+        with contextlib.suppress(OSError), file_lock(leftover, wait=False):
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the folder's lock; the system releases it when a process ends, however it ends.
-
-    Raises:
-        BlockingIOError: another holds it, and `wait` is False.
-    """
-    if fcntl is None:
-        if not wait:
-            raise BlockingIOError("no locks here: what is in use cannot be told")
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _sync(folder: Path) -> None:
     """Write a folder's files and its folders' entries to the disk."""
     for place, _, files in os.walk(folder):
         for file in files:
-            _sync_entry(Path(place, file))
-        _sync_entry(Path(place))
-
-
-def _sync_entry(path: Path) -> None:
-    if fcntl is None and path.is_dir():
-        return  # folders cannot be opened there
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_to_disk(Path(place, file))
+        sync_to_disk(Path(place))

@@ -2,11 +2,13 @@
 
 One .npz file holds all arrays of a training and, as JSON, what is no array. ZIP keeps a CRC-32 of
 each member, which reading verifies; a file that was cut off has no directory and is refused.
+
+Keras' own `BackupAndRestore` writes in place, keeps neither the state of callbacks nor the place in
+the data, and fails on a file that was cut off.
 """
 
 import errno
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_retinanet.errors import CheckpointError
+from keras_retinanet.system.atomic_files import remove_unfinished, whole_file
 
 SUFFIX = ".npz"
 _STATE = "state.json"
@@ -44,17 +47,12 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     # As bytes, so that all is in one file and under one check.
     state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}.tmp")
+    arrays: dict[str, Any] = {_STATE: state, **checkpoint.arrays}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            np.savez(file, **{_STATE: state}, **checkpoint.arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with whole_file(path, suffix=SUFFIX, sync=True) as unfinished:
+            np.savez(unfinished, **arrays)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         advice = "free some space" if error.errno == errno.ENOSPC else "look at the folder"
         raise CheckpointError(
             f"the checkpoint {path} cannot be written ({error.strerror or error}); earlier ones "
@@ -101,8 +99,9 @@ def put_group(
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, the oldest first."""
-    found = [path for path in folder.glob(f"step_*{SUFFIX}") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))
+    names = map(_NAME.fullmatch, (path.name for path in folder.glob(f"step_*{SUFFIX}")))
+    found = sorted((int(name[1]), name[0]) for name in names if name)
+    return [folder / name for _, name in found]
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path | None, Checkpoint | None, list[str]]:
@@ -126,14 +125,4 @@ def remove_old_checkpoints(folder: Path, *, keep: int) -> None:
     """Keep the newest few checkpoints, and remove what interrupted writing left."""
     for path in list_checkpoints(folder)[:-keep]:
         path.unlink(missing_ok=True)
-    for path in folder.glob(f".step_*{SUFFIX}.tmp"):
-        path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder last through a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    remove_unfinished(folder)

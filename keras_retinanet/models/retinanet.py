@@ -209,7 +209,8 @@ class RetinaNet(keras.Model):
 
     def update_loss(self, loss: Tensor, *, num_images: Tensor) -> None:
         """Put a batch's loss into the mean of the epoch, as Keras' own step does."""
-        self._loss_tracker.update_state(loss, sample_weight=num_images)
+        mean = next(metric for metric in self.metrics if metric.name == "loss")
+        mean.update_state(loss, sample_weight=num_images)
 
     def get_config(self) -> dict:
         return {

@@ -1,17 +1,16 @@
 """Saving a RetinaNet so that there is never half a file, and copies for inference. Keras only."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.atomic_files import whole_file
 
 
 def save_model(model: RetinaNet, path: Path) -> None:
     """Save a model so that `path` is always either the old file or the whole new one."""
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
-    model.save(temporary)
-    os.replace(temporary, path)
+    with whole_file(path, suffix=".keras") as unfinished:
+        model.save(unfinished)
 
 
 def save_for_inference(model: RetinaNet, path: Path | None) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import keras
 
+from keras_retinanet.system.private_names import SumsNoGradients
 from keras_retinanet.system.replicas import sum_over_replicas
 
 
-class SummedGradients:
+class SummedGradients(SumsNoGradients):
     """To be mixed into a Keras optimizer: makes of its gradients the global batch's, then applies.
 
     With one replica, and on backends other than TensorFlow, nothing changes.
@@ -24,10 +25,6 @@ class SummedGradients:
         if self.sums_gradients:
             grads = sum_over_replicas(list(grads))
         super().apply(grads, trainable_variables)
-
-    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-        """Keras' hook for TensorFlow, called after clipping: the gradients are summed by then."""
-        return grads_and_vars
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")

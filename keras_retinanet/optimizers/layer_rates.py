@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_retinanet.conventions import STAGE_PREFIXES
+from keras_retinanet.system.private_names import variable_index
 
 
 def stage_rates(*, backbone_rate: float = 1.0, layer_decay: float = 1.0) -> dict[str, float]:
@@ -24,7 +25,7 @@ def stage_rates(*, backbone_rate: float = 1.0, layer_decay: float = 1.0) -> dict
     return {prefix: rate for prefix, rate in rates.items() if rate != 1.0}
 
 
-class LayerRates:
+class LayerRates(keras.optimizers.Optimizer):
     """For optimizers: a multiplier of the learning rate for each variable.
 
     `layer_rates` maps prefixes of layers' names to multipliers; the longest prefix counts, and
@@ -50,7 +51,7 @@ class LayerRates:
         """Return the learning rate of a variable, or of one replica's copy of it."""
         if not self.layer_rates:
             return learning_rate
-        multiplier = self._multipliers[self._get_variable_index(variable)]
+        multiplier = self._multipliers[variable_index(self, variable)]
         return learning_rate * keras.ops.cast(multiplier, "float32")
 
     def get_config(self) -> dict:

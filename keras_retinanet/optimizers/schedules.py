@@ -1,4 +1,7 @@
-"""Learning-rate schedules: linear warm-up, then steps (the paper) or a cosine."""
+"""Learning-rate schedules: linear warm-up, then steps (the paper) or a cosine.
+
+Keras has both, and a warm-up for the cosine alone.
+"""
 
 import math
 from collections.abc import Sequence

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_retinanet.system.private_names import MovesAverages, moving_averages
+
 
 @contextmanager
 def averaged_weights(model: keras.Model) -> Iterator[None]:
@@ -31,7 +33,7 @@ def keep_averaged_weights(model: keras.Model) -> None:
     _assign(_averages(model))
 
 
-class WeightAverage:
+class WeightAverage(MovesAverages):
     """For optimizers with `use_ema`: an average that soon forgets how the weights began.
 
     The decay of step t is at most (1 + t) / (10 + t), as in `tf.train.ExponentialMovingAverage`
@@ -39,11 +41,11 @@ class WeightAverage:
     would still be for a third what the weights were after the first.
     """
 
-    def _update_model_variables_moving_average(self, trainable_variables: Sequence[Any]) -> None:
+    def move_averages(self, averages: Sequence[tuple[Any, Any]]) -> None:
         step = ops.cast(self.iterations, "float32")  # of the steps before this one
         decay = ops.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))
         decay = ops.where(step > 0, decay, 0.0)
-        for variable, average in zip(trainable_variables, self._model_variables_moving_average):
+        for variable, average in averages:
             share = ops.cast(decay, variable.dtype)
             average.assign(share * average + (1 - share) * variable)
 
@@ -62,7 +64,7 @@ def _averages(model: keras.Model) -> list[tuple[Any, Any]]:
         return []
     if ops.convert_to_numpy(optimizer.iterations) == 0:  # the averages are still zeros
         return []
-    return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average))
+    return moving_averages(optimizer)
 
 
 def _assign(averages: list[tuple[Any, Any]]) -> None:

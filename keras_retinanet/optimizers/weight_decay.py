@@ -8,6 +8,7 @@ from keras import ops
 from keras_retinanet.optimizers.gradient_sum import SummedGradients
 from keras_retinanet.optimizers.layer_rates import LayerRates
 from keras_retinanet.optimizers.weight_average import WeightAverage
+from keras_retinanet.system.private_names import DecaysNoWeights
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
@@ -36,7 +37,9 @@ class SGDWithL2(SummedGradients, LayerRates, WeightAverage, keras.optimizers.SGD
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class KernelAdamW(SummedGradients, LayerRates, WeightAverage, keras.optimizers.AdamW):
+class KernelAdamW(
+    SummedGradients, LayerRates, WeightAverage, DecaysNoWeights, keras.optimizers.AdamW
+):
     """AdamW that decays kernels only: neither biases nor normalisation.
 
     Keras' way to that, `exclude_from_weight_decay`, is not part of what is saved: an optimizer from
@@ -55,9 +58,6 @@ class KernelAdamW(SummedGradients, LayerRates, WeightAverage, keras.optimizers.A
             share = ops.cast(rate * self.weight_decay, variable.dtype)
             self.assign_sub(variable, ops.convert_to_tensor(variable) * share)
         super().update_step(gradient, variable, rate)
-
-    def _apply_weight_decay(self, variables: Any) -> None:
-        """Do nothing: `update_step` decays, since it knows the layer's rate."""
 
 
 def _is_kernel(variable: Any) -> bool:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.private_names import skip_symbolic_build
 from keras_retinanet.system.replicas import num_replicas
 
 
@@ -68,7 +69,7 @@ def fit_on_workers(model: RetinaNet) -> None:
     dimension, which they have not.
     """
     model.optimizer.build(model.trainable_variables)
-    model._maybe_symbolic_build = lambda **_: None
+    skip_symbolic_build(model)
     model.train_step = _with_a_dimension(model.train_step)
 
 

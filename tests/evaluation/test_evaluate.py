@@ -13,7 +13,7 @@ from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detection.keras_model import KerasDetector, detect_files
 from keras_retinanet.errors import DataError
-from keras_retinanet.evaluation.coco_metrics import COCO_FIGURES
+from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
 from keras_retinanet.evaluation.evaluate import CocoEvaluator, evaluate, write_evaluation
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy

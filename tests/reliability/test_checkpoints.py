@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from keras_retinanet.errors import CheckpointError
-from keras_retinanet.models import checkpoint_files as checkpoints
 from keras_retinanet.models.checkpoint_files import (
     Checkpoint,
     checkpoint_path,
@@ -17,6 +16,7 @@ from keras_retinanet.models.checkpoint_files import (
     remove_old_checkpoints,
     write_checkpoint,
 )
+from keras_retinanet.system import atomic_files
 
 
 def example(step):
@@ -105,7 +105,7 @@ def test_none_and_none_good(tmp_path):
 def test_keeps_the_newest_and_clears_what_a_kill_left(tmp_path):
     for step in (1, 2, 3):
         write_checkpoint(checkpoint_path(tmp_path, step), example(step))
-    (tmp_path / ".step_00000004.npz.tmp").write_bytes(b"half")
+    (tmp_path / ".unfinished-0123.npz").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     assert newest_checkpoint(tmp_path)[0] == checkpoint_path(tmp_path, 3)
     remove_old_checkpoints(tmp_path, keep=2)
@@ -124,7 +124,7 @@ def test_disk_full_leaves_the_old_ones(tmp_path, monkeypatch, failing):
     if failing == "savez":
         monkeypatch.setattr(np, "savez", full)
     else:
-        monkeypatch.setattr(checkpoints.os, failing, full)
+        monkeypatch.setattr(os, failing, full)
     for step in (1, 2):  # over an old one, and a new one
         with pytest.raises(CheckpointError, match=r"No space left on device.*free some space"):
             write_checkpoint(checkpoint_path(tmp_path, step), example(5))
@@ -132,12 +132,12 @@ def test_disk_full_leaves_the_old_ones(tmp_path, monkeypatch, failing):
     assert_same(newest_checkpoint(tmp_path)[1], example(1))
 
 
-def test_disk_really_full(tmp_path):
+def test_disk_really_full(tmp_path, monkeypatch):
     """The file system itself says so."""
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
-    temporary = tmp_path / ".step_00000002.npz.tmp"
-    temporary.symlink_to("/dev/full")
+    monkeypatch.setattr(atomic_files.secrets, "token_hex", lambda _: "0123")
+    (tmp_path / ".unfinished-0123.npz").symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match="No space left on device"):
         write_checkpoint(checkpoint_path(tmp_path, 2), example(2))
     assert list(tmp_path.iterdir()) == []

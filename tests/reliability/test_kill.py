@@ -73,12 +73,12 @@ def test_killed_at_twenty_moments(demo_yaml, tmp_path, assert_same_end):
             assert wait_for_other(checkpoints, newest, process), "no step was done"
             time.sleep(moments.uniform(0, 1.0))
             if kills % 2:
-                wait_for(lambda: any(checkpoints.glob(".step_*.tmp")), process, 10)
+                wait_for(lambda: any(checkpoints.glob(".unfinished-*")), process, 10)
             process.send_signal(signal.SIGKILL)
             process.wait()
             assert process.returncode == -signal.SIGKILL, "the training is too short for this test"
             kills += 1
-            while_writing += any(checkpoints.glob(".step_*.tmp"))
+            while_writing += any(checkpoints.glob(".unfinished-*"))
             arguments = ["--resume", broken]
         assert while_writing, "none of the kills came while a checkpoint was written"
         assert start(*arguments, log=log).wait() == 0

@@ -3,17 +3,15 @@
 import json
 import os
 import shutil
-import threading
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from keras_retinanet.data.images.address import is_address, num_image_bytes, read_image
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.atomic_files import remove_unfinished, whole_file
 
 MANIFEST = "conversion.json"
 _MADE_BY = "retinanet data convert"
-_SCRATCH_PREFIX, _SCRATCH_SUFFIX = ".unfinished-", ".tmp"
 
 
 class Output:
@@ -111,10 +109,8 @@ class Output:
                 f"{self.root} holds a conversion of other data, or with other options: name a new "
                 "folder, or remove this one"
             )
-        for parent, _, names in os.walk(self.root):
-            for name in names:
-                if name.startswith(_SCRATCH_PREFIX) and name.endswith(_SCRATCH_SUFFIX):
-                    Path(parent, name).unlink(missing_ok=True)
+        for parent, _, _ in os.walk(self.root):
+            remove_unfinished(Path(parent))
         return True
 
     def _write_manifest(self, is_complete: bool) -> None:
@@ -137,16 +133,8 @@ class Output:
         `sync`: on disk before it gets its name, since no one looks into it again.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
-        name = f"{_SCRATCH_PREFIX}{uuid.uuid4().hex}-{threading.get_ident()}{_SCRATCH_SUFFIX}"
-        scratch = target.with_name(name)
-        try:
+        with whole_file(target, sync=sync) as scratch:
             write(scratch)
-            if sync:
-                with open(scratch, "rb+") as file:
-                    os.fsync(file.fileno())
-            os.replace(scratch, target)
-        finally:
-            scratch.unlink(missing_ok=True)
 
 
 def _is_copy(target: Path, source: str) -> bool:

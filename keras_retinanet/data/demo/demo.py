@@ -41,7 +41,8 @@ def write_demo_dataset(
     folder: Path, *, num_train: int = 320, num_val: int = 80, seed: int = 0
 ) -> Path:
     """Write images/{train,val}/*.jpg, annotations/{train,val}.json (COCO), data.yaml; return the
-    path of data.yaml. The folder appears whole or not at all."""
+    path of data.yaml. The folder, which is renamed once and as a whole, is there with all its files
+    or not at all."""
     folder = Path(folder).absolute()
     if min(num_train, num_val) < 1:
         raise ValueError(

@@ -1,10 +1,12 @@
-"""Decoded images kept for the epochs to come: in memory, or as files. They fill up as images are
-first seen, and the pixels are those of the decoder, so that batches stay the same."""
+"""Decoded images kept for the epochs to come: in memory, or as files.
+
+They fill up as images are first seen, and the pixels are those of the decoder, so that batches stay
+the same. tf.data's `cache` keeps a stream, which has to be read to its end, and no images by index.
+"""
 
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +18,8 @@ from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.address import file_of
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.atomic_files import whole_file
+from keras_retinanet.system.memory import free_memory
 
 # Of the memory or the disk that is free, this share may be filled.
 MAX_SHARE_OF_FREE = 0.8
@@ -39,7 +43,6 @@ class MemoryCache:
     """
 
     def __init__(self, dataset: DetectionDataset) -> None:
-        # MemAvailable counts the file cache as free, which it is.
         _check_room(dataset, free_memory(), "memory", "disk, or none")
         self._images: dict[int, np.ndarray] = {}
 
@@ -73,10 +76,9 @@ class DiskCache:
             return None
 
     def put(self, index: int, image: np.ndarray) -> None:
-        # Renamed when it is complete: other processes, and runs that were killed, see whole files.
-        with tempfile.NamedTemporaryFile(dir=self.files[index].parent, delete=False) as file:
-            np.save(file, image)
-        os.replace(file.name, self.files[index])
+        # Other processes, and runs after one that was killed, see whole files.
+        with whole_file(self.files[index], suffix=".npy") as unfinished:
+            np.save(unfinished, image)
 
 
 def default_folder() -> Path:
@@ -113,15 +115,6 @@ def _check_room(dataset: DetectionDataset, free: int, place: str, mend: str) -> 
             f"training.cache = {place}: the {len(dataset)} decoded images have {needed / 1e9:.1f} "
             f"GB, and {free / 1e9:.1f} GB are free: set training.cache to {mend}"
         )
-
-
-def free_memory() -> int:
-    """Return the bytes that processes may still take."""
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(1024 * int(x.split()[1]) for x in lines if x.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _fingerprint(path: str) -> str:

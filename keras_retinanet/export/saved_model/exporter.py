@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.inference import Inference
@@ -29,6 +28,7 @@ from keras_retinanet.export.saved_model.signatures import (
 from keras_retinanet.export.saved_model.warmup import write_warmup
 from keras_retinanet.export.verify import FLOAT32, Tolerance
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.private_names import saved_model_proto
 
 # 50 megapixels are 150 MB when decoded.
 MAX_PIXELS = 50_000_000
@@ -148,7 +148,7 @@ def signature_names(changes: tuple[str, ...]) -> dict[str, str]:
 
 def refuse_variables(folder: Path) -> None:
     """Raise WeightsError if a SavedModel's graph reads variables: its weights are constants."""
-    saved = saved_model_pb2.SavedModel.FromString((folder / SAVED_MODEL_FILE).read_bytes())
+    saved = saved_model_proto().FromString((folder / SAVED_MODEL_FILE).read_bytes())
     for graph in (meta.graph_def for meta in saved.meta_graphs):
         for node in _nodes(graph):
             # Strings are paths of assets.

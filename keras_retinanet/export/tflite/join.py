@@ -6,11 +6,13 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from flatbuffers import flexbuffers
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
 
 from keras_retinanet.detection.tflite_file import SIGNATURE
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.system.private_names import read_tflite, tflite_schema
+
+schema = tflite_schema()
+_BufferT: Any = schema.BufferT
 
 FILE_IDENTIFIER = b"TFL3"
 # What the schema asks for (force_align), and kernels that read weights in place rely on.
@@ -37,9 +39,7 @@ def join(first: bytes, second: bytes) -> bytes:
     their names ("Identity", "Identity_1", ...; the converter orders them as it likes). The outputs
     are those of `second`, in that same order.
     """
-    model, tail = (
-        flatbuffer_utils.convert_bytearray_to_object(bytearray(x)) for x in (first, second)
-    )
+    model, tail = (read_tflite(x) for x in (first, second))
     graph, tail_graph = model.subgraphs[0], tail.subgraphs[0]
     buffer_of = {_EMPTY_BUFFER: _EMPTY_BUFFER}
     for i, buffer in enumerate(tail.buffers[1:], start=1):
@@ -70,7 +70,7 @@ def join(first: bytes, second: bytes) -> bytes:
 
 def name_tensors(file: bytes, *, input_name: str, output_names: Sequence[str]) -> bytes:
     """Return the TFLite file with names for its tensors, and a signature of these names."""
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    model = read_tflite(file)
     graph = model.subgraphs[0]
     graph.tensors[graph.inputs[0]].name = input_name.encode()
     for i, name in zip(graph.outputs, output_names, strict=True):
@@ -98,7 +98,7 @@ def append_detection_op(
     the workers' next class starts one too high). Added here, since a converter may inline the
     function that stands for a custom op.
     """
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    model = read_tflite(file)
     graph = model.subgraphs[0]
     options = {
         "max_detections": max_detections,
@@ -142,7 +142,7 @@ def append_detection_op(
 
 def refuse_variables(file: bytes) -> None:
     """Raise WeightsError if a TFLite file looks its weights up at run time: it would find none."""
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    model = read_tflite(file)
     for code in model.operatorCodes:
         if code.builtinCode in _VARIABLE_OPS:
             raise WeightsError(
@@ -159,7 +159,7 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-class _AlignedBuffer(schema.BufferT):
+class _AlignedBuffer(_BufferT):
     """A buffer that packs its data on a boundary of BUFFER_ALIGNMENT, as the generated one does
     not."""
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
 
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.export.tflite.join import pack
+from keras_retinanet.system.private_names import read_tflite, tflite_schema
+
+schema = tflite_schema()
 
 METADATA_NAME = "TFLITE_METADATA"
 FILE_IDENTIFIER = b"M001"
@@ -47,7 +48,7 @@ def add_metadata(
         outputs: names of the output tensors in the file's order; "location" and "category" are
             described as boxes and as classes with labels.
     """
-    content = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    content = read_tflite(model)
     content.buffers.append(
         schema.BufferT(
             data=np.frombuffer(_metadata(name, description, height, width, outputs), np.uint8)

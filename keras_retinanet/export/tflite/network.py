@@ -14,11 +14,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import DataError
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.private_names import with_constants
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 INPUT_TYPES = ("float32", "uint8")
@@ -74,7 +74,7 @@ def frozen(function: Any, signature: Sequence[tf.TensorSpec]) -> Any:
     A converter that is given a Keras model with variables may drop them without an error.
     """
     concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
-    return convert_variables_to_constants_v2(concrete)
+    return with_constants(concrete)
 
 
 def _frozen_network(model: RetinaNet, height: int, width: int, *, from_uint8: bool) -> Any:

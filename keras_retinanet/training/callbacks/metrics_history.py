@@ -3,10 +3,10 @@
 import csv
 import io
 import math
-import os
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.system.atomic_files import write_whole
 from keras_retinanet.training.callbacks.clock import Clock
 from keras_retinanet.training.callbacks.run_callback import Evaluation, RunCallback
 
@@ -50,9 +50,7 @@ class MetricsHistory(RunCallback):
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-        os.replace(temporary, self.path)
+        write_whole(self.path, text.getvalue())
 
     def get_state(self) -> dict:
         return {"rows": [dict(row) for row in self.rows]}

@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-from tensorboard.compat.proto.types_pb2 import DT_STRING
-from tensorboard.plugins.image.metadata import create_summary_metadata
-from tensorboard.plugins.scalar.summary_v2 import scalar_pb
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.evaluation.pictures import (
@@ -27,6 +20,8 @@ from keras_retinanet.training.callbacks.run_callback import Evaluation, RunCallb
 
 STEPS_BETWEEN_LOSSES = 20
 LOSSES = ("loss", "class_loss", "box_loss")
+# The plugins of TensorBoard that show an entry.
+SCALARS, IMAGES = "scalars", "images"
 
 
 class TensorBoard(RunCallback):
@@ -56,23 +51,25 @@ class TensorBoard(RunCallback):
         self.progress = clock.progress
         self.dataset = dataset
         self.images = images
-        self._writer: EventFileWriter | None = None
+        self._writer: Any = None
         self._logged = 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if self._writer is None:
-            self._writer = EventFileWriter(str(self.folder))
+            self._writer = _event_writer(self.folder)
             self._logged = self.progress.step
             if self.progress.step:
                 # Steps from this on are dropped by readers: a run wrote them that was broken off.
-                self._write(self.progress.step + 1, session_log=SessionLog(status=SessionLog.START))
+                start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+                self._write(self.progress.step + 1, session_log=start)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if (
             self.progress.step - self._logged >= STEPS_BETWEEN_LOSSES
             and not self.progress.is_epoch_end
         ):
-            self._scalars({name: logs[name] for name in LOSSES if name in (logs or {})})
+            logs = logs or {}
+            self._scalars({name: logs[name] for name in LOSSES if name in logs})
             self._logged = self.progress.step
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -114,24 +111,40 @@ class TensorBoard(RunCallback):
             self._writer = None
 
     def _scalars(self, values: dict[str, Any]) -> None:
-        summary = Summary()
+        summary = tf.compat.v1.Summary()
         for name, value in values.items():
-            summary.MergeFrom(scalar_pb(name, float(value)))
+            tensor = tf.make_tensor_proto(float(value), tf.float32)
+            summary.value.add(tag=name, metadata=_shown_by(SCALARS), tensor=tensor)
         self._write(self.progress.step, summary=summary)
 
     def _picture(self, tag: str, picture: Image.Image) -> None:
         file = io.BytesIO()
         picture.save(file, format="png")
         sides = [str(side).encode() for side in picture.size]
-        tensor = TensorProto(
-            dtype=DT_STRING,
-            string_val=[*sides, file.getvalue()],
-            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=3)]),
-        )
-        summary = Summary()
-        metadata = create_summary_metadata(display_name=None, description=None)
-        summary.value.add(tag=tag, metadata=metadata, tensor=tensor)
+        tensor = tf.make_tensor_proto([*sides, file.getvalue()], tf.string)
+        summary = tf.compat.v1.Summary()
+        summary.value.add(tag=tag, metadata=_shown_by(IMAGES), tensor=tensor)
         self._write(self.progress.step, summary=summary)
 
     def _write(self, step: int, **content: Any) -> None:
-        self._writer.add_event(Event(wall_time=time.time(), step=step, **content))
+        event = tf.compat.v1.Event(wall_time=time.time(), step=step, **content)
+        self._writer.add_event(event)
+
+
+def _event_writer(folder: Path) -> Any:
+    """Return a writer of events, in a file of its own.
+
+    That of TensorFlow 1: `tf.summary` writes no session log, without which readers would show what
+    an interrupted run wrote twice. It wants a graph, into which it puts nothing.
+    """
+    with tf.Graph().as_default():
+        return tf.compat.v1.summary.FileWriter(
+            # TensorFlow's own name is the second and the host's: two starts would share a file.
+            str(folder),
+            filename_suffix=f".{time.time_ns()}",
+        )
+
+
+def _shown_by(plugin: str) -> Any:
+    name = tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin)
+    return tf.compat.v1.SummaryMetadata(plugin_data=name)

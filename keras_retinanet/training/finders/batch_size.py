@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from keras_retinanet.config.schema import Config
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import UserError
+from keras_retinanet.system.memory import process_memory
 from keras_retinanet.training.finders.batch_trial import Trial, as_json
 from keras_retinanet.training.setup.network import make_input_policy
 from keras_retinanet.training.setup.prepare import without_other_weights
@@ -131,18 +131,8 @@ def largest_canvas(config: Config, dataset: DetectionDataset) -> tuple[int, int]
 
 def _end_at(process: subprocess.Popen, limit: int, is_over: threading.Event) -> None:
     while process.poll() is None:
-        if _resident_bytes(process.pid) > limit:
+        if process_memory(process.pid) > limit:
             is_over.set()
             process.kill()
             return
         time.sleep(LOOK_EVERY)
-
-
-def _resident_bytes(pid: int) -> int:
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return 1024 * int(line.split()[1])
-    except OSError:  # it has ended
-        pass
-    return 0

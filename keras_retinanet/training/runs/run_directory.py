@@ -2,7 +2,6 @@
 done."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -11,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from keras_retinanet.errors import ConfigError
-from keras_retinanet.system.atomic_files import write_whole
+from keras_retinanet.system.atomic_files import remove_unfinished, write_whole
+from keras_retinanet.system.locks import file_lock
 
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
@@ -103,17 +103,22 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: another process has it.
     """
-    with open(folder / LOCK_FILE, "a+") as file:
+    path = folder / LOCK_FILE
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
+            descriptor = stack.enter_context(file_lock(path, wait=False))
+        except BlockingIOError as error:
+            owner = path.read_text().strip() or "another process"
             raise ConfigError(
                 f"{folder} is being written by {owner}: wait for it, stop it, or name another "
                 "folder"
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be locked ({error.strerror or error}): name a folder that can be "
+                "written, on a file system with locks"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        remove_unfinished(folder)
         yield

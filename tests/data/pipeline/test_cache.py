@@ -94,7 +94,3 @@ def test_images_that_do_not_fit_are_refused(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("", (), {"free": 1000}))
     with pytest.raises(ConfigError, match=r"training\.cache = disk"):
         DiskCache(dataset, tmp_path / "c")
-
-
-def test_the_machine_sfree_memory_is_known():
-    assert module.free_memory() > 2**20

@@ -1,20 +1,18 @@
 """Label maps: the names of class numbers, in a .pbtxt (Object Detection API) or a YAML file."""
 
 import re
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.errors import DataError
 
-# Text format of protocol buffers: a comment, a string, a bracket, or a name, number, "-1.5e3".
-_TOKEN = re.compile(
-    r"""\s+|\#[^\n]*|(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')|(?P<sign>[{}<>:,;\[\]])
-    |(?P<word>[\w.+-]+)""",
-    re.VERBOSE,
-)
-_ESCAPE = re.compile(rb"\\([0-7]{1,3}|[xX][0-9a-fA-F]{1,2}|.)", re.DOTALL)
-_ESCAPED = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f"}
-_OPENING, _CLOSING = ("{", "<", "["), ("}", ">", "]")
+_PACKAGE = "keras_retinanet"
+_SEPARATORS = frozenset(":,;[]")
 
 
 def read_label_map(path: Path) -> tuple[dict[int, str], dict[str, int]]:
@@ -33,15 +31,16 @@ def read_label_map(path: Path) -> tuple[dict[int, str], dict[str, int]]:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file in UTF-8: {error}") from error
-    names, aliases = {}, []
+    names: dict[int, str] = {}
+    aliases: list[tuple[str, int]] = []
     for line, item in _items(content, path):
-        class_id, name = item.get("id"), item.get("display_name") or item.get("name")
-        if not name or not re.fullmatch(r"\d{1,9}", class_id or ""):
+        name = item.display_name or item.name
+        if not name or not item.HasField("id") or item.id < 0:
             raise DataError(f"{path}:{line}: an item needs a name and an id of 0 or more")
-        if int(class_id) in names:
-            raise DataError(f"{path}:{line}: the id {class_id} is used twice")
-        names[int(class_id)] = name
-        aliases += [(alias, int(class_id)) for alias in {name, item.get("name", name)}]
+        if item.id in names:
+            raise DataError(f"{path}:{line}: the id {item.id} is used twice")
+        names[item.id] = name
+        aliases += [(alias, item.id) for alias in {name, item.name or name}]
     return _checked(names, aliases, str(path))
 
 
@@ -58,7 +57,10 @@ def label_map_of(classes: dict | list, source: str) -> tuple[dict[int, str], dic
 
 def format_label_map(names: dict[int, str]) -> str:
     """Return the text of a .pbtxt."""
-    return "".join(f"item {{\n  id: {i}\n  name: {_quoted(n)}\n}}\n" for i, n in names.items())
+    label_map = _label_map_class()()
+    for class_id, name in names.items():
+        label_map.item.add(id=class_id, name=name)
+    return text_format.MessageToString(label_map, as_utf8=True)
 
 
 def _checked(
@@ -72,58 +74,64 @@ def _checked(
     return dict(sorted(names.items())), id_of
 
 
-def _items(content: str, path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return the line and the plain fields of each item; messages inside an item are passed over.
+@cache
+def _label_map_class() -> type[Any]:
+    """Return the class of a protobuf message that has what counts here of StringIntLabelMap.
 
-    Separators mean nothing here: "id", ":", "1" and "id", "1" are the same.
+    Described here, since the Object Detection API's own is in no package that we depend on. Its
+    other fields (keypoints, frequency and so on) are passed over when a text is read.
     """
-    items: list[tuple[int, dict[str, str]]] = []
-    depth, key, place, line = 0, "", 0, 1
-    while place < len(content):
-        match = _TOKEN.match(content, place)
-        if not match:
-            raise DataError(f"{path}:{line}: not a label map: unexpected {content[place]!r}")
-        place, start = match.end(), line
-        line += match[0].count("\n")
-        token = match["text"] or match["sign"] or match["word"]
-        if token in _OPENING:
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="label_map.proto", package=_PACKAGE)
+    item = file.message_type.add(name="Item")
+    kinds = {"id": field.TYPE_INT32, "name": field.TYPE_STRING, "display_name": field.TYPE_STRING}
+    for number, (name, kind) in enumerate(kinds.items(), start=1):
+        item.field.add(name=name, number=number, type=kind, label=field.LABEL_OPTIONAL)
+    file.message_type.add(name="LabelMap").field.add(
+        name="item",
+        number=1,
+        type=field.TYPE_MESSAGE,
+        type_name=f".{_PACKAGE}.Item",
+        label=field.LABEL_REPEATED,
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.LabelMap"))
+
+
+def _items(content: str, path: Path) -> list[tuple[int, Any]]:
+    """Return the line and the message of each item of a text."""
+    lines = content.split("\n")
+    label_map = _label_map_class()()
+    try:
+        text_format.ParseLines(lines, label_map, allow_unknown_field=True)
+        places = _places(lines)
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        # Protobuf repeats the place and the whole line: "2:8 : 'item { id: x }': Expected ...".
+        problem = re.sub(r"^\d+:\d+ : ", "", str(error)).removeprefix(f"'{lines[line - 1]}': ")
+        raise DataError(f"{path}:{line}: not a label map: {problem}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: not a label map: messages in too many others") from error
+    return list(zip(places, label_map.item, strict=True))
+
+
+def _places(lines: Sequence[str]) -> list[int]:
+    """Return the lines on which items begin, which protobuf does not keep.
+
+    Raises:
+        ParseError: there is something else beside items, which reading has passed over.
+    """
+    tokens = text_format.Tokenizer(lines)
+    depth, places = 0, []
+    while not tokens.AtEnd():
+        if tokens.token in ("{", "<"):
+            if depth == 0:
+                places.append(tokens.ParseError("").GetLine())
             depth += 1
-            if depth == 1:
-                if key != "item":
-                    raise DataError(f"{path}:{start}: not a label map: expected item {{ ... }}")
-                items.append((start, {}))
-            key = ""
-        elif token in _CLOSING:
-            depth, key = depth - 1, ""
-            if depth < 0:
-                raise DataError(f"{path}:{start}: not a label map: unexpected {token!r}")
-        elif token and token not in (":", ",", ";"):
-            if not key:
-                key = token
-            elif depth == 0:
-                raise DataError(f"{path}:{start}: not a label map: unexpected {token!r}")
-            else:
-                if depth == 1:
-                    items[-1][1][key] = _unquoted(token) if match["text"] else token
-                key = ""
-    if depth:
-        raise DataError(f"{path}:{line}: not a label map: an item is not closed")
-    return items
-
-
-def _quoted(name: str) -> str:
-    for char, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
-        name = name.replace(char, escaped)
-    return f'"{name}"'
-
-
-def _unquoted(token: str) -> str:
-    def char(match: re.Match) -> bytes:
-        code = match[1]
-        if code[:1].isdigit() and code[:1] < b"8":
-            return bytes([int(code, 8) & 255])
-        if code[:1] in b"xX" and len(code) > 1:
-            return bytes([int(code[1:], 16)])
-        return _ESCAPED.get(code, code)
-
-    return _ESCAPE.sub(char, token[1:-1].encode("utf-8", "replace")).decode("utf-8", "replace")
+        elif tokens.token in ("}", ">"):
+            depth -= 1
+        elif depth == 0 and tokens.token not in _SEPARATORS and tokens.token != "item":
+            raise tokens.ParseError(f"expected item {{ ... }}, not {tokens.token!r}")
+        tokens.NextToken()
+    return places

@@ -1,0 +1,118 @@
+"""COCO's twelve figures and its precisions, by pycocotools' own COCOeval."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval, Params
+
+IOU_THRESHOLDS: np.ndarray = Params(iouType="bbox").iouThrs
+RECALLS: np.ndarray = Params(iouType="bbox").recThrs
+
+# The twelve figures in COCO's order.
+COCO_FIGURES = (
+    "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
+)  # fmt: skip
+
+# Where COCOeval keeps the precisions for objects of any size, at 100 detections per image.
+_ANY_SIZE, _MOST_DETECTIONS = 0, -1
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Objects or detections of one image.
+
+    Attributes:
+        image: its number in the data set.
+        boxes: [n, 4] float64 xywh in pixels.
+        labels: [n], 0 ... K-1.
+    """
+
+    image: int
+    boxes: np.ndarray
+    labels: np.ndarray
+
+    def annotations(self, **columns: np.ndarray) -> list[dict[str, Any]]:
+        """Return one COCO annotation per box, with further values [n] by name."""
+        names = ("bbox", "category_id", *columns)
+        values = (self.boxes, self.labels, *columns.values())
+        rows = zip(*(value.tolist() for value in values), strict=True)
+        return [{"image_id": self.image, **dict(zip(names, row))} for row in rows]
+
+
+@dataclass(frozen=True)
+class Objects(Boxes):
+    """The objects of an image, with areas [n] in square pixels and is_ignored [n]."""
+
+    areas: np.ndarray
+    is_ignored: np.ndarray
+
+
+@dataclass(frozen=True)
+class Found(Boxes):
+    """The detections of an image, with scores [n]."""
+
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class CocoSummary:
+    """What COCO says of a set of detections.
+
+    Attributes:
+        figures: by the names of COCO_FIGURES; None where there is no object to measure it on.
+        precisions: [T, R, K] at IOU_THRESHOLDS and RECALLS; -1 for a class without objects.
+    """
+
+    figures: dict[str, float | None]
+    precisions: np.ndarray
+
+    def class_ap(self) -> list[float | None]:
+        """Return the AP of each class; None for a class without objects."""
+        measured = (values[values > -1] for values in np.moveaxis(self.precisions, -1, 0))
+        return [float(values.mean()) if values.size else None for values in measured]
+
+
+def summarize(
+    objects: Sequence[Objects], found: Sequence[Found], *, num_images: int, num_classes: int
+) -> CocoSummary:
+    """Return COCO's figures for the objects and the detections of a data set.
+
+    Of detections with equal scores the first image's comes first, and within an image the first.
+    """
+    truth = [a for o in objects for a in o.annotations(area=o.areas, iscrowd=o.is_ignored)]
+    # A detection's size is that of its box.
+    detections = [
+        annotation
+        for f in found
+        for annotation in f.annotations(score=f.scores, area=f.boxes[:, 2] * f.boxes[:, 3])
+    ]
+    # COCOeval reports its progress by print, and has no switch for that.
+    with contextlib.redirect_stdout(io.StringIO()):
+        sides = [_coco(annotations, num_images, num_classes) for annotations in (truth, detections)]
+        result = COCOeval(*sides, "bbox")
+        result.evaluate()
+        result.accumulate()
+        result.summarize()
+    figures = {
+        name: None if value == -1 else float(value)
+        for name, value in zip(COCO_FIGURES, result.stats, strict=True)
+    }
+    return CocoSummary(figures, result.eval["precision"][..., _ANY_SIZE, _MOST_DETECTIONS])
+
+
+def _coco(annotations: list[dict[str, Any]], num_images: int, num_classes: int) -> COCO:
+    """Return annotations as a COCO data set whose ids are the numbers of images and classes."""
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": image} for image in range(num_images)],
+        "categories": [{"id": label} for label in range(num_classes)],
+        # From 1: COCOeval takes 0 for "not matched".
+        "annotations": [{"id": i, **a} for i, a in enumerate(annotations, start=1)],
+    }
+    coco.createIndex()
+    return coco
