@@ -7,14 +7,17 @@ tf-models-official).
 
 Needs a data set: by default coco_subset in the folder KERAS_RETINANET_DATA.
 
-A pass begins with a fresh iterator and ends with its last batch: nothing is made before it, so that
-it cannot be shorter than the work. What tf.data makes ahead of the last batch is in its times, too.
+A pass has a fresh iterator, of which nothing is made before the first batch is asked for: it
+cannot be shorter than the work. What tf.data makes ahead of the last batch is in its times, too.
+Making the iterator, which a training does once, is told beside: it would hide the rate of a small
+data set.
 
 Wall time is what the machine gives at the time; CPU time counts all threads, so that cores / CPU
 time is about what as many quiet cores would reach.
 """
 
 import argparse
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -27,8 +30,18 @@ DECODER = "decoder alone"
 # A pass through the data set would take minutes.
 PEER_BATCHES, PEER_PASSES = 4, 2
 
-# Of one pass, for one image.
-Times = list[tuple[float, float]]
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """Seconds of one pass: to make its iterator; then to its last batch, of wall and CPU time."""
+
+    start: float
+    wall: float
+    cpu: float
+    num_images: int
+
+
+Times = list[Pass]
 
 
 def main() -> None:
@@ -71,9 +84,9 @@ def measure_presets(dataset: Any, options: argparse.Namespace, anchors: Any) -> 
     times: dict[str, Times] = {name: [] for name in streams}
     for number in range(options.passes + 1):
         for name, (elements, images, count) in streams.items():
-            taken = pass_seconds(elements, count)
+            taken = one_pass(elements, count, images)
             if number:  # the first fills the file cache
-                times[name].append(for_one_image(taken, images * count))
+                times[name].append(taken)
     return times
 
 
@@ -88,37 +101,42 @@ def measure_peers(dataset: Any, options: argparse.Namespace) -> dict[str, Times]
         except ImportError as error:
             print(f"{name} is skipped ({error}): pip install {package}")
             continue
-        pass_seconds(batches, 1)
-        taken = [pass_seconds(batches, PEER_BATCHES) for _ in range(PEER_PASSES)]
-        times[name] = [for_one_image(each, PEER_BATCHES * options.batch_size) for each in taken]
+        one_pass(batches, 1, options.batch_size)
+        times[name] = [
+            one_pass(batches, PEER_BATCHES, options.batch_size) for _ in range(PEER_PASSES)
+        ]
     return times
 
 
-def pass_seconds(elements: Any, count: int) -> tuple[float, float]:
-    """Return wall and CPU seconds of a pass: from a new iterator to its `count`th element.
+def one_pass(elements: Any, count: int, num_images: int) -> Pass:
+    """Return the times of a pass from a new iterator to its `count`th element.
 
     Args:
         elements: a tf.data.Dataset, which may go on for ever.
+        num_images: in an element.
     """
-    wall, cpu = time.perf_counter(), time.process_time()
+    begin = time.perf_counter()
     iterator = iter(elements.take(count))
+    wall, cpu = time.perf_counter(), time.process_time()
     found = sum(1 for _ in iterator)
-    taken = time.perf_counter() - wall, time.process_time() - cpu
+    taken = Pass(
+        start=wall - begin,
+        wall=time.perf_counter() - wall,
+        cpu=time.process_time() - cpu,
+        num_images=num_images * count,
+    )
     if found != count:
         raise ValueError(f"a pass has {found} elements, and not {count}")
     del iterator  # ends its threads before the next pass begins
     return taken
 
 
-def for_one_image(taken: tuple[float, float], num_images: int) -> tuple[float, float]:
-    return taken[0] / num_images, taken[1] / num_images
-
-
 def figures(times: Times, cores: int) -> dict[str, Any]:
     return {
-        "images_per_second": measure.spread([1 / wall for wall, _ in times]),
-        "cpu_milliseconds": measure.spread([1000 * cpu for _, cpu in times]),
-        "images_per_second_by_cpu_time": cores / min(cpu for _, cpu in times),
+        "images_per_second": measure.spread([each.num_images / each.wall for each in times]),
+        "cpu_milliseconds": measure.spread([1000 * each.cpu / each.num_images for each in times]),
+        "images_per_second_by_cpu_time": max(cores * each.num_images / each.cpu for each in times),
+        "start_seconds": measure.spread([each.start for each in times]),
     }
 
 
@@ -131,7 +149,8 @@ def lines(result: dict[str, Any], options: argparse.Namespace) -> list[str]:
             f"{name:>25}: {rate['median']:4.0f} images/s (min {rate['min']:.0f}, max "
             f"{rate['max']:.0f}); CPU {cpu['median']:.2f} ms an image (min {cpu['min']:.2f}): "
             f"{values['images_per_second_by_cpu_time']:.0f} images/s on {options.cores} quiet "
-            f"cores; {cpu['min'] / first:.2f} x {options.preset[0]}"
+            f"cores; {cpu['min'] / first:.2f} x {options.preset[0]}; started in "
+            f"{values['start_seconds']['median']:.2f} s"
         )
     return found
 
