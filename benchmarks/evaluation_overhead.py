@@ -5,6 +5,7 @@ detections that it can have, each measured against all objects: scores have no t
 """
 
 import time
+from typing import Any
 
 import measure
 
@@ -39,10 +40,22 @@ def main() -> None:
             weight.assign(rng.normal(0, 0.15, weight.shape))
 
     evaluation = DatasetEvaluation(model, dataset, batch_size=options.batch_size)
+    rounds, found, metrics = timed_rounds(evaluation, options.rounds)
+    shares = measure.spread([r["share_outside"] for r in rounds])
+    print(
+        f"{options.config}, {len(dataset)} images, {len(found.results)} detections, batch "
+        f"{options.batch_size}: {shares['median']:.1%} outside the network (min "
+        f"{shares['min']:.1%}, max {shares['max']:.1%}); AP {metrics['AP']}"
+    )
+    measure.finish({"rounds": rounds, "share_outside": shares}, options.json)
+
+
+def timed_rounds(evaluation: Any, num_rounds: int) -> tuple[list[dict[str, float]], Any, dict]:
+    """Return the times of each evaluation, and what the last one found and measured."""
     network = {"seconds": 0.0}
     run = evaluation.detector._run
 
-    def timed(images, sizes):
+    def timed(images: Any, sizes: Any) -> dict[str, "_Array"]:
         start = time.perf_counter()
         found = {name: value.numpy() for name, value in run(images, sizes).items()}
         network["seconds"] += time.perf_counter() - start
@@ -50,7 +63,7 @@ def main() -> None:
 
     evaluation.detector._run = timed
     rounds = []
-    for number in range(options.rounds + 1):
+    for number in range(num_rounds + 1):
         network["seconds"] = 0.0
         start, cpu = time.perf_counter(), time.process_time()
         found = evaluation.run()
@@ -69,22 +82,16 @@ def main() -> None:
                 f"{seconds:.2f} s, of which {network['seconds']:.2f} s in the network: "
                 f"{rounds[-1]['share_outside']:.1%} outside; {rounds[-1]['cpu']:.2f} s of CPU time"
             )
-    shares = measure.spread([r["share_outside"] for r in rounds])
-    print(
-        f"{options.config}, {len(dataset)} images, {len(found.results)} detections, batch "
-        f"{options.batch_size}: {shares['median']:.1%} outside the network (min "
-        f"{shares['min']:.1%}, max {shares['max']:.1%}); AP {metrics['AP']}"
-    )
-    measure.finish({"rounds": rounds, "share_outside": shares}, options.json)
+    return rounds, found, metrics
 
 
 class _Array:
     """What the detector asks `numpy()` of, already fetched."""
 
-    def __init__(self, value) -> None:
+    def __init__(self, value: Any) -> None:
         self._value = value
 
-    def numpy(self):
+    def numpy(self) -> Any:
         return self._value
 
 

@@ -7,20 +7,41 @@ tf-models-official).
 
 Needs a data set: by default coco_subset in the folder KERAS_RETINANET_DATA.
 
+A pass has a fresh iterator, of which nothing is made before the first batch is asked for: it
+cannot be shorter than the work. What tf.data makes ahead of the last batch is in its times, too.
+Making the iterator, which a training does once, is told beside: it would hide the rate of a small
+data set.
+
 Wall time is what the machine gives at the time; CPU time counts all threads, so that cores / CPU
 time is about what as many quiet cores would reach.
 """
 
+import argparse
+import dataclasses
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import measure
 
 PRESETS = ("paper", "default", "strong")
-PEER_BATCHES = 4  # a pass through the data set would take minutes
+DECODER = "decoder alone"
+# A pass through the data set would take minutes.
+PEER_BATCHES, PEER_PASSES = 4, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """Seconds of one pass: to make its iterator; then to its last batch, of wall and CPU time."""
+
+    start: float
+    wall: float
+    cpu: float
+    num_images: int
+
+
+Times = list[Pass]
 
 
 def main() -> None:
@@ -34,10 +55,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2, help="for the estimate from CPU time")
     options = parser.parse_args()
 
-    import tensorflow as tf
-
     from keras_retinanet import AnchorGenerator, load_dataset
-    from keras_retinanet.data.images.image_files import decode_image
     from keras_retinanet.errors import UserError
 
     try:
@@ -45,72 +63,109 @@ def main() -> None:
     except UserError as error:
         sys.exit(f"input_pipeline.py: {error}")
     anchors = AnchorGenerator()
-    # What no pipeline can do without: the decoder alone, on the same cores.
-    decoder = (
-        tf.data.Dataset.from_tensor_slices(dataset.image_paths)
-        .repeat()
-        .map(lambda path: decode_image(tf.io.read_file(path)), num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(1)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    times = {**measure_presets(dataset, options, anchors), **measure_peers(dataset, options)}
+    result = {name: figures(values, options.cores) for name, values in times.items()}
+    count = sum(anchors.num_anchors_per_level(options.size, options.size))
+    print(f"{options.size} px, {count} anchors, batch {options.batch_size}, {len(dataset)} images")
+    for line in lines(result, options):
+        print(line)
+    settings = {"size": options.size, "batch_size": options.batch_size, "images": len(dataset)}
+    measure.finish({"results": result, "anchors": count, **settings}, options.json)
+
+
+def measure_presets(dataset: Any, options: argparse.Namespace, anchors: Any) -> dict[str, Times]:
+    """Return the times of the decoder alone and of the presets, which take turns."""
     num_batches = len(dataset) // options.batch_size
-    # Of each: the stream, its images an element, and the elements of a pass.
-    streams = {"decoder alone": (iter(decoder), 1, num_batches * options.batch_size)}
+    # Of each: the elements, the images in one, and the elements of a pass.
+    streams = {DECODER: (decoded_images(dataset), 1, num_batches * options.batch_size)}
     for preset in options.preset:
         batches = preset_batches(dataset, preset, options, anchors)
-        streams[preset] = (iter(batches), options.batch_size, num_batches)
-
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in streams}
+        streams[preset] = (batches, options.batch_size, num_batches)
+    times: dict[str, Times] = {name: [] for name in streams}
     for number in range(options.passes + 1):
-        for name, (stream, images, count) in streams.items():
-            taken = seconds_of(stream, count)
-            if number:  # the first fills the file cache and tunes tf.data
-                times[name].append(tuple(t / (images * count) for t in taken))
+        for name, (elements, images, count) in streams.items():
+            taken = one_pass(elements, count, images)
+            if number:  # the first fills the file cache
+                times[name].append(taken)
+    return times
 
-    # Each by itself and at the end: what they would make ahead takes the others' time.
+
+def measure_peers(dataset: Any, options: argparse.Namespace) -> dict[str, Times]:
+    times: dict[str, Times] = {}
     for name, package, make in (
         ("KerasHub's label encoder", "keras-hub", hub_batches),
         ("Model Garden's parser", "tf-models-official", garden_batches),
     ):
         try:
-            stream = iter(make(dataset, options))
+            batches = make(dataset, options)
         except ImportError as error:
             print(f"{name} is skipped ({error}): pip install {package}")
             continue
-        seconds_of(stream, 1)
-        taken = [seconds_of(stream, 1) for _ in range(PEER_BATCHES)]
-        images = options.batch_size
-        times[name] = [(wall / images, cpu / images) for wall, cpu in taken]
+        one_pass(batches, 1, options.batch_size)
+        times[name] = [
+            one_pass(batches, PEER_BATCHES, options.batch_size) for _ in range(PEER_PASSES)
+        ]
+    return times
 
-    result: dict[str, Any] = {
-        name: {
-            "images_per_second": measure.spread([1 / wall for wall, _ in values]),
-            "cpu_milliseconds": measure.spread([1000 * cpu for _, cpu in values]),
-            "images_per_second_by_cpu_time": options.cores / min(cpu for _, cpu in values),
-        }
-        for name, values in times.items()
+
+def one_pass(elements: Any, count: int, num_images: int) -> Pass:
+    """Return the times of a pass from a new iterator to its `count`th element.
+
+    Args:
+        elements: a tf.data.Dataset, which may go on for ever.
+        num_images: in an element.
+    """
+    begin = time.perf_counter()
+    iterator = iter(elements.take(count))
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = sum(1 for _ in iterator)
+    taken = Pass(
+        start=wall - begin,
+        wall=time.perf_counter() - wall,
+        cpu=time.process_time() - cpu,
+        num_images=num_images * count,
+    )
+    if found != count:
+        raise ValueError(f"a pass has {found} elements, and not {count}")
+    del iterator  # ends its threads before the next pass begins
+    return taken
+
+
+def figures(times: Times, cores: int) -> dict[str, Any]:
+    return {
+        "images_per_second": measure.spread([each.num_images / each.wall for each in times]),
+        "cpu_milliseconds": measure.spread([1000 * each.cpu / each.num_images for each in times]),
+        "images_per_second_by_cpu_time": max(cores * each.num_images / each.cpu for each in times),
+        "start_seconds": measure.spread([each.start for each in times]),
     }
-    count = sum(anchors.num_anchors_per_level(options.size, options.size))
-    print(f"{options.size} px, {count} anchors, batch {options.batch_size}, {len(dataset)} images")
+
+
+def lines(result: dict[str, Any], options: argparse.Namespace) -> list[str]:
     first = result[options.preset[0]]["cpu_milliseconds"]["min"]
+    found = []
     for name, values in result.items():
         rate, cpu = values["images_per_second"], values["cpu_milliseconds"]
-        print(
+        found.append(
             f"{name:>25}: {rate['median']:4.0f} images/s (min {rate['min']:.0f}, max "
             f"{rate['max']:.0f}); CPU {cpu['median']:.2f} ms an image (min {cpu['min']:.2f}): "
             f"{values['images_per_second_by_cpu_time']:.0f} images/s on {options.cores} quiet "
-            f"cores; {cpu['min'] / first:.2f} x {options.preset[0]}"
+            f"cores; {cpu['min'] / first:.2f} x {options.preset[0]}; started in "
+            f"{values['start_seconds']['median']:.2f} s"
         )
-    settings = {"size": options.size, "batch_size": options.batch_size, "images": len(dataset)}
-    measure.finish({"results": result, "anchors": count, **settings}, options.json)
+    return found
 
 
-def seconds_of(stream: Iterator, count: int) -> tuple[float, float]:
-    """Return wall and CPU seconds that `count` elements take."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(count):
-        next(stream)
-    return time.perf_counter() - wall, time.process_time() - cpu
+def decoded_images(dataset: Any) -> Any:
+    """Return what no pipeline can do without: the decoder alone, on the same cores."""
+    import tensorflow as tf
+
+    from keras_retinanet.data.images.image_files import decode_image
+
+    paths = tf.data.Dataset.from_tensor_slices(dataset.image_paths)
+    images = paths.map(
+        lambda path: decode_image(tf.io.read_file(path)), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return images.batch(1).prefetch(tf.data.AUTOTUNE)
 
 
 def preset_batches(dataset: Any, preset: str, options: Any, anchors: Any) -> Any:

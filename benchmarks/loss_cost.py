@@ -1,5 +1,8 @@
 """What the detection loss costs: a training step against the same step with a trivial mean loss."""
 
+import argparse
+from typing import Any
+
 import measure
 
 
@@ -12,47 +15,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12)
     options = parser.parse_args()
 
-    import keras
-    import numpy as np
-
-    from keras_retinanet import DetectionLoss, RetinaNet, SGDWithL2
-    from keras_retinanet.geometry.matching import match_anchors
-
-    def mean_loss(targets: dict, outputs: dict, **_: object) -> dict:
-        return {
-            "class_loss": keras.ops.mean(outputs["class_logits"]),
-            "box_loss": keras.ops.mean(outputs["box_deltas"]),
-        }
-
-    def build(loss: object) -> RetinaNet:
-        model = RetinaNet(options.backbone, options.classes, weights=None, batchnorm="frozen")
-        model.compile(optimizer=SGDWithL2(1e-4, momentum=0.9, l2=1e-4), loss=loss)
-        return model
-
-    rng = np.random.default_rng(0)
-    size, batch_size = options.size, options.batch_size
-    images = rng.integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
-    # Seven objects an image, as in COCO.
-    corner = rng.uniform(0, 0.7 * size, (batch_size, 7, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(16, 0.3 * size, corner.shape)], axis=2)
-    models = {"detection_loss": build(DetectionLoss()), "mean_loss": build(mean_loss)}
-    generator = models["mean_loss"].anchor_generator
-    targets = {
-        "gt_boxes": boxes.astype(np.float32),
-        "gt_labels": rng.integers(0, options.classes, (batch_size, 7), dtype=np.int32),
-        "matches": np.stack(
-            [
-                match_anchors(
-                    b.astype(np.float32),
-                    np.zeros((0, 4), np.float32),
-                    anchor_generator=generator,
-                    height=size,
-                    width=size,
-                )
-                for b in boxes
-            ]
-        ),
+    models = {
+        "detection_loss": build(options, trivial=False),
+        "mean_loss": build(options, trivial=True),
     }
+    images, targets = random_batch(options, models["mean_loss"].anchor_generator)
     steps = {
         name: lambda model=model: model.train_on_batch(images, targets)
         for name, model in models.items()
@@ -69,17 +36,56 @@ def main() -> None:
         "anchors": int(targets["matches"].shape[1]),
     }
     print(
-        f"{options.backbone}, {size} px, batch {batch_size}, float32, {options.classes} classes, "
-        f"{result['anchors']} anchors: {result['seconds']['detection_loss']['median']:.3f} s a "
+        f"{options.backbone}, {options.size} px, batch {options.batch_size}, float32, "
+        f"{options.classes} classes, {result['anchors']} anchors: {result['seconds']['detection_loss']['median']:.3f} s a "
         f"step, with a mean loss {result['seconds']['mean_loss']['median']:.3f} s: ratio "
         f"{result['ratio']['median']:.3f} (of minima {result['ratio_of_minima']:.3f})"
     )
-    dense = batch_size * result["anchors"] * options.classes * 4
+    dense = options.batch_size * result["anchors"] * options.classes * 4
     print(
         f"host memory traffic of a batch: images {images.nbytes / 1e6:.2f} MB, targets "
         f"{sum(traffic.values()) / 1e6:.2f} MB (one-hot targets would be {dense / 1e6:.1f} MB)"
     )
     measure.finish(result, options.json)
+
+
+def build(options: argparse.Namespace, *, trivial: bool) -> Any:
+    """Return a model compiled with the detection loss, or with a trivial mean of its outputs."""
+    import keras
+
+    from keras_retinanet import DetectionLoss, RetinaNet, SGDWithL2
+
+    def mean_loss(targets: dict, outputs: dict, **_: object) -> dict:
+        return {
+            "class_loss": keras.ops.mean(outputs["class_logits"]),
+            "box_loss": keras.ops.mean(outputs["box_deltas"]),
+        }
+
+    model = RetinaNet(options.backbone, options.classes, weights=None, batchnorm="frozen")
+    loss = mean_loss if trivial else DetectionLoss()
+    model.compile(optimizer=SGDWithL2(1e-4, momentum=0.9, l2=1e-4), loss=loss)
+    return model
+
+
+def random_batch(options: argparse.Namespace, generator: Any) -> tuple[Any, dict[str, Any]]:
+    """Return images and targets with seven objects an image, as in COCO."""
+    import numpy as np
+
+    from keras_retinanet.geometry.matching import match_anchors
+
+    rng = np.random.default_rng(0)
+    size, batch_size = options.size, options.batch_size
+    images = rng.integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
+    corner = rng.uniform(0, 0.7 * size, (batch_size, 7, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(16, 0.3 * size, corner.shape)], axis=2)
+    boxes = boxes.astype(np.float32)
+    no_boxes = np.zeros((0, 4), np.float32)
+    matches = [
+        match_anchors(b, no_boxes, anchor_generator=generator, height=size, width=size)
+        for b in boxes
+    ]
+    labels = rng.integers(0, options.classes, (batch_size, 7), dtype=np.int32)
+    return images, {"gt_boxes": boxes, "gt_labels": labels, "matches": np.stack(matches)}
 
 
 if __name__ == "__main__":

@@ -1,20 +1,12 @@
-"""A process that makes training steps when asked to: what the workers of train_step.py share.
-
-Each configuration has processes of its own: running out of memory ends one of them, peaks of memory
-are its own, and two of them can take turns though their libraries do not go together.
-"""
+"""A process that makes training steps when asked to: what the workers of train_step.py share."""
 
 import argparse
-import json
 import resource
-import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-MARK = "@@"  # before each line that is for train_step.py: libraries print lines of their own
+import processes
 
 
 def arguments() -> argparse.Namespace:
@@ -48,23 +40,17 @@ def serve(
     *,
     warmup: int = 2,
 ) -> None:
-    """Warm up, then answer each line of standard input with a step's times, and its end with facts.
+    """Make steps when asked, as `processes.serve` does.
 
     Args:
         step: makes a training step, waits for it, and returns its loss.
         facts: what else is to be told at the end.
         memory: the device's peaks in bytes; {} on a CPU, where the process' own is taken.
     """
-    start = time.perf_counter()
-    losses = [step() for _ in range(warmup)]
-    _say({"warmup_seconds": time.perf_counter() - start})
-    for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        losses.append(step())
-        _say({"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu})
-    peak = memory() or {"process_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
-    _say({"losses": losses[:3], **peak, **facts()})
+    losses: list[float] = []
 
+    def all_facts() -> dict[str, Any]:
+        own = {"process_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+        return {"losses": losses[:3], **(memory() or own), **facts()}
 
-def _say(answer: dict[str, Any]) -> None:
-    print(MARK + json.dumps(answer), flush=True)
+    processes.serve(lambda: losses.append(step()), all_facts, warmup=warmup)

@@ -12,18 +12,12 @@ interpreter of another environment that has it. What the detection loss costs is
 
 import argparse
 import itertools
-import json
-import os
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import measure
-from step_worker import MARK
+import processes
 
-HERE = Path(__file__).parent
 LARGEST_BATCH = 1024
 
 
@@ -79,20 +73,18 @@ def measure_one(
         "classes": options.classes,
         "precision": precision,
     }
-    workers = {"ours": Worker(sys.executable, "keras", compile=options.compile, **settings)}
+    workers = {"ours": worker(sys.executable, "keras", compile=options.compile, **settings)}
     if not options.no_peer:
-        if options.peer_import_first:
-            settings["import-first"] = options.peer_import_first
-        compiled = "yes" if options.peer_compile else "no"
-        workers["torchvision"] = Worker(
-            options.peer_python, "torchvision", compile=compiled, **settings
+        first = options.peer_import_first
+        workers["torchvision"] = worker(
+            options.peer_python,
+            "torchvision",
+            compile="yes" if options.peer_compile else "no",
+            **settings,
+            **({"import-first": first} if first else {}),
         )
-    for worker in workers.values():  # one after the other: warming up is most of the work
-        worker.start()
-    for _ in range(options.rounds):
-        for worker in workers.values():
-            worker.step()
-    row = {**settings, **{name: worker.finish() for name, worker in workers.items()}}
+    with processes.taking_turns(workers, rounds=options.rounds):
+        row = {**settings, **{name: figures(each, batch_size) for name, each in workers.items()}}
     ours, peer = row["ours"], row.get("torchvision", {})
     if "failed" not in ours:
         seconds = ours["seconds"]["median"]
@@ -105,69 +97,22 @@ def measure_one(
     return row
 
 
-class Worker:
-    """A process that makes steps; once it has failed, it stays so."""
+def worker(python: str, kind: str, **settings: Any) -> processes.Worker:
+    return processes.Worker(processes.script(python, f"step_worker_{kind}.py", **settings))
 
-    def __init__(self, python: str, kind: str, **settings: Any) -> None:
-        self.command = [python, str(HERE / f"step_worker_{kind}.py")]
-        self.command += [f"--{name}={value}" for name, value in settings.items()]
-        self.batch_size = settings["batch-size"]
-        self.seconds: list[float] = []
-        self.cpu_seconds: list[float] = []
-        self.failed = ""
 
-    def start(self) -> None:
-        # The package is found without being installed.
-        path = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        # Not a pipe, which fills up when nobody reads it.
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-        )
-        self.warmup_seconds = self._answer().get("warmup_seconds")
-
-    def step(self) -> None:
-        if self.failed:
-            return
-        self.process.stdin.write("step\n")
-        self.process.stdin.flush()
-        answer = self._answer()
-        if not self.failed:
-            self.seconds.append(answer["seconds"])
-            self.cpu_seconds.append(answer["cpu_seconds"])
-
-    def finish(self) -> dict[str, Any]:
-        """Return the figures, or {"failed": why}."""
-        facts: dict[str, Any] = {}
-        if not self.failed:
-            self.process.stdin.close()
-            facts = self._answer()
-        self.process.wait()
-        if self.failed:
-            return {"failed": self.failed}
-        return {
-            "images_per_second": self.batch_size / measure.spread(self.seconds)["median"],
-            "seconds": measure.spread(self.seconds),
-            "cpu_seconds": measure.spread(self.cpu_seconds),
-            "warmup_seconds": self.warmup_seconds,
-            **facts,
-        }
-
-    def _answer(self) -> dict[str, Any]:
-        for line in self.process.stdout:
-            if line.startswith(MARK):
-                return json.loads(line.removeprefix(MARK))
-        status = self.process.wait()
-        self.errors.seek(0)
-        errors = self.errors.read().strip().splitlines()
-        # A process that the system killed for its memory says nothing itself.
-        self.failed = errors[-1][:300] if errors else f"exit status {status}"
-        return {}
+def figures(worker: processes.Worker, batch_size: int) -> dict[str, Any]:
+    """End a worker, and return its figures, or {"failed": why}."""
+    facts = worker.finish()
+    if worker.failed:
+        return {"failed": worker.failed}
+    return {
+        "images_per_second": batch_size / measure.spread(worker.seconds)["median"],
+        "seconds": measure.spread(worker.seconds),
+        "cpu_seconds": measure.spread(worker.cpu_seconds),
+        "warmup_seconds": worker.warmup_seconds,
+        **facts,
+    }
 
 
 def describe(row: dict[str, Any]) -> str:

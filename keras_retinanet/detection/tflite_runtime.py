@@ -21,6 +21,7 @@ from keras_retinanet.detection.tflite_file import (
 )
 from keras_retinanet.errors import UserError, WeightsError
 from keras_retinanet.geometry.postprocess import decode_detections
+from keras_retinanet.system.silence import silence
 
 # Keeps the logit of a score of 0 or 1 finite.
 _SMALLEST = 1e-7
@@ -43,9 +44,11 @@ class TFLiteDetector(NetworkDetector):
         self.class_names = tuple(read_file(content, LABELS_FILE).decode().split("\n")[:-1])
         self.input_policy = self._inference.input_policy
         try:
-            self._interpreter = _interpreter_class()(
-                model_content=content, num_threads=num_threads or os.cpu_count()
-            )
+            with silence("the TFLite interpreter"):
+                self._interpreter = _interpreter_class()(
+                    model_content=content, num_threads=num_threads or os.cpu_count()
+                )
+                self._interpreter.allocate_tensors()
             self._run = self._interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
             first_line = (str(error).strip() or repr(error)).splitlines()[0]

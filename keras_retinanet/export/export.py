@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.inference import Inference
 from keras_retinanet.detection.manifest import read_manifest
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.export.converters import one_line_errors
 from keras_retinanet.export.exporter import Exporter
 from keras_retinanet.export.keras_exporter import KerasExporter
 from keras_retinanet.export.onnx_exporter import OnnxExporter
@@ -21,9 +21,10 @@ from keras_retinanet.export.tflite.exporter import TFLiteExporter
 from keras_retinanet.export.verify import Parity, compare, with_ap
 from keras_retinanet.export.write_manifest import describe_source, write_manifest
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.silence import silence
 
 # By the name in `retinanet export --format`.
-EXPORTERS: dict[str, type] = {
+EXPORTERS: dict[str, type[Exporter]] = {
     exporter.format: exporter
     for exporter in (SavedModelExporter, TFLiteExporter, OnnxExporter, KerasExporter)
 }
@@ -55,8 +56,7 @@ def export_model(
         DataError: an image or the data set cannot be used.
     """
     refuse_broken_weights(model)
-    if hasattr(exporter, "as_clients_run_it"):
-        model = exporter.as_clients_run_it(model)
+    model = exporter.as_clients_run_it(model)
     source = describe_source(model_file) if model_file else None
     measured: list[Parity] = []
 
@@ -65,7 +65,8 @@ def export_model(
         _refuse_lost_weights(place, written.weights_bytes)
         content = {
             "format": exporter.format,
-            "settings": _settings(exporter),
+            # Paths and the like as text.
+            "settings": json.loads(json.dumps(dataclasses.asdict(exporter), default=str)),
             "class_names": list(model.class_names),
             "contract": written.contract,
             "inference": Inference.of_model(model).as_json(),
@@ -73,7 +74,7 @@ def export_model(
             "source": source,
         }
         write_manifest(place, content)  # runtimes read it
-        parities = _verify(written.reference or model, exporter, place, images, dataset)
+        parities = _verify(model, exporter, place, images, dataset)
         measured.extend(parities.values())
         parity = {name: parity.as_json() for name, parity in parities.items()}
         write_manifest(place, {**content, "parity": parity})
@@ -117,18 +118,15 @@ def _verify(
     """Return the parity of every way to run the export, by its name, if all are good enough."""
     parities: dict[str, Parity] = {}
     tolerance = exporter.tolerance
-    for name, detector in exporter.detectors(folder).items():
+    with silence("opening the export"), one_line_errors("opening the export"):
+        detectors = exporter.detectors(folder)
+    for name, detector in detectors.items():
         is_first = not parities
         some = images if is_first else images[:_IMAGES_FOR_OTHERS]
-        parity = compare(model, detector, some, tolerance=tolerance)
-        if is_first and dataset is not None:
-            parity = with_ap(parity, model, detector, dataset)
+        with one_line_errors(f"running the export ({name})"):
+            parity = compare(model, detector, some, tolerance=tolerance)
+            if is_first and dataset is not None:
+                parity = with_ap(parity, model, detector, dataset)
         parity.refuse_unless_within(tolerance)
         parities[name] = parity
     return parities
-
-
-def _settings(exporter: Any) -> dict[str, Any]:
-    """Return an exporter's fields as JSON; paths and the like as text."""
-    settings = {field.name: getattr(exporter, field.name) for field in dataclasses.fields(exporter)}
-    return json.loads(json.dumps(settings, default=str))

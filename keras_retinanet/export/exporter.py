@@ -1,12 +1,14 @@
 """What every format of export is: how it is written, opened again, and how far it may differ."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from keras_retinanet.detection.detector import Detector
-from keras_retinanet.export.verify import Tolerance
+from keras_retinanet.detection.load import load_detector
+from keras_retinanet.export.verify import FLOAT32, Tolerance
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
 
@@ -19,35 +21,48 @@ class Written:
         contract: what a client has to know, for the manifest: signatures with their inputs and
             outputs, as JSON.
         weights_bytes: what the weights take at the least; files that are smaller have lost some.
-        reference: the model that the export is compared with, where that is not the one given.
     """
 
     contract: dict[str, Any]
     weights_bytes: int
-    reference: RetinaNet | None = None
 
 
-class Exporter(Protocol):
-    """A format with its settings: a frozen dataclass whose fields `retinanet export` can set."""
+@dataclass(frozen=True)
+class Exporter(ABC):
+    """A format with its settings: a frozen dataclass whose fields `retinanet export` can set.
+
+    Attributes:
+        format: its name in `retinanet export --format`.
+        model_file: what `load_detector` opens in a version; "" where it is the folder itself.
+    """
 
     format: ClassVar[str]
+    model_file: ClassVar[str] = ""
 
     @property
     def tolerance(self) -> Tolerance:
         """How far the export's detections may be from the model's."""
-        ...
+        return FLOAT32
 
+    def as_clients_run_it(self, model: RetinaNet) -> RetinaNet:
+        """Return the model that the export is written from and compared with.
+
+        By default it computes in float32, whatever precision it was trained in: trained weights are
+        float32 under every policy, and lower precisions are settings of the formats.
+        """
+        return as_float32(model)
+
+    @abstractmethod
     def write(self, model: RetinaNet, folder: Path) -> Written:
-        """Write the model into an empty folder, with its labels.
+        """Write a model of any precision into an empty folder, with its labels.
 
         Raises:
-            WeightsError: what was written is broken.
+            WeightsError: a converter fails, or what was written is broken.
         """
-        ...
 
     def detectors(self, folder: Path) -> dict[str, Detector]:
         """Return every way to run what was written, by name; the first is `load_detector`'s."""
-        ...
+        return {self.model_file: load_detector(folder / self.model_file)}
 
 
 def as_float32(model: RetinaNet) -> RetinaNet:

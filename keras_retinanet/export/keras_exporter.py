@@ -4,28 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from keras_retinanet.detection.detector import Detector
-from keras_retinanet.detection.load import load_detector
-from keras_retinanet.export.exporter import Written, weights_bytes
-from keras_retinanet.export.verify import FLOAT32, Tolerance
+from keras_retinanet.export.exporter import Exporter, Written, weights_bytes
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import save_for_inference
 
-MODEL_FILE = "model.keras"
-
 
 @dataclass(frozen=True)
-class KerasExporter:
-    """Writes model.keras."""
+class KerasExporter(Exporter):
+    """Writes model.keras, which keeps the precision that the model was trained in."""
 
     format: ClassVar[str] = "keras"
+    model_file: ClassVar[str] = "model.keras"
 
-    @property
-    def tolerance(self) -> Tolerance:
-        return FLOAT32
+    def as_clients_run_it(self, model: RetinaNet) -> RetinaNet:
+        return model
 
     def write(self, model: RetinaNet, folder: Path) -> Written:
-        save_for_inference(model, folder / MODEL_FILE)
+        save_for_inference(model, folder / self.model_file)
         return Written(
             contract={
                 "inputs": {"images": {"dtype": "float32", "shape": [None, None, None, 3]}},
@@ -39,6 +34,3 @@ class KerasExporter:
             },
             weights_bytes=weights_bytes(model),
         )
-
-    def detectors(self, folder: Path) -> dict[str, Detector]:
-        return {MODEL_FILE: load_detector(folder / MODEL_FILE)}

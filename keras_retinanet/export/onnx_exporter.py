@@ -5,25 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.inference import Inference
 from keras_retinanet.detection.manifest import LABELS_FILE
-from keras_retinanet.detection.onnx_runtime import METADATA_KEY, load_onnx
+from keras_retinanet.detection.onnx_runtime import METADATA_KEY
 from keras_retinanet.errors import ConfigError, UserError
-from keras_retinanet.export.exporter import Written, as_float32
+from keras_retinanet.export.converters import converting
+from keras_retinanet.export.exporter import Exporter, Written
 from keras_retinanet.export.frozen import freeze
 from keras_retinanet.export.saved_model.signatures import RAW_VARIANTS, describe, raw_signature
-from keras_retinanet.export.verify import FLOAT32, Tolerance
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.distribution import DISTRIBUTION
+from keras_retinanet.system.silence import silence
 
-MODEL_FILE = "model.onnx"
 # onnxruntime has run it since 1.12, and no operation of the network is newer.
 OPSET = 17
 
 
 @dataclass(frozen=True)
-class OnnxExporter:
+class OnnxExporter(Exporter):
     """Writes model.onnx with the input and the outputs of `signatures.raw_signature`.
 
     Scaling, NMS and class names are not in the graph; the settings for them are in the file's
@@ -34,6 +33,7 @@ class OnnxExporter:
     """
 
     format: ClassVar[str] = "onnx"
+    model_file: ClassVar[str] = "model.onnx"
 
     raw: str = "dynamic"
 
@@ -41,32 +41,26 @@ class OnnxExporter:
         if self.raw not in RAW_VARIANTS:
             raise ConfigError(f"--raw must be one of {', '.join(RAW_VARIANTS)}, not {self.raw!r}")
 
-    @property
-    def tolerance(self) -> Tolerance:
-        return FLOAT32
-
     def write(self, model: RetinaNet, folder: Path) -> Written:
         try:
-            import onnx
-            import tf2onnx
+            with silence("tf2onnx"):
+                import onnx
+                import tf2onnx
         except ImportError as error:
             raise UserError(
                 f"exporting ONNX needs more packages: pip install '{DISTRIBUTION}[onnx]'"
             ) from error
-        model = as_float32(model)
         inference = Inference.of_model(model)
         network, num_bytes = freeze(model, "float32")
         function = raw_signature(network, inference, fixed=self.raw == "fixed")
-        graph, _ = tf2onnx.convert.from_function(
-            function, input_signature=function.input_signature, opset=OPSET
-        )
-        onnx.helper.set_model_props(graph, {METADATA_KEY: json.dumps(inference.as_json())})
-        onnx.checker.check_model(graph)
-        onnx.save(graph, str(folder / MODEL_FILE))
+        with converting("tf2onnx"):
+            graph, _ = tf2onnx.convert.from_function(
+                function, input_signature=function.input_signature, opset=OPSET
+            )
+            onnx.helper.set_model_props(graph, {METADATA_KEY: json.dumps(inference.as_json())})
+            onnx.checker.check_model(graph)
+            onnx.save(graph, str(folder / self.model_file))
         labels = "".join(f"{name}\n" for name in inference.class_names)
         (folder / LABELS_FILE).write_text(labels, encoding="utf-8")
         contract = describe(function.get_concrete_function())
-        return Written({**contract, "opset": OPSET}, num_bytes, reference=model)
-
-    def detectors(self, folder: Path) -> dict[str, Detector]:
-        return {MODEL_FILE: load_onnx(folder / MODEL_FILE)}
+        return Written({**contract, "opset": OPSET}, num_bytes)

@@ -14,7 +14,8 @@ from keras_retinanet.detection.load import SAVED_MODEL_FILE
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.saved_model_runtime import open_signatures
 from keras_retinanet.errors import ConfigError, WeightsError
-from keras_retinanet.export.exporter import Written, as_float32
+from keras_retinanet.export.converters import converting
+from keras_retinanet.export.exporter import Exporter, Written
 from keras_retinanet.export.frozen import freeze
 from keras_retinanet.export.saved_model.signatures import (
     MODEL_GARDEN_FIRST_CLASS,
@@ -40,7 +41,7 @@ _VARIABLE_OPS = frozenset(("VarHandleOp", "ReadVariableOp", "VariableV2", "RefVa
 
 
 @dataclass(frozen=True)
-class SavedModelExporter:
+class SavedModelExporter(Exporter):
     """Writes saved_model.pb with these signatures, for images of any size, any number per request:
 
     - serving_default (images): "input_tensor" uint8 [N, H, W, 3] RGB;
@@ -90,7 +91,6 @@ class SavedModelExporter:
         return TOLERANCES[self.precision]
 
     def write(self, model: RetinaNet, folder: Path) -> Written:
-        model = as_float32(model)
         inference = Inference.of_model(model)
         sides = (None, None) if self.raw == "dynamic" else input_sides(inference)
         network, num_bytes = freeze(model, self.precision, sides)
@@ -119,7 +119,7 @@ class SavedModelExporter:
         }
         if self.warmup and not self.raw:
             write_warmup(folder, contract)
-        return Written({"signatures": contract}, num_bytes, reference=model)
+        return Written({"signatures": contract}, num_bytes)
 
     def detectors(self, folder: Path) -> dict[str, Detector]:
         return open_signatures(folder)
@@ -172,4 +172,5 @@ def _save(functions: dict[str, Any], class_names: tuple[str, ...], folder: Path)
         labels = Path(place, LABELS_FILE)
         labels.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
         module.labels = tf.saved_model.Asset(str(labels))
-        tf.saved_model.save(module, str(folder), signatures=functions)
+        with converting("saving the SavedModel"):
+            tf.saved_model.save(module, str(folder), signatures=functions)

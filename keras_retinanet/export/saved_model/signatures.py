@@ -38,65 +38,20 @@ def detection_signatures(
         network: uint8 [B, H, W, 3] -> "class_logits" and "box_deltas"; H and W as `input_sides`.
         max_pixels: image files with more are not decoded.
     """
-    policy = inference.input_policy
-    canvas = (*input_sides(inference), 3)
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, *canvas), tf.uint8),
-            tf.TensorSpec((None, 2), tf.int32),
-        ],
-        autograph=False,
-    )
-    def detect(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-        outputs = with_binary_logits(network(inputs), inference.class_activation)
-        found = detections_of(inference, outputs, *_sides(inputs), sizes)
-        return _served(found, sizes)
-
-    def of_images(images: Tensor) -> dict[str, Tensor]:
-        inputs, size = preprocess(images, policy)
-        inputs = tf.ensure_shape(inputs, (None, *canvas))
-        return detect(inputs, tf.tile(size[None], (tf.shape(inputs)[0], 1)))
-
-    def of_files(files: Tensor) -> dict[str, Tensor]:
-        if policy.has_one_canvas:
-
-            def one_input(file: Tensor) -> tuple[Tensor, ...]:
-                image, is_valid = decode_request(file, max_pixels)
-                return *preprocess(image, policy), is_valid
-
-            inputs, sizes, is_valid = tf.map_fn(
-                one_input,
-                files,
-                fn_output_signature=(
-                    tf.TensorSpec(canvas, tf.uint8),
-                    tf.TensorSpec((2,), tf.int32),
-                    tf.TensorSpec((), tf.bool),
-                ),
-            )
-            return _with_validity(detect(inputs, sizes), is_valid)
-
-        # Sizes differ, and one canvas for all would let an image's padding, and with it its
-        # detections, depend on the other images of the request.
-        def one(file: Tensor) -> dict[str, Tensor]:
-            image, is_valid = decode_request(file, max_pixels)
-            found = _with_validity(of_images(image[None]), is_valid[None])
-            return {name: value[0] for name, value in found.items()}
-
-        return tf.map_fn(one, files, fn_output_signature=_output_signature(inference))
+    server = _Server(network, inference, max_pixels)
 
     def images(input_tensor: Tensor) -> dict[str, Tensor]:
-        return of_images(_checked(input_tensor, names["images"]))
+        return server.of_images(_checked(input_tensor, names["images"]))
 
     def encoded_images(image_bytes: Tensor) -> dict[str, Tensor]:
-        return of_files(image_bytes)
+        return server.of_files(image_bytes)
 
     def tf_examples(examples: Tensor) -> dict[str, Tensor]:
         features = {ENCODED_IMAGE_KEY: tf.io.FixedLenFeature((), tf.string, default_value="")}
-        return of_files(tf.io.parse_example(examples, features)[ENCODED_IMAGE_KEY])
+        return server.of_files(tf.io.parse_example(examples, features)[ENCODED_IMAGE_KEY])
 
     def model_garden(input_tensor: Tensor) -> dict[str, Tensor]:
-        found = of_images(_checked(input_tensor, names["model_garden"]))
+        found = server.of_images(_checked(input_tensor, names["model_garden"]))
         classes = found["detection_classes"] + MODEL_GARDEN_FIRST_CLASS
         found = {**found, "detection_classes": classes}
         return {name: tf.cast(value, tf.float32) for name, value in found.items()}
@@ -159,6 +114,66 @@ def describe(function: Any) -> dict[str, Any]:
         "inputs": {spec.name: _plain(spec)},
         "outputs": {name: _plain(output) for name, output in outputs},
     }
+
+
+class _Server:
+    """What all signatures share: from images or files of a request to the outputs served."""
+
+    def __init__(self, network: Network, inference: Inference, max_pixels: int) -> None:
+        self._inference = inference
+        self._policy = inference.input_policy
+        self._canvas = (*input_sides(inference), 3)
+        self._max_pixels = max_pixels
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None, *self._canvas), tf.uint8),
+                tf.TensorSpec((None, 2), tf.int32),
+            ],
+            autograph=False,
+        )
+        def detect(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+            outputs = with_binary_logits(network(inputs), inference.class_activation)
+            found = detections_of(inference, outputs, *_sides(inputs), sizes)
+            return _served(found, sizes)
+
+        self._detect = detect
+
+    def of_images(self, images: Tensor) -> dict[str, Tensor]:
+        """Return what is served for images uint8 [N, H, W, 3]."""
+        inputs, size = preprocess(images, self._policy)
+        inputs = tf.ensure_shape(inputs, (None, *self._canvas))
+        return self._detect(inputs, tf.tile(size[None], (tf.shape(inputs)[0], 1)))
+
+    def of_files(self, files: Tensor) -> dict[str, Tensor]:
+        """Return what is served for image files, string [N], with "is_valid"."""
+        if self._policy.has_one_canvas:
+            return self._of_files_at_once(files)
+        # Sizes differ, and one canvas for all would let an image's padding, and with it its
+        # detections, depend on the other images of the request.
+        signature = _output_signature(self._inference)
+        return tf.map_fn(self._of_file, files, fn_output_signature=signature)
+
+    def _of_files_at_once(self, files: Tensor) -> dict[str, Tensor]:
+        def one_input(file: Tensor) -> tuple[Tensor, ...]:
+            image, is_valid = decode_request(file, self._max_pixels)
+            return *preprocess(image, self._policy), is_valid
+
+        inputs, sizes, is_valid = tf.map_fn(
+            one_input,
+            files,
+            fn_output_signature=(
+                tf.TensorSpec(self._canvas, tf.uint8),
+                tf.TensorSpec((2,), tf.int32),
+                tf.TensorSpec((), tf.bool),
+            ),
+        )
+        return _with_validity(self._detect(inputs, sizes), is_valid)
+
+    def _of_file(self, file: Tensor) -> dict[str, Tensor]:
+        image, is_valid = decode_request(file, self._max_pixels)
+        found = _with_validity(self.of_images(image[None]), is_valid[None])
+        return {name: value[0] for name, value in found.items()}
 
 
 def _plain(spec: tf.TensorSpec) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Export as TFLite: one file for phones and small boards, with labels, metadata and NMS inside."""
 
 import json
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -15,9 +15,7 @@ import tensorflow as tf
 from keras_retinanet.data.images.address import read_image
 from keras_retinanet.data.images.image_files import decode_image
 from keras_retinanet.data.pipeline.canvas import fit_to_canvas
-from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.inference import Inference
-from keras_retinanet.detection.load import load_detector
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.tflite_file import (
     ANCHORS_FILE,
@@ -27,7 +25,7 @@ from keras_retinanet.detection.tflite_file import (
     SIGNATURE,
 )
 from keras_retinanet.errors import ConfigError, DataError
-from keras_retinanet.export.exporter import Written
+from keras_retinanet.export.exporter import Exporter, Written, as_float32
 from keras_retinanet.export.tflite.join import join, name_tensors, refuse_variables
 from keras_retinanet.export.tflite.metadata import add_metadata
 from keras_retinanet.export.tflite.network import INPUT_TYPES, QUANTIZATIONS, convert_network
@@ -35,15 +33,16 @@ from keras_retinanet.export.tflite.postprocess_op import POSTPROCESSINGS, conver
 from keras_retinanet.export.verify import Tolerance
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.saving import copy_for_inference
 
-MODEL_FILE = "model.tflite"
+logger = logging.getLogger(__name__)
 
 # Fewer calibration images leave the ranges of an int8 network to chance.
 FEW_CALIBRATION_IMAGES = 32
 
 _BYTES_PER_WEIGHT = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
-# float32 computes what Keras computes, up to rounding. In the others weak detections come and go,
-# so that the confident ones are judged.
+# float32 differs by the order of sums. Below it weak detections come and go, so that the confident
+# ones are judged.
 _TOLERANCES = {
     "float32": Tolerance(box=0.1, score=1e-4, num_mismatches=0, ap_drop=1e-3),
     "float16": Tolerance(agreement=0.95, ap_drop=0.005),
@@ -53,7 +52,7 @@ _TOLERANCES = {
 
 
 @dataclass(frozen=True)
-class TFLiteExporter:
+class TFLiteExporter(Exporter):
     """Writes model.tflite, for one image of a fixed square size at a time.
 
     Args:
@@ -69,6 +68,8 @@ class TFLiteExporter:
     """
 
     format: ClassVar[str] = "tflite"
+    model_file: ClassVar[str] = "model.tflite"
+
     precision: str = "float32"
     postprocessing: str = "op"
     input_type: str | None = None
@@ -76,17 +77,10 @@ class TFLiteExporter:
     calibration_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("precision", QUANTIZATIONS),
-            ("postprocessing", POSTPROCESSINGS),
-            ("input_type", (None, *INPUT_TYPES)),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                names = ", ".join(k for k in known if k)
-                raise ConfigError(
-                    f"--{name.replace('_', '-')} must be one of {names} for tflite, not {value!r}"
-                )
+        _refuse_unknown("--precision", self.precision, QUANTIZATIONS)
+        _refuse_unknown("--postprocessing", self.postprocessing, POSTPROCESSINGS)
+        if self.input_type is not None:
+            _refuse_unknown("--input-type", self.input_type, INPUT_TYPES)
         if self.precision == "int8" and not self.calibration_files:
             raise DataError(
                 "int8 needs images to take the ranges of its maps from: give --calibrate DATA, the "
@@ -98,7 +92,7 @@ class TFLiteExporter:
         return _TOLERANCES[self.precision]
 
     def as_clients_run_it(self, model: RetinaNet) -> RetinaNet:
-        """Return the model with the resizing of TFLite's clients, which stretch.
+        """Return the model in float32, with the resizing of TFLite's clients, which stretch.
 
         Parity and AP are measured so; a model trained with another resizing loses AP by it, which
         is no fault of the export, and is said.
@@ -106,19 +100,19 @@ class TFLiteExporter:
         policy = InputPolicy("stretch", size=self._side(model), pad_multiple=1)
         old = model.input_policy
         if old.resize == "stretch" and old.size == policy.size:
-            return model
-        print(
-            f"warning: the model was trained with image.resize={old.resize}, image.size={old.size};"
-            f" clients of TFLite files stretch images to {policy.size}x{policy.size}: AP is "
-            "measured so, and image.resize=stretch trains for it",
-            file=sys.stderr,
+            return as_float32(model)
+        logger.warning(
+            "the model was trained with image.resize=%s, image.size=%d; clients of TFLite files "
+            "stretch images to %dx%d: AP is measured so, and image.resize=stretch trains for it",
+            old.resize,
+            old.size,
+            policy.size,
+            policy.size,
         )
-        config = {**model.get_config(), "input_policy": vars(policy)}
-        stretched = RetinaNet.from_config(config)
-        stretched.set_weights(model.get_weights())
-        return stretched
+        return copy_for_inference(model, dtype="float32", input_policy=vars(policy))
 
     def write(self, model: RetinaNet, folder: Path) -> Written:
+        model = as_float32(model)
         side = self._side(model)
         input_type = self.input_type or ("uint8" if self.precision == "int8" else "float32")
         network = convert_network(
@@ -147,15 +141,12 @@ class TFLiteExporter:
             outputs=outputs,
             files=self._files(model, side, labels),
         )
-        (folder / MODEL_FILE).write_bytes(file)
+        (folder / self.model_file).write_bytes(file)
         (folder / LABELS_FILE).write_bytes(labels)
         return Written(
             contract=_contract(model, side, input_type, outputs),
             weights_bytes=_weights(model) * _BYTES_PER_WEIGHT[self.precision],
         )
-
-    def detectors(self, folder: Path) -> dict[str, Detector]:
-        return {MODEL_FILE: load_detector(folder / MODEL_FILE)}
 
     def _side(self, model: RetinaNet) -> int:
         if self.input_size is not None:
@@ -182,6 +173,11 @@ class TFLiteExporter:
         return files
 
 
+def _refuse_unknown(option: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{option} must be one of {', '.join(known)} for tflite, not {value!r}")
+
+
 def calibration_images(files: Sequence[str], side: int) -> list[np.ndarray]:
     """Return the files' images uint8 [side, side, 3], stretched; few or broken ones are a warning.
 
@@ -199,16 +195,18 @@ def calibration_images(files: Sequence[str], side: int) -> list[np.ndarray]:
     if not images:
         raise DataError(f"none of the {len(files)} calibration images can be decoded: {files[0]}")
     if broken:
-        print(
-            f"warning: {len(broken)} of {len(files)} calibration images cannot be decoded and are "
-            f"left out (first: {broken[0]})",
-            file=sys.stderr,
+        logger.warning(
+            "%d of %d calibration images cannot be decoded and are left out (first: %s)",
+            len(broken),
+            len(files),
+            broken[0],
         )
     if len(images) < FEW_CALIBRATION_IMAGES:
-        print(
-            f"warning: only {len(images)} calibration images: {FEW_CALIBRATION_IMAGES} or more "
-            "give ranges that hold for other images",
-            file=sys.stderr,
+        logger.warning(
+            "only %d calibration image%s: %d or more give ranges that hold for other images",
+            len(images),
+            "" if len(images) == 1 else "s",
+            FEW_CALIBRATION_IMAGES,
         )
     return images
 

@@ -4,10 +4,6 @@ Post-processing is no part of it: a converter that quantises would put anchors i
 decoding of boxes into 8. Levels are apart: in 8 bits a concatenation would make all share a scale.
 """
 
-import contextlib
-import logging
-import os
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +13,7 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import DataError
+from keras_retinanet.export.converters import converting
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.private_names import with_constants
 
@@ -51,16 +48,16 @@ def convert_network(
             "data YAML of the training set"
         )
     function = _frozen_network(model, height, width, from_uint8=_casts(quantization, input_type))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    if quantization != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantization == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantization == "int8":
-        converter.representative_dataset = lambda: _calibration_inputs(calibration_images)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.as_dtype(input_type)
-    with quiet_converter():
+    with converting("the TFLite converter"):
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+        if quantization != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantization == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if quantization == "int8":
+            converter.representative_dataset = lambda: _calibration_inputs(calibration_images)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = tf.as_dtype(input_type)
         return converter.convert()
 
 
@@ -103,22 +100,3 @@ def _calibration_inputs(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarra
             # The input's own range is known: bytes then need no scaling.
             values[0, 0, 0], values[0, 0, 1] = 0.0, 255.0
         yield [values]
-
-
-@contextlib.contextmanager
-def quiet_converter() -> Iterator[None]:
-    """Keep the converter's remarks on its own workings from the terminal."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    stderr = os.dup(2)
-    try:
-        with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:
-            warnings.simplefilter("ignore")
-            # Some lines come from C++.
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        logger.setLevel(level)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
+from keras_retinanet.export.converters import converting
 from keras_retinanet.export.tflite.join import append_detection_op, join
-from keras_retinanet.export.tflite.network import quiet_converter
 from keras_retinanet.geometry.boxes import box_area, clip_boxes
 from keras_retinanet.models.retinanet import RetinaNet
 
@@ -64,7 +64,7 @@ def convert_postprocessing(
 
 def _convert(function: Callable, specs: Sequence[tf.TensorSpec]) -> bytes:
     concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-    with quiet_converter():
+    with converting("the TFLite converter"):
         return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
 
 
