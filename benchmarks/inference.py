@@ -139,12 +139,12 @@ def openvino_candidate(folder: Path, image: Any, options: Any) -> Callable[[], A
     """The raw SavedModel's network in OpenVINO, then our post-processing in TensorFlow."""
     import openvino
 
-    from keras_retinanet.detection.inference import Inference
+    from keras_retinanet.detection.detector_settings import DetectorSettings
     from keras_retinanet.detection.manifest import read_manifest
     from keras_retinanet.detection.raw import RawDetector
 
     version = folder / "raw" / "1"
-    inference = Inference.from_json(read_manifest(version)["inference"])
+    inference = DetectorSettings.from_json(read_manifest(version)["inference"])
     model = openvino.convert_model(str(version), input=[("images", list(image.shape))])
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     names = ("class_logits", "box_deltas")

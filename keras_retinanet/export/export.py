@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import read_manifest
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.export.exporter import Exporter
@@ -68,7 +68,7 @@ def export_model(
             "settings": _settings(exporter),
             "class_names": list(model.class_names),
             "contract": written.contract,
-            "inference": Inference.of_model(model).as_json(),
+            "inference": DetectorSettings.of_model(model).as_json(),
             "weights_bytes": written.weights_bytes,
             "source": source,
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from keras_retinanet.detection.detector import Detector
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.onnx_runtime import METADATA_KEY, load_onnx
 from keras_retinanet.errors import ConfigError, UserError
@@ -51,7 +51,7 @@ class OnnxExporter:
         except ImportError as error:
             raise UserError("exporting ONNX needs: pip install 'keras-retinanet[onnx]'") from error
         model = as_float32(model)
-        inference = Inference.of_model(model)
+        inference = DetectorSettings.of_model(model)
         network, num_bytes = freeze(model, "float32")
         function = raw_signature(network, inference, fixed=self.raw == "fixed")
         graph, _ = tf2onnx.convert.from_function(

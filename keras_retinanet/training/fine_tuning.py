@@ -26,10 +26,7 @@ _FREE_SETTINGS = (
     "anchor_generator",
     "box_coder",
     "input_policy",
-    "score_threshold",
-    "pre_nms_top_k",
-    "nms_iou_threshold",
-    "max_detections",
+    "inference",
     "name",
     "dtype",
 )
