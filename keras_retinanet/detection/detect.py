@@ -116,6 +116,8 @@ class _Images:
                 sides.append(image.shape[:2])
                 continue
             header = next(headers)
+            if Path(image).is_dir():
+                raise DataError(f"{image} is a folder: give a list of its files")
             if header.fault:
                 raise DataError(f"{image}: {header.fault}")
             sides.append((header.height, header.width))

@@ -1,8 +1,8 @@
 """RetinaNet: the functional Keras model, complete with all that its predictions mean."""
 
-import copy
 import dataclasses
 import importlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -151,17 +151,10 @@ class RetinaNet(keras.Model):
         self.box_coder = box_coder or BoxCoder()
         self.input_policy = input_policy or InputPolicy()
         self.inference = inference or InferenceSettings()
-        settings |= {
-            "backbone": backbone,
-            "class_names": list(class_names),
-            "batchnorm": batchnorm,
-            "dtype": keras.dtype_policies.serialize(policy),
-        }
-        self.backbone_name = backbone
-        if not isinstance(backbone, str):
-            self.backbone_name = backbone.name
-            settings["backbone"] = keras.saving.serialize_keras_object(backbone)
-        self._settings = MappingProxyType(settings)  # a dict would be wrapped by Keras
+        self.backbone_name = backbone if isinstance(backbone, str) else backbone.name
+        settings |= {"batchnorm": batchnorm, "dtype": policy}
+        settings["backbone"] = backbone if isinstance(backbone, str) else features
+        self._settings = MappingProxyType(settings)  # Keras would look for layers in a dict
         self._detector = None
         self.num_parts = 1  # into which a training step divides its batch
         self._loss_parts = [keras.metrics.Mean(name=part) for part in ("class_loss", "box_loss")]
@@ -222,8 +215,14 @@ class RetinaNet(keras.Model):
         self._loss_tracker.update_state(loss, sample_weight=num_images)
 
     def get_config(self) -> dict:
-        parts = {name: _plain(getattr(self, name)) for name in PARTS}
-        return {**copy.deepcopy(dict(self._settings)), **parts}  # Keras writes into what it gets
+        config = {**self._settings, **{name: _plain(getattr(self, name)) for name in PARTS}}
+        config["class_names"] = list(self.class_names)
+        config["dtype"] = keras.dtype_policies.serialize(config["dtype"])
+        if not isinstance(config["backbone"], str):
+            backbone = keras.Model(self.inputs, config["backbone"], name=self.backbone_name)
+            serialized = keras.saving.serialize_keras_object(backbone)
+            config["backbone"] = json.loads(json.dumps(serialized))  # lists, as in a file
+        return config
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "RetinaNet":
