@@ -125,13 +125,13 @@ def openvino_network(options: argparse.Namespace) -> Call:
     """The raw SavedModel's network in OpenVINO, then our post-processing in TensorFlow."""
     import openvino
 
-    from keras_retinanet.detection.inference import Inference
+    from keras_retinanet.detection.detector_settings import DetectorSettings
     from keras_retinanet.detection.manifest import read_manifest
     from keras_retinanet.detection.raw import RawDetector
 
     images = image(options)
     version = options.folder / "raw" / "1"
-    inference = Inference.from_json(read_manifest(version)["inference"])
+    inference = DetectorSettings.from_json(read_manifest(version)["inference"])
     model = openvino.convert_model(str(version), input=[("images", list(images.shape))])
     compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 

@@ -14,6 +14,7 @@ def main() -> None:
     import tensorflow as tf
 
     from keras_retinanet import AnchorGenerator, BoxCoder
+    from keras_retinanet.geometry.inference_settings import InferenceSettings
     from keras_retinanet.geometry.postprocess import decode_detections
 
     height, width = options.height, options.width
@@ -34,10 +35,7 @@ def main() -> None:
                 num_anchors_per_level=counts,
                 image_sizes=tf.constant([[height, width]]),
                 box_coder=BoxCoder(),
-                score_threshold=0.05,
-                pre_nms_top_k=top_k,
-                nms_iou_threshold=0.5,
-                max_detections=100,
+                inference=InferenceSettings(pre_nms_top_k=top_k),
             )
 
         return lambda: decode(logits, deltas)["scores"].numpy()

@@ -1,7 +1,33 @@
 """RetinaNet (Lin et al. 2017, "Focal Loss for Dense Object Detection") on TensorFlow and Keras."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; a test keeps this list equal to the one below
+    from keras_retinanet.config.load import load_config as load_config
+    from keras_retinanet.data.dataset import DetectionDataset as DetectionDataset
+    from keras_retinanet.data.pipeline.augment.settings import Augmentation as Augmentation
+    from keras_retinanet.data.pipeline.batches import training_batches as training_batches
+    from keras_retinanet.data.pipeline.plan import TrainingPlan as TrainingPlan
+    from keras_retinanet.data.pipeline.targets import make_targets as make_targets
+    from keras_retinanet.data.source import load_dataset as load_dataset
+    from keras_retinanet.detection.load import load_detector as load_detector
+    from keras_retinanet.detection.model_files import load_model as load_model
+    from keras_retinanet.evaluation.evaluate import evaluate as evaluate
+    from keras_retinanet.export.export import export_model as export_model
+    from keras_retinanet.export.export import export_saved_model as export_saved_model
+    from keras_retinanet.geometry.anchors import AnchorGenerator as AnchorGenerator
+    from keras_retinanet.geometry.boxes import BoxCoder as BoxCoder
+    from keras_retinanet.geometry.inference_settings import InferenceSettings as InferenceSettings
+    from keras_retinanet.geometry.input_policy import InputPolicy as InputPolicy
+    from keras_retinanet.losses import DetectionLoss as DetectionLoss
+    from keras_retinanet.losses import FocalLoss as FocalLoss
+    from keras_retinanet.losses import SmoothL1 as SmoothL1
+    from keras_retinanet.models.retinanet import RetinaNet as RetinaNet
+    from keras_retinanet.optimizers.weight_decay import SGDWithL2 as SGDWithL2
+    from keras_retinanet.training.train import train as train
+
+__version__ = "0.1.0"  # pyproject.toml says the same
 
 __version__ = "0.1.0"
 
@@ -14,6 +40,7 @@ _PUBLIC = {
     "DetectionDataset": "data.dataset",
     "DetectionLoss": "losses",
     "FocalLoss": "losses",
+    "InferenceSettings": "geometry.inference_settings",
     "InputPolicy": "geometry.input_policy",
     "RetinaNet": "models.retinanet",
     "SGDWithL2": "optimizers.weight_decay",
@@ -26,6 +53,7 @@ _PUBLIC = {
     "load_dataset": "data.source",
     "load_detector": "detection.load",
     "load_model": "detection.model_files",
+    "make_targets": "data.pipeline.targets",
     "train": "training.train",
     "training_batches": "data.pipeline.batches",
 }

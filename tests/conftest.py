@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from keras_retinanet import cli
 from keras_retinanet.geometry.matching import match_anchors
-from keras_retinanet.models.backbones import build as backbones
+from keras_retinanet.models.backbones import resnet
+from keras_retinanet.models.backbones.build import BACKBONES
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.training.strategies import make_strategy
 
@@ -123,13 +124,11 @@ def small_resnet18():
     """ResNet-18 with one convolution a stage in place of four: a third of the time to trace."""
 
     def one_convolution(x, *, filters, strides, name):
-        return backbones._conv_bn(
-            x, filters, kernel=3, strides=strides, name=f"{name}_1", relu=True
-        )
+        return resnet._conv_bn(x, filters, kernel=3, strides=strides, name=f"{name}_1", relu=True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "_basic_block", one_convolution)
-        patch.setitem(backbones.BACKBONES, "resnet18", backbones._basic_resnet((1, 1, 1, 1)))
+        patch.setattr(resnet, "_basic_block", one_convolution)
+        patch.setitem(BACKBONES, "resnet18", resnet.basic_resnet((1, 1, 1, 1)))
         yield
 
 

@@ -89,7 +89,7 @@ def export(
         "max_pixels": max_pixels,
         "warmup": warmup,
     }
-    inference = {
+    thresholds = {
         "score_threshold": score_threshold,
         "nms_iou_threshold": nms_iou_threshold,
         "max_detections": max_detections,
@@ -101,9 +101,10 @@ def export(
         if not files:
             raise UserError(f"{verify_images} holds no image to verify the export with")
     loaded = load_model(model)
-    changes = {name: value for name, value in inference.items() if value is not None}
+    changes = {name: value for name, value in thresholds.items() if value is not None}
     if changes:
-        loaded = copy_for_inference(loaded, **changes)
+        inference = dataclasses.replace(loaded.inference, **changes)
+        loaded = copy_for_inference(loaded, inference=inference)
     dataset = None
     if data is not None:
         dataset = load_dataset(data, split)

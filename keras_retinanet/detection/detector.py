@@ -3,13 +3,14 @@
 `evaluate`, `predict`, the parity check of exports and `benchmark` know detectors by this alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.pipeline.batches import network_inputs
+from keras_retinanet.conventions import Tensor
+from keras_retinanet.data.pipeline.batches import network_inputs, scaled_inputs
 from keras_retinanet.detection.prefetch import prefetched
 from keras_retinanet.geometry.input_policy import InputPolicy
 
@@ -66,8 +67,29 @@ class NetworkDetector:
         *,
         batch_size: int = 8,
     ) -> Iterator[tuple[int, Detections]]:
-        self.prepare()
         inputs = network_inputs(list(image_paths), heights, widths, self.input_policy)
+        yield from self._walk(inputs, heights, widths, batch_size)
+
+    def detect_images(
+        self,
+        load: Callable[[Tensor], Tensor],
+        heights: np.ndarray,
+        widths: np.ndarray,
+        *,
+        batch_size: int = 8,
+    ) -> Iterator[tuple[int, Detections]]:
+        """Yield (index, detections) of upright images that `load` gives, in no given order.
+
+        Args:
+            load: in a graph, index of an image -> its pixels, uint8 [H, W, 3].
+        """
+        inputs = scaled_inputs(load, heights, widths, self.input_policy)
+        yield from self._walk(inputs, heights, widths, batch_size)
+
+    def _walk(
+        self, inputs: tf.data.Dataset, heights: np.ndarray, widths: np.ndarray, batch_size: int
+    ) -> Iterator[tuple[int, Detections]]:
+        self.prepare()
         for index, images, sizes in prefetched(_batches(inputs, batch_size), BATCHES_AHEAD):
             found = self(images, sizes)
             for i, image in enumerate(index):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.detection.detector import Detections, Detector, NetworkDetector
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.geometry.postprocess import detect
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.replicas import agree_on_statistics
@@ -20,9 +21,10 @@ class KerasDetector(NetworkDetector):
     """
 
     def __init__(self, model: RetinaNet) -> None:
+        self.settings = DetectorSettings.of_model(model)
         self.class_names = model.class_names
         self.input_policy = model.input_policy
-        self.max_detections = model.max_detections
+        self.max_detections = model.inference.max_detections
         self.strategy = model.distribute_strategy
         self.num_replicas = 1  # of this process: MirroredStrategy's all
         if self.strategy.num_replicas_in_sync > 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.raw import RawDetector
 from keras_retinanet.errors import UserError, WeightsError
 
@@ -34,11 +34,11 @@ def load_onnx(path: Path) -> RawDetector:
     metadata = session.get_modelmeta().custom_metadata_map
     if METADATA_KEY not in metadata:
         raise WeightsError(f"{path} was not made by retinanet export: it has no settings")
-    inference = Inference.from_json(json.loads(metadata[METADATA_KEY]))
+    settings = DetectorSettings.from_json(json.loads(metadata[METADATA_KEY]))
     (image_input,) = session.get_inputs()
 
     def run(images: np.ndarray) -> dict[str, Any]:
         values = session.run(OUTPUTS, {image_input.name: images})
         return dict(zip(OUTPUTS, values, strict=True))
 
-    return RawDetector(run, inference, one_by_one=image_input.shape[0] == 1)
+    return RawDetector(run, settings, one_by_one=image_input.shape[0] == 1)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.detection.detector import Detections, NetworkDetector
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.geometry.postprocess import detections_of
 
 
@@ -22,24 +22,24 @@ class RawDetector(NetworkDetector):
     def __init__(
         self,
         run: Callable[[np.ndarray], dict[str, Any]],
-        inference: Inference,
+        settings: DetectorSettings,
         *,
         one_by_one: bool = False,
     ) -> None:
-        self.class_names = inference.class_names
-        self.input_policy = inference.input_policy
+        self.class_names = settings.class_names
+        self.input_policy = settings.input_policy
         self._network = run
         self._one_by_one = one_by_one
         self._postprocess = tf.function(
             lambda logits, deltas, side, sizes: detections_of(
-                inference,
+                settings,
                 {"class_logits": logits, "box_deltas": deltas},
                 side[0],
                 side[1],
                 sizes,
             ),
             input_signature=[
-                tf.TensorSpec((None, None, len(inference.class_names)), tf.float32),
+                tf.TensorSpec((None, None, len(settings.class_names)), tf.float32),
                 tf.TensorSpec((None, None, 4), tf.float32),
                 tf.TensorSpec((2,), tf.int32),
                 tf.TensorSpec((None, 2), tf.int32),

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_retinanet.data.images.address import read_image
 from keras_retinanet.data.images.image_files import decode_image
 from keras_retinanet.detection.detector import Detections, Detector
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
 from keras_retinanet.detection.raw import RawDetector
 from keras_retinanet.errors import WeightsError
@@ -41,10 +41,12 @@ def open_signatures(folder: Path) -> dict[str, Detector]:
     detectors: dict[str, Detector] = {}
     for name, function in functions.items():
         if contracts[name]["kind"] == "network_inputs":
-            inference = Inference.from_json({**manifest["inference"], "class_names": class_names})
+            content = {**manifest["inference"], "class_names": class_names}
             ((key, spec),) = contracts[name]["inputs"].items()
             detectors[name] = RawDetector(
-                _Raw(loaded, function, key), inference, one_by_one=spec["shape"][0] == 1
+                _Raw(loaded, function, key),
+                DetectorSettings.from_json(content),
+                one_by_one=spec["shape"][0] == 1,
             )
         else:
             detectors[name] = SavedModelDetector(loaded, function, contracts[name], class_names)

@@ -9,8 +9,8 @@ SIGNATURE = "serving_default"
 # What the outputs are called in the file's metadata too; MediaPipe knows the first four.
 DETECTION_OUTPUTS = ("location", "category", "score", "number of detections")
 RAW_OUTPUTS = ("class_scores", "box_deltas")
-# In the zip behind the model, beside its labels: `Inference` as JSON, and float32 [A, 4] xyxy in
-# pixels of the input where boxes are left encoded.
+# In the zip behind the model, beside its labels: `DetectorSettings` as JSON, and, where boxes are
+# left encoded, the anchors: float32 [A, 4] xyxy in pixels of the input.
 INFERENCE_FILE = "inference.json"
 ANCHORS_FILE = "anchors.f32"
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.detection.detector import Detections, NetworkDetector
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.tflite_file import (
     DETECTION_OUTPUTS,
@@ -40,9 +40,9 @@ class TFLiteDetector(NetworkDetector):
 
     def __init__(self, path: Path, *, num_threads: int | None = None) -> None:
         content = path.read_bytes()
-        self._inference = Inference.from_json(json.loads(read_file(content, INFERENCE_FILE)))
+        self._settings = DetectorSettings.from_json(json.loads(read_file(content, INFERENCE_FILE)))
         self.class_names = tuple(read_file(content, LABELS_FILE).decode().split("\n")[:-1])
-        self.input_policy = self._inference.input_policy
+        self.input_policy = self._settings.input_policy
         try:
             with silence("the TFLite interpreter"):
                 self._interpreter = _interpreter_class()(
@@ -64,7 +64,8 @@ class TFLiteDetector(NetworkDetector):
     def _one(self, image: np.ndarray) -> Detections:
         outputs = self._run(image=image[None].astype(self._input_type))
         if outputs.keys() >= set(RAW_OUTPUTS):
-            return self._decoded(*(outputs[name] for name in RAW_OUTPUTS), image.shape)
+            scores, deltas = (outputs[name] for name in RAW_OUTPUTS)
+            return self._decoded(scores, deltas, image.shape)
         boxes, classes, scores, count = (outputs[name][0] for name in DETECTION_OUTPUTS)
         height, width = image.shape[:2]
         return {
@@ -75,7 +76,7 @@ class TFLiteDetector(NetworkDetector):
         }
 
     def _decoded(self, scores: np.ndarray, deltas: np.ndarray, shape: tuple) -> Detections:
-        settings = self._inference
+        settings = self._settings
         height, width = shape[:2]
         scores = np.clip(scores.astype(np.float64), _SMALLEST, 1.0 - _SMALLEST)
         logits = np.log(scores / (1.0 - scores)).astype(np.float32)
@@ -85,10 +86,7 @@ class TFLiteDetector(NetworkDetector):
             num_anchors_per_level=settings.anchor_generator.num_anchors_per_level(height, width),
             image_sizes=tf.constant([[height, width]]),
             box_coder=settings.box_coder,
-            score_threshold=settings.score_threshold,
-            pre_nms_top_k=settings.pre_nms_top_k,
-            nms_iou_threshold=settings.nms_iou_threshold,
-            max_detections=settings.max_detections,
+            inference=settings.inference,
         )
         return {name: value[0].numpy() for name, value in found.items()}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import read_manifest
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.export.converters import one_line_errors
@@ -69,7 +69,7 @@ def export_model(
             "settings": json.loads(json.dumps(dataclasses.asdict(exporter), default=str)),
             "class_names": list(model.class_names),
             "contract": written.contract,
-            "inference": Inference.of_model(model).as_json(),
+            "inference": DetectorSettings.of_model(model).as_json(),
             "weights_bytes": written.weights_bytes,
             "source": source,
         }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.onnx_runtime import METADATA_KEY
 from keras_retinanet.errors import ConfigError, UserError
@@ -50,7 +50,7 @@ class OnnxExporter(Exporter):
             raise UserError(
                 f"exporting ONNX needs more packages: pip install '{DISTRIBUTION}[onnx]'"
             ) from error
-        inference = Inference.of_model(model)
+        inference = DetectorSettings.of_model(model)
         network, num_bytes = freeze(model, "float32")
         function = raw_signature(network, inference, fixed=self.raw == "fixed")
         with converting("tf2onnx"):

@@ -176,8 +176,8 @@ class _Pairs:
 
         def excused(alone: np.ndarray, this: Detections, other: Detections) -> bool:
             # What was the last to come in here may be the first to stay out there.
-            full = len(other["scores"]) >= model.max_detections
-            lowest = other["scores"][-1] if full else model.score_threshold
+            full = len(other["scores"]) >= model.inference.max_detections
+            lowest = other["scores"][-1] if full else model.inference.score_threshold
             return bool((this["scores"][alone] <= lowest + 2 * tolerance).all())
 
         sure_a, sure_b = a["scores"] >= CONFIDENT, b["scores"] >= CONFIDENT

@@ -46,7 +46,7 @@ class AnchorGenerator:
             )
         if self.order not in ORDERS:
             raise ValueError(f"order must be one of {ORDERS}, not {self.order!r}")
-        if min(self.sizes + self.ratios + self.scales) <= 0:
+        if min(*self.sizes, *self.ratios, *self.scales) <= 0:
             raise ValueError("sizes, ratios and scales must be positive")
 
     @property

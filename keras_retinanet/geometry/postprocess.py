@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.geometry.boxes import BoxCoder, box_area, clip_boxes
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 
 SMALLEST = 1e-30  # keeps the logarithm of a vanishing probability finite
 
@@ -53,10 +54,7 @@ def detections_of(
         num_anchors_per_level=settings.anchor_generator.num_anchors_per_level(height, width),
         image_sizes=image_sizes,
         box_coder=settings.box_coder,
-        score_threshold=settings.score_threshold,
-        pre_nms_top_k=settings.pre_nms_top_k,
-        nms_iou_threshold=settings.nms_iou_threshold,
-        max_detections=settings.max_detections,
+        inference=settings.inference,
     )
 
 
@@ -67,15 +65,12 @@ def decode_detections(
     num_anchors_per_level: Sequence,
     image_sizes: Tensor,
     box_coder: BoxCoder,
-    score_threshold: float,
-    pre_nms_top_k: int,
-    nms_iou_threshold: float,
-    max_detections: int,
+    inference: InferenceSettings,
 ) -> dict[str, Tensor]:
-    """Turn logits and deltas into at most `max_detections` boxes an image (section 4.1).
+    """Turn logits and deltas into at most `inference.max_detections` boxes an image (section 4.1).
 
-    On each level scores at or below `score_threshold` are dropped and the `pre_nms_top_k` highest
-    kept; only these are decoded and clipped to the image; then NMS for each class by itself.
+    On each level low scores are dropped and the highest few kept; only these are decoded and
+    clipped to the image; then NMS for each class by itself.
 
     Args:
         outputs: "class_logits" [B, A, K] and "box_deltas" [B, A, 4].
@@ -94,7 +89,7 @@ def decode_detections(
     start = 0
     for count in num_anchors_per_level:
         candidates.append(
-            _top_candidates(logits, best[:, start : start + count], start, pre_nms_top_k)
+            _top_candidates(logits, best[:, start : start + count], start, inference.pre_nms_top_k)
         )
         start = start + count
     scores, index, classes = (tf.concat(parts, axis=1) for parts in zip(*candidates, strict=True))
@@ -102,23 +97,23 @@ def decode_detections(
     sizes = tf.cast(image_sizes, tf.float32)
     boxes = clip_boxes(boxes, sizes[:, :1], sizes[:, 1:])
 
-    threshold = _logit(score_threshold)
+    threshold, most = _logit(inference.score_threshold), inference.max_detections
 
     def one_image(image: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         return _non_maximum_suppression(
             *image,
             logit_threshold=threshold,
-            iou_threshold=nms_iou_threshold,
-            max_detections=max_detections,
+            iou_threshold=inference.nms_iou_threshold,
+            max_detections=most,
         )
 
     return tf.map_fn(
         one_image,
         (boxes, scores, classes),
         fn_output_signature={
-            "boxes": tf.TensorSpec((max_detections, 4), tf.float32),
-            "scores": tf.TensorSpec((max_detections,), tf.float32),
-            "classes": tf.TensorSpec((max_detections,), tf.int32),
+            "boxes": tf.TensorSpec((most, 4), tf.float32),
+            "scores": tf.TensorSpec((most,), tf.float32),
+            "classes": tf.TensorSpec((most,), tf.int32),
             "num_detections": tf.TensorSpec((), tf.int32),
         },
     )

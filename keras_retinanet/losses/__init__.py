@@ -4,6 +4,7 @@ Class targets are integers per anchor (a class, BACKGROUND or IGNORE), never one
 Everything is `keras.ops` and runs on any Keras backend.
 """
 
+from keras_retinanet.losses.anchor_loss import AnchorLoss
 from keras_retinanet.losses.binary import (
     BalancedCrossEntropy,
     FocalLoss,
@@ -18,6 +19,7 @@ from keras_retinanet.losses.softmax import SoftmaxFocalLoss
 __all__ = [
     "NORMALIZERS",
     "OHEM",
+    "AnchorLoss",
     "BalancedCrossEntropy",
     "DetectionLoss",
     "FocalLoss",

@@ -15,9 +15,10 @@ from keras_retinanet.conventions import (
     Tensor,
 )
 from keras_retinanet.losses import curves
+from keras_retinanet.losses.anchor_loss import AnchorLoss
 
 
-class BinaryLoss(keras.losses.Loss):
+class BinaryLoss(AnchorLoss):
     """A loss of every class by itself, of logits against integer targets; for subclassing.
 
     `call` takes targets [..., A] (class index, BACKGROUND or IGNORE) and logits [..., A, K], and
@@ -34,7 +35,7 @@ class BinaryLoss(keras.losses.Loss):
     """
 
     def __init__(self, *, alpha: float | None, reduction: str | None, name: str) -> None:
-        super().__init__(reduction=reduction, name=name, dtype="float32")
+        super().__init__(reduction=reduction, name=name)
         if alpha is not None and not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be None or between 0 and 1, got {alpha}")
         self.alpha = alpha

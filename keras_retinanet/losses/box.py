@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_retinanet.conventions import SMOOTH_L1_BETA, Tensor
 from keras_retinanet.geometry.boxes import generalized_iou
+from keras_retinanet.losses.anchor_loss import AnchorLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class SmoothL1(keras.losses.Loss):
+class SmoothL1(AnchorLoss):
     """Smooth L1 of box deltas: `call` maps targets and predictions [..., 4] to losses [...].
 
     The sum over the four coordinates of |d| - beta / 2 where |d| >= beta, else d^2 / (2 beta);
@@ -21,7 +22,7 @@ class SmoothL1(keras.losses.Loss):
         reduction: str | None = "sum",
         name: str = "smooth_l1",
     ) -> None:
-        super().__init__(reduction=reduction, name=name, dtype="float32")
+        super().__init__(reduction=reduction, name=name)
         if beta < 0:
             raise ValueError(f"beta must not be negative, got {beta}")
         self.beta = beta
@@ -38,17 +39,16 @@ class SmoothL1(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class GIoULoss(keras.losses.Loss):
+class GIoULoss(AnchorLoss):
     """1 - GIoU of boxes, xyxy: `call` maps boxes [..., 4] to losses [...] between 0 and 2.
 
     Unlike L1 it weighs an error by the box's size (Rezatofighi et al. 2019).
     """
 
-    # For DetectionLoss: `call` expects boxes and not deltas.
     needs_boxes = True
 
     def __init__(self, reduction: str | None = "sum", name: str = "giou_loss") -> None:
-        super().__init__(reduction=reduction, name=name, dtype="float32")
+        super().__init__(reduction=reduction, name=name)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return 1.0 - generalized_iou(y_true, y_pred)

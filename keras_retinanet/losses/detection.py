@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_retinanet.conventions import NORMALIZER_MOMENTUM, NORMALIZER_START, Tensor
 from keras_retinanet.geometry.boxes import BoxCoder
+from keras_retinanet.losses.anchor_loss import AnchorLoss
 from keras_retinanet.losses.binary import FocalLoss
 from keras_retinanet.losses.box import SmoothL1
 from keras_retinanet.system.replicas import sum_over_replicas
@@ -18,12 +19,12 @@ class DetectionLoss:
 
     Args:
         class_loss: integer targets [B, A], logits [B, A, K] -> losses [B, A].
-        box_loss: delta targets [B, A, 4], deltas [B, A, 4] -> losses [B, A].
+        box_loss: delta targets [B, A, 4], deltas [B, A, 4] -> losses [B, A]. Both may be any Keras
+            losses of this kind; those that need boxes, or no normaliser, derive from `AnchorLoss`.
         box_weight: factor of the box loss.
         normalizer: "global" divides by the positive anchors of the batch over all replicas;
             "per_image" divides each image by its own positives and averages over the batch;
             "moving_average" divides by a moving average of the batches' positives (Detectron2).
-            A class loss that is a mean already (OHEM) is not divided.
         momentum, start: of the moving average.
     """
 
@@ -40,6 +41,9 @@ class DetectionLoss:
             raise ValueError(f"normalizer must be one of {NORMALIZERS}, not {normalizer!r}")
         self.class_loss = FocalLoss() if class_loss is None else class_loss
         self.box_loss = SmoothL1() if box_loss is None else box_loss
+        for name, loss in (("class_loss", self.class_loss), ("box_loss", self.box_loss)):
+            if not isinstance(loss, keras.losses.Loss):
+                raise ValueError(f"{name} must be a keras.losses.Loss, got {type(loss).__name__}")
         self.box_weight = box_weight
         self.normalizer = normalizer
         self.momentum = momentum
@@ -83,11 +87,11 @@ class DetectionLoss:
         box_targets = ops.where(is_positive[..., None], matched_boxes, anchors)
         deltas = outputs["box_deltas"]
         class_outputs = outputs["class_logits"]
-        if getattr(self.class_loss, "needs_boxes", False):
+        if isinstance(self.class_loss, AnchorLoss) and self.class_loss.needs_boxes:
             boxes = box_coder.decode(ops.stop_gradient(deltas), anchors)
             class_outputs = {"class_logits": class_outputs, "boxes": boxes}
         class_losses = self.class_loss.call(class_targets, class_outputs)
-        if getattr(self.box_loss, "needs_boxes", False):
+        if isinstance(self.box_loss, AnchorLoss) and self.box_loss.needs_boxes:
             box_losses = self.box_loss.call(box_targets, box_coder.decode(deltas, anchors))
         else:
             box_losses = self.box_loss.call(box_coder.encode(box_targets, anchors), deltas)
@@ -96,9 +100,9 @@ class DetectionLoss:
         weights = image_weights
         if weights is None:
             weights = self.image_weights(matches, training=training)
-        class_weights = 1.0 if getattr(self.class_loss, "is_normalized", False) else weights
+        is_mean = isinstance(self.class_loss, AnchorLoss) and self.class_loss.is_normalized
         return {
-            "class_loss": ops.sum(ops.sum(class_losses, axis=1) * class_weights),
+            "class_loss": ops.sum(ops.sum(class_losses, axis=1) * (1.0 if is_mean else weights)),
             "box_loss": self.box_weight * ops.sum(ops.sum(box_losses, axis=1) * weights),
         }
 

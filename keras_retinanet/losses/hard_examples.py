@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_retinanet.conventions import BACKGROUND, OHEM_BATCH_SIZE, OHEM_NMS_IOU, Tensor
 from keras_retinanet.geometry.boxes import pairwise_iou
+from keras_retinanet.losses.anchor_loss import AnchorLoss
 from keras_retinanet.losses.binary import BalancedCrossEntropy
 from keras_retinanet.system.replicas import gather_from_replicas, sum_over_replicas
 
@@ -14,7 +15,7 @@ NEVER = -1.0  # below every loss: what is not to be picked
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class OHEM(keras.losses.Loss):
+class OHEM(AnchorLoss):
     """Cross entropy of the hardest examples of the batch; all others are dropped.
 
     Every anchor is scored by its loss; non-maximum suppression over the anchors' decoded boxes,
@@ -30,7 +31,6 @@ class OHEM(keras.losses.Loss):
         nms_iou_threshold: boxes that overlap a harder one by more are dropped: 0.5 or 0.7.
     """
 
-    # For DetectionLoss: what `call` expects beside logits, and that it needs no normaliser.
     needs_boxes = True
     is_normalized = True
 
@@ -41,7 +41,7 @@ class OHEM(keras.losses.Loss):
         reduction: str | None = "sum",
         name: str = "ohem",
     ) -> None:
-        super().__init__(reduction=reduction, name=name, dtype="float32")
+        super().__init__(reduction=reduction, name=name)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if not 0 <= nms_iou_threshold <= 1:

@@ -7,11 +7,12 @@ from keras import ops
 
 from keras_retinanet.conventions import BACKGROUND, FOCAL_ALPHA, FOCAL_GAMMA, Tensor
 from keras_retinanet.losses import curves
+from keras_retinanet.losses.anchor_loss import AnchorLoss
 from keras_retinanet.losses.binary import is_target_class, take_class
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class SoftmaxFocalLoss(keras.losses.Loss):
+class SoftmaxFocalLoss(AnchorLoss):
     """Multi-class focal loss: -alpha_t (1 - p_t)^gamma log(p_t), p = softmax(logits, background).
 
     `call` takes targets [..., A] (class index, BACKGROUND or IGNORE) and logits [..., A, K], and
@@ -34,7 +35,7 @@ class SoftmaxFocalLoss(keras.losses.Loss):
         reduction: str | None = "sum",
         name: str = "softmax_focal_loss",
     ) -> None:
-        super().__init__(reduction=reduction, name=name, dtype="float32")
+        super().__init__(reduction=reduction, name=name)
         if gamma < 0:
             raise ValueError(f"gamma must not be negative, got {gamma}")
         if alpha is not None and not 0 <= alpha <= 1:

@@ -1,10 +1,13 @@
 """RetinaNet: the functional Keras model, complete with all that its predictions mean."""
 
 import dataclasses
+import importlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -13,41 +16,50 @@ from keras_retinanet.conventions import (
     FPN_CHANNELS,
     HEAD_CHANNELS,
     HEAD_DEPTH,
-    MAX_DETECTIONS,
-    NMS_IOU_THRESHOLD,
-    PRE_NMS_TOP_K,
     PRIOR_PROBABILITY,
-    SCORE_THRESHOLD,
     Tensor,
 )
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.boxes import BoxCoder
+from keras_retinanet.geometry.inference_settings import InferenceSettings, with_inference_settings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.backbones.build import build_backbone
+from keras_retinanet.models.backbones.custom import feature_model
 from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
 from keras_retinanet.models.heads import light_shared_head, prior_bias, shared_head
 from keras_retinanet.system.replicas import num_replicas
 
 CLASS_ACTIVATIONS = ("sigmoid", "softmax")
 
+# The settings that are dataclasses, by their names here and in `get_config`.
+PARTS = {
+    "anchor_generator": AnchorGenerator,
+    "box_coder": BoxCoder,
+    "input_policy": InputPolicy,
+    "inference": InferenceSettings,
+}
+
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
 class RetinaNet(keras.Model):
-    """ResNet-FPN with class and box subnets (section 4).
+    """A backbone and FPN with class and box subnets (section 4).
 
     A functional model from images [B, H, W, 3], RGB in 0...255 of any number type, of any size, to
     {"class_logits": [B, A, K], "box_deltas": [B, A, 4]}, float32, with the A anchors of
     `anchor_generator(H, W)`. `model.save("x.keras")` keeps all that is given here.
 
     Train it with `compile(optimizer, loss=DetectionLoss())` and `fit` on batches of (images,
-    targets) as `keras_retinanet.data.pipeline.batches` makes them.
+    targets) as `keras_retinanet.training_batches` makes them; `detect` finds objects in images.
 
     Args:
-        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or
-            "mobilenet_v2".
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or "mobilenet_v2"; or
+            a functional Keras model with three outputs, C3, C4 and C5 of strides 8, 16 and 32, or
+            a list of those three KerasTensors. Of such a model the layers are copied, with their
+            weights. It is given RGB in 0...255 and does its own scaling: EfficientNet of
+            `keras.applications` does, ResNet50V2 does not and needs a Rescaling layer in front.
         num_classes: K; may be left out where `class_names` is given.
         class_names: names of the classes in the order of the labels; "0", "1", ... by default.
-        weights: of the backbone: "imagenet", a path, or None (random values).
+        weights: of a named backbone: "imagenet", a path, or None (random values).
         batchnorm, frozen_stages, width: see `build_backbone`.
         separable: a pyramid and subnets of depthwise separable convolutions with batch
             normalisation, which is always trained: for phones and the like.
@@ -56,8 +68,6 @@ class RetinaNet(keras.Model):
         prior: foreground probability at the start (section 3.3).
         class_activation: what makes scores of the class logits: "sigmoid", or "softmax" over the
             classes and background, whose logit is 0 (footnote 1; for `SoftmaxFocalLoss`).
-        score_threshold, pre_nms_top_k, nms_iou_threshold, max_detections: the inference settings
-            that `keras_retinanet.geometry.postprocess` reads off the model.
         dtype: a Keras dtype policy or its name, for example "mixed_bfloat16".
 
     Raises:
@@ -65,9 +75,11 @@ class RetinaNet(keras.Model):
         WeightsError: the backbone's weights cannot be had.
     """
 
+    loss: Any = None  # until `compile`
+
     def __init__(
         self,
-        backbone: str = "resnet50",
+        backbone: str | keras.Model | Sequence[Tensor] = "resnet50",
         num_classes: int | None = None,
         *,
         class_names: Sequence[str] | None = None,
@@ -84,30 +96,27 @@ class RetinaNet(keras.Model):
         anchor_generator: AnchorGenerator | None = None,
         box_coder: BoxCoder | None = None,
         input_policy: InputPolicy | None = None,
-        score_threshold: float = SCORE_THRESHOLD,
-        pre_nms_top_k: int = PRE_NMS_TOP_K,
-        nms_iou_threshold: float = NMS_IOU_THRESHOLD,
-        max_detections: int = MAX_DETECTIONS,
+        inference: InferenceSettings | None = None,
         name: str = "retinanet",
         dtype: Any = None,
     ) -> None:
+        # The signature is the one list of settings: `get_config` returns what came in by it.
+        settings = {k: v for k, v in locals().items() if k not in _NOT_SAVED}
         class_names = _class_names(num_classes, class_names)
         num_classes = len(class_names)
         if class_activation not in CLASS_ACTIVATIONS:
             raise ValueError(
                 f"class_activation must be one of {CLASS_ACTIVATIONS}, not {class_activation!r}"
             )
-        class_bias = prior_bias(prior)
-        if class_activation == "softmax":
-            class_bias -= math.log(num_classes)  # the classes share the prior
-        anchor_generator = anchor_generator or AnchorGenerator()
-        if batchnorm == "auto":
+        if not isinstance(backbone, str):
+            backbone = feature_model(backbone)
+        elif batchnorm == "auto":
             batchnorm = "frozen" if weights else "trainable"
-
+        anchor_generator = anchor_generator or AnchorGenerator()
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         with _dtype_policy(policy):
             images = keras.Input((None, None, 3), name="images", dtype="float32")
-            c3, c4, c5 = build_backbone(
+            features = build_backbone(
                 backbone,
                 images,
                 weights=weights,
@@ -117,60 +126,54 @@ class RetinaNet(keras.Model):
             )
             make_pyramid, make_head = feature_pyramid, shared_head
             if separable:
-                shared = {"synchronized": batchnorm == "synchronized"}
-                make_pyramid = partial(light_feature_pyramid, **shared)
-                make_head = partial(light_shared_head, **shared)
-            levels = make_pyramid(c3, c4, c5, channels=fpn_channels)
-            heads = {
-                head: make_head(
-                    name=head,
-                    outputs_per_anchor=outputs,
-                    num_anchors=anchor_generator.num_per_cell,
-                    channels=head_channels,
-                    depth=head_depth,
-                    bias=bias,
-                )
-                for head, outputs, bias in (
-                    ("class_head", num_classes, class_bias),
-                    ("box_head", 4, 0.0),
-                )
-            }
-            super().__init__(
-                inputs=images,
-                outputs={
-                    "class_logits": heads["class_head"](levels),
-                    "box_deltas": heads["box_head"](levels),
-                },
-                name=name,
+                is_synchronized = batchnorm == "synchronized"
+                make_pyramid = partial(light_feature_pyramid, synchronized=is_synchronized)
+                make_head = partial(light_shared_head, synchronized=is_synchronized)
+            levels = make_pyramid(*features, channels=fpn_channels)
+            make_head = partial(
+                make_head,
+                num_anchors=anchor_generator.num_per_cell,
+                channels=head_channels,
+                depth=head_depth,
             )
+            class_bias = _class_bias(prior, num_classes, class_activation)
+            class_head = make_head(
+                name="class_head", outputs_per_anchor=num_classes, bias=class_bias
+            )
+            box_head = make_head(name="box_head", outputs_per_anchor=4, bias=0.0)
+            outputs = {"class_logits": class_head(levels), "box_deltas": box_head(levels)}
+            super().__init__(inputs=images, outputs=outputs, name=name)
 
-        self.backbone_name = backbone
-        self.batchnorm = batchnorm
-        self.frozen_stages = frozen_stages
-        self.width = width
-        self.separable = separable
-        self.num_classes = num_classes
-        self.class_names = class_names
-        self.fpn_channels = fpn_channels
-        self.head_channels = head_channels
-        self.head_depth = head_depth
-        self.prior = prior
+        self.class_names, self.num_classes = class_names, num_classes
         self.class_activation = class_activation
+        self.batchnorm = batchnorm
         self.anchor_generator = anchor_generator
         self.box_coder = box_coder or BoxCoder()
         self.input_policy = input_policy or InputPolicy()
-        self.score_threshold = score_threshold
-        self.pre_nms_top_k = pre_nms_top_k
-        self.nms_iou_threshold = nms_iou_threshold
-        self.max_detections = max_detections
-        self._policy = policy
+        self.inference = inference or InferenceSettings()
+        self.backbone_name = backbone if isinstance(backbone, str) else backbone.name
+        settings |= {"batchnorm": batchnorm, "dtype": policy}
+        settings["backbone"] = backbone if isinstance(backbone, str) else features
+        self._settings = MappingProxyType(settings)  # Keras would look for layers in a dict
+        self._detector = None
         self.num_parts = 1  # into which a training step divides its batch
         self._loss_parts = [keras.metrics.Mean(name=part) for part in ("class_loss", "box_loss")]
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Keras' metrics, and the state that the loss carries from step to step."""
-        return super().metrics + getattr(getattr(self, "loss", None), "metrics", [])
+        return super().metrics + (self.loss.metrics if self.loss is not None else [])
+
+    def detect(self, images: Any, *, min_score: float = 0.0, batch_size: int = 8) -> Any:
+        """Return the objects in an image, or in each of a list: see `detection.detect`.
+
+        Images are paths, NumPy arrays or PIL images of any sizes. What is found has boxes [n, 4]
+        xyxy in pixels of the image, scores, labels and names.
+        """
+        # By its name and not by an import: detection stands above the models, and needs TensorFlow.
+        detection = importlib.import_module("keras_retinanet.detection.detect")
+        self._detector = detection.detector_of(self, self._detector)  # it makes its graph once
+        return detection.detect(self._detector, images, min_score=min_score, batch_size=batch_size)
 
     def compute_loss(
         self,
@@ -213,43 +216,31 @@ class RetinaNet(keras.Model):
         mean.update_state(loss, sample_weight=num_images)
 
     def get_config(self) -> dict:
-        return {
-            "backbone": self.backbone_name,
-            "class_names": list(self.class_names),
-            "batchnorm": self.batchnorm,
-            "frozen_stages": self.frozen_stages,
-            "width": self.width,
-            "separable": self.separable,
-            "fpn_channels": self.fpn_channels,
-            "head_channels": self.head_channels,
-            "head_depth": self.head_depth,
-            "prior": self.prior,
-            "class_activation": self.class_activation,
-            "anchor_generator": _plain(self.anchor_generator),
-            "box_coder": _plain(self.box_coder),
-            "input_policy": _plain(self.input_policy),
-            "score_threshold": self.score_threshold,
-            "pre_nms_top_k": self.pre_nms_top_k,
-            "nms_iou_threshold": self.nms_iou_threshold,
-            "max_detections": self.max_detections,
-            "name": self.name,
-            "dtype": keras.dtype_policies.serialize(self._policy),
-        }
+        config = {**self._settings, **{name: _plain(getattr(self, name)) for name in PARTS}}
+        config["class_names"] = list(self.class_names)
+        config["dtype"] = keras.dtype_policies.serialize(config["dtype"])
+        if not isinstance(config["backbone"], str):
+            backbone = keras.Model(self.inputs, config["backbone"], name=self.backbone_name)
+            serialized = keras.saving.serialize_keras_object(backbone)
+            config["backbone"] = json.loads(json.dumps(serialized))  # lists, as in a file
+        return config
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "RetinaNet":
-        config = dict(config)
-        for key, kind in _PARTS.items():
-            config[key] = kind(**config[key])
+        config = with_inference_settings(config)
+        for name, kind in PARTS.items():
+            if isinstance(config[name], dict):
+                config[name] = kind(**config[name])
+        if isinstance(config["backbone"], dict):
+            config["backbone"] = keras.saving.deserialize_keras_object(
+                config["backbone"], custom_objects=custom_objects
+            )
         # The file that is being loaded holds the weights.
         return cls(**config, weights=None)
 
 
-_PARTS = {
-    "anchor_generator": AnchorGenerator,
-    "box_coder": BoxCoder,
-    "input_policy": InputPolicy,
-}
+# Of the signature: `class_names` counts the classes, and the weights are saved as such.
+_NOT_SAVED = ("self", "__class__", "num_classes", "weights")
 
 
 def _plain(part: Any) -> dict:
@@ -267,6 +258,13 @@ def _class_names(num_classes: int | None, class_names: Sequence[str] | None) -> 
     if not class_names or len(set(class_names)) != len(class_names):
         raise ValueError(f"class_names must be one or more different names, got {class_names}")
     return tuple(str(name) for name in class_names)
+
+
+def _class_bias(prior: float, num_classes: int, class_activation: str) -> float:
+    """Return the bias with which each anchor starts as foreground with probability `prior`."""
+    # The classes of a softmax share the prior.
+    shared_by = num_classes if class_activation == "softmax" else 1
+    return prior_bias(prior) - math.log(shared_by)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from PIL import Image
 from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.image_files import decode_image
-from keras_retinanet.data.pipeline.batches import NO_LABEL
+from keras_retinanet.data.pipeline.targets import NO_LABEL
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.geometry.matching import match_anchors

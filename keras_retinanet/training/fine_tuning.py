@@ -26,10 +26,7 @@ _FREE_SETTINGS = (
     "anchor_generator",
     "box_coder",
     "input_policy",
-    "score_threshold",
-    "pre_nms_top_k",
-    "nms_iou_threshold",
-    "max_detections",
+    "inference",
     "name",
     "dtype",
 )
@@ -108,8 +105,14 @@ def take_weights(model: RetinaNet, source: RetinaNet) -> TransferReport:
         elif layer.name == BOX_LAYER:
             reason = _fresh_boxes_because(model, source)
             if reason is None:
-                ordered = [_in_our_order(value, model, source) for value in theirs]
-                layer.set_weights([v.reshape(t.shape) for v, t in zip(ordered, theirs)])
+                layer.set_weights(
+                    [
+                        value
+                        if _is_shared_by_outputs(value, layer)
+                        else _in_our_order(value, model, source).reshape(value.shape)
+                        for value in theirs
+                    ]
+                )
         else:
             layer.set_weights(theirs)
         if reason is None:
@@ -187,10 +190,18 @@ def _with_rows_of_equal_name(
     there = [source.class_names.index(name) for name in common]
     values = []
     for ours, other in zip(layer.get_weights(), theirs, strict=True):
+        if _is_shared_by_outputs(ours, layer):
+            values.append(other if common else ours)
+            continue
         rows = ours.reshape(*ours.shape[:-1], -1, model.num_classes).copy()
         rows[..., here] = _in_our_order(other, model, source)[..., there]
         values.append(rows.reshape(ours.shape))
     return values
+
+
+def _is_shared_by_outputs(values: np.ndarray, layer: keras.layers.Layer) -> bool:
+    """Return whether these are the 3x3 kernel of a separable layer, which has no outputs' axis."""
+    return values.shape[-1] != layer.filters
 
 
 def _in_our_order(values: np.ndarray, model: RetinaNet, source: RetinaNet) -> np.ndarray:

@@ -13,6 +13,7 @@ from keras_retinanet.detection.prefetch import prefetched
 from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
 from keras_retinanet.evaluation.evaluate import DatasetEvaluation
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
@@ -32,7 +33,7 @@ def build(make_tiny, demo):
         prior=0.3,
         anchor_generator=AnchorGenerator(sizes=(8, 16, 24, 32, 48)),
         input_policy=InputPolicy(size=64, max_size=96),
-        max_detections=20,
+        inference=InferenceSettings(max_detections=20),
     )
     rng = np.random.default_rng(0)
     for weight in model.weights:  # further apart than the rounding of different batch sizes

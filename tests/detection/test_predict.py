@@ -8,6 +8,7 @@ from PIL import Image
 
 from keras_retinanet.detection.predict import predict
 from keras_retinanet.errors import DataError
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
@@ -16,7 +17,10 @@ pytestmark = pytest.mark.usefixtures("small_resnet18")
 @pytest.fixture(scope="module")
 def model(make_tiny):
     return make_tiny(
-        channels=8, prior=0.3, max_detections=10, input_policy=InputPolicy("square", 64)
+        channels=8,
+        prior=0.3,
+        inference=InferenceSettings(max_detections=10),
+        input_policy=InputPolicy("square", 64),
     )
 
 

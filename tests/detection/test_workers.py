@@ -18,6 +18,7 @@ import numpy as np, keras, tensorflow as tf
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.evaluation.evaluate import DatasetEvaluation
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.retinanet import RetinaNet
 
@@ -29,7 +30,8 @@ with strategy.scope():
     model = RetinaNet(
         "resnet18", class_names=demo.class_names, weights=None, fpn_channels=8, head_channels=8,
         head_depth=1, prior=0.3, anchor_generator=AnchorGenerator(sizes=(8, 16, 24, 32, 48)),
-        input_policy=InputPolicy(size=64, max_size=96), max_detections=20,
+        input_policy=InputPolicy(size=64, max_size=96),
+        inference=InferenceSettings(max_detections=20),
     )
     rng = np.random.default_rng(0)
     for weight in model.weights:

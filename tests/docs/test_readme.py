@@ -39,5 +39,6 @@ def test_python_example_runs(tmp_path, monkeypatch, small_resnet18):
     result = {}
     exec(code, result)
     assert 0 <= result["metrics"]["AP"] <= 1
+    assert result["found"].boxes.shape == (len(result["found"]), 4)
     assert (tmp_path / "detector.keras").is_file()
     assert (tmp_path / "serving" / "detector" / "1" / "saved_model.pb").is_file()

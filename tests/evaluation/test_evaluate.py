@@ -16,6 +16,7 @@ from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
 from keras_retinanet.evaluation.evaluate import CocoEvaluator, evaluate, write_evaluation
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
@@ -245,7 +246,7 @@ def model(make_tiny, demo):
         prior=0.3,
         anchor_generator=AnchorGenerator(sizes=(8, 16, 24, 32, 48)),
         input_policy=InputPolicy(size=64, max_size=96),
-        max_detections=20,
+        inference=InferenceSettings(max_detections=20),
     )
     kernels = [w for w in model.weights if "class_head" in w.path and "kernel" in w.path]
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 NAMES = ("cat", "dog", "élan")
@@ -38,7 +39,11 @@ def make_finder(make_tiny):
 
     def make(resize="square", **settings):
         policy = InputPolicy(resize, size=64, max_size=96)
-        settings = {"class_names": NAMES, "max_detections": 20, **settings}
+        settings = {
+            "class_names": NAMES,
+            "inference": InferenceSettings(max_detections=20),
+            **settings,
+        }
         return make_tiny(prior=0.3, channels=8, input_policy=policy, **settings)
 
     return make

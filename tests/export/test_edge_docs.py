@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_resnet18")]
@@ -25,7 +26,7 @@ def test_example_prints_detections(package, example, make_tiny, tmp_path, monkey
         class_names=("cat", "dog"),
         prior=0.45,
         channels=8,
-        max_detections=7,
+        inference=InferenceSettings(max_detections=7),
         input_policy=InputPolicy("stretch", size=64),
     )
     TFLiteExporter().write(model, tmp_path)

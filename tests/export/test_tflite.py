@@ -1,5 +1,6 @@
 """The TFLite file: parity, labels, metadata, quantisation, and what is refused."""
 
+import dataclasses
 import json
 
 import flatbuffers
@@ -16,6 +17,7 @@ from keras_retinanet.errors import ConfigError, DataError, WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.tflite.exporter import TFLiteExporter, calibration_images
 from keras_retinanet.export.tflite.join import BUFFER_ALIGNMENT, refuse_variables
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
@@ -27,7 +29,9 @@ SIDE = 64
 @pytest.fixture(scope="module")
 def model(make_finder, small_resnet18):
     # It finds something everywhere, of every class.
-    model = make_finder("stretch", class_names=NAMES, max_detections=30)
+    model = make_finder(
+        "stretch", class_names=NAMES, inference=InferenceSettings(max_detections=30)
+    )
     spread_predictions(model)
     return model
 
@@ -104,7 +108,8 @@ def test_other_postprocessings_agree(model, images, expected, postprocessing, tm
 def test_few_detections_leave_zeros(model, images, expected, postprocessing, tmp_path, monkeypatch):
     scores = np.sort(expected["scores"].ravel())
     between = float(scores[-12:-10].mean())
-    monkeypatch.setattr(model, "score_threshold", between)
+    settings = dataclasses.replace(model.inference, score_threshold=between)
+    monkeypatch.setattr(model, "inference", settings)
     few = KerasDetector(model)(images, np.array([[SIDE, SIDE]] * len(images), np.int32))
     assert few["num_detections"].sum() == 11
     write(model, tmp_path, postprocessing=postprocessing)

@@ -12,6 +12,7 @@ from keras_retinanet.detection.load import load_detector
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_resnet18")]
 
@@ -21,7 +22,9 @@ SIDE = 64
 
 @pytest.fixture(scope="module")
 def model(make_finder, small_resnet18):
-    model = make_finder("stretch", class_names=NAMES, max_detections=25)
+    model = make_finder(
+        "stretch", class_names=NAMES, inference=InferenceSettings(max_detections=25)
+    )
     kernel = model.get_layer("class_head_predictions").kernel
     kernel.assign(np.random.default_rng(0).normal(0, 0.3, kernel.shape))
     return model

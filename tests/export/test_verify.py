@@ -7,6 +7,7 @@ import pytest
 
 from keras_retinanet.errors import DataError, WeightsError
 from keras_retinanet.export.verify import FLOAT32, Parity, Tolerance, compare
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -15,7 +16,7 @@ SAME = Parity(1, 5, 0.0, 0.0, 0, 1.0, False)
 
 @pytest.fixture(scope="module")
 def model(make_finder, small_resnet18):
-    return make_finder(max_detections=3)
+    return make_finder(inference=InferenceSettings(max_detections=3))
 
 
 class Fixed:
@@ -85,7 +86,7 @@ def test_equal_scores_may_change_places(model, monkeypatch):
 
 
 def test_what_lies_at_the_threshold_may_be_there_or_not(model, monkeypatch):
-    a = ([A, B], [0.9, model.score_threshold + 1e-6], [0, 1])
+    a = ([A, B], [0.9, model.inference.score_threshold + 1e-6], [0, 1])
     parity_of(model, a, ([A], [0.9], [0]), monkeypatch).refuse_unless_within(FLOAT32)
     # The last of `max_detections`, too.
     c = (0, 0, 9, 9)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.geometry.boxes import BoxCoder
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.postprocess import decode_detections, detect
 
 SETTINGS = {
@@ -30,7 +31,7 @@ def decode(logits, deltas, anchors, *, levels=None, image_sizes=None, **settings
             [[1000, 1000]] * len(logits) if image_sizes is None else image_sizes
         ),
         box_coder=BoxCoder(),
-        **{**SETTINGS, **settings},
+        inference=InferenceSettings(**{**SETTINGS, **settings}),
     )
     return {name: value.numpy() for name, value in detections.items()}
 
@@ -130,7 +131,7 @@ def test_equals_slow_loops(scene, slow, num_classes, settings, in_graph):
             num_anchors_per_level=levels,
             image_sizes=sizes,
             box_coder=BoxCoder(),
-            **{**SETTINGS, **settings},
+            inference=InferenceSettings(**{**SETTINGS, **settings}),
         )
 
     if in_graph:
@@ -272,9 +273,7 @@ def test_empty_batch():
 
 @pytest.fixture(scope="module")
 def model(make_tiny):
-    return make_tiny(
-        prior=0.3, score_threshold=0.2, pre_nms_top_k=50, nms_iou_threshold=0.6, max_detections=9
-    )
+    return make_tiny(prior=0.3, inference=InferenceSettings(0.2, 50, 0.6, 9))
 
 
 def test_detect_uses_the_models_settings(model, rng):
@@ -322,8 +321,8 @@ def test_boxes_left_without_area_by_clipping_are_no_detections():
 def test_scores_of_a_softmax_model_are_its_softmax(make_tiny):
     """Over the classes and background, whose logit is 0; the rest is as for sigmoids."""
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
-    settings = {"score_threshold": 0.0, "nms_iou_threshold": 1.0, "max_detections": 400}
-    model = make_tiny(class_activation="softmax", prior=0.3, **settings)
+    keep_all = InferenceSettings(score_threshold=0.0, nms_iou_threshold=1.0, max_detections=400)
+    model = make_tiny(class_activation="softmax", prior=0.3, inference=keep_all)
     found = detect(model, tf.constant(images), tf.constant([[64, 64]]))
     logits = np.float64(model(images)["class_logits"][0])
     exp = np.exp(logits)

@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.conventions import BACKGROUND, IGNORE
-from keras_retinanet.geometry.boxes import BoxCoder
+from keras_retinanet.geometry.boxes import BoxCoder, box_area
 from keras_retinanet.losses import (
     OHEM,
+    AnchorLoss,
     BalancedCrossEntropy,
     DetectionLoss,
     FocalLoss,
@@ -135,6 +136,41 @@ class TestDetectionLoss:
         assert parts.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(parts[name], value, rtol=1e-5)
+
+    def test_keras_own_losses_will_do_as_box_losses(self, targets, outputs, anchors):
+        """Huber is the mean over the coordinates, smooth L1 of the same delta 4 / delta of it."""
+        ours, theirs = (
+            DetectionLoss(box_loss=loss)(targets, outputs, anchors=anchors, box_coder=BoxCoder())
+            for loss in (SmoothL1(beta=0.5), keras.losses.Huber(delta=0.5))
+        )
+        np.testing.assert_allclose(ours["box_loss"], theirs["box_loss"] * 4 / 0.5, rtol=1e-5)
+
+    @pytest.mark.parametrize("name", ["class_loss", "box_loss"])
+    def test_what_is_no_loss_is_refused(self, name):
+        with pytest.raises(ValueError, match=rf"^{name} must be a keras\.losses\.Loss, got str$"):
+            DetectionLoss(**{name: "focal"})
+
+    def test_flags_of_a_loss_of_ones_own_are_obeyed(self, targets, outputs, anchors):
+        class Area(AnchorLoss):
+            """The mean area of the boxes that it is given."""
+
+            needs_boxes = True
+            is_normalized = True
+
+            def __init__(self):
+                super().__init__(reduction="sum", name="area")
+
+            def call(self, y_true, y_pred):
+                boxes = y_pred["boxes"]
+                assert y_pred["class_logits"].shape[:2] == boxes.shape[:2] == y_true.shape
+                return box_area(boxes) / len(y_true)
+
+        found = DetectionLoss(class_loss=Area())(
+            targets, outputs, anchors=anchors, box_coder=BoxCoder()
+        )
+        boxes = BoxCoder().decode(outputs["box_deltas"], anchors)
+        expected = np.sum(box_area(boxes)) / len(targets["matches"])
+        np.testing.assert_allclose(found["class_loss"], expected, rtol=1e-5)
 
     def test_normalizers_by_hand(self, anchors):
         """Two images with 1 and 9 positives, each anchor's class loss 1: 10 + 10 over ..."""

@@ -4,8 +4,8 @@ import pytest
 from keras import layers
 
 from keras_retinanet.errors import WeightsError
-from keras_retinanet.models.backbones import build as backbones
 from keras_retinanet.models.backbones.build import BACKBONES, build_backbone
+from keras_retinanet.models.backbones.resnet import bottleneck_resnet
 
 
 def build(name="resnet18", *, weights=None, batchnorm="auto"):
@@ -159,7 +159,7 @@ class TestWeights:
             assert options["weights"] == "imagenet"
             raise Exception("URL fetch failure on https://example.com: None -- no route")
 
-        builder = backbones._bottleneck_resnet(no_network, (4, 6, 3))
+        builder = bottleneck_resnet(no_network, (4, 6, 3))
         monkeypatch.setitem(BACKBONES, "resnet50", builder)
         with pytest.raises(WeightsError, match=r"URL fetch failure.*model\.weights=none") as caught:
             build("resnet50", weights="imagenet")

@@ -203,6 +203,46 @@ class TestLoadSource:
             load_source(tmp_path / "nothing.keras")
 
 
+class TestSeparableModels:
+    """Their last layers have a 3x3 kernel [3, 3, C, 1] that all outputs share."""
+
+    @pytest.fixture(scope="class")
+    def source(self, make):
+        model = make("cat", "dog", "owl", separable=True)
+        rng = np.random.default_rng(1)
+        model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+        return model
+
+    def test_equal_classes_take_everything(self, make, source):
+        model = make("cat", "dog", "owl", separable=True)
+        report = take_weights(model, source)
+        for a, b in zip(model.get_weights(), source.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert report.fresh == {}
+
+    def test_classes_are_matched_by_name(self, make, source):
+        model = make("owl", "emu", "cat", separable=True)
+        before = model.get_layer(CLASSES).get_weights()
+        report = take_weights(model, source)
+        assert (report.classes_taken, report.classes_fresh) == (("owl", "cat"), ("emu",))
+        theirs, now = (m.get_layer(CLASSES).get_weights() for m in (source, model))
+        np.testing.assert_array_equal(now[0], theirs[0])  # the shared kernel
+        for ours, fresh, other in zip(now[1:], before[1:], theirs[1:], strict=True):
+            ours, fresh, other = (w.reshape(*w.shape[:-1], -1, 3) for w in (ours, fresh, other))
+            np.testing.assert_array_equal(ours[..., 0], other[..., 2])
+            np.testing.assert_array_equal(ours[..., 1], fresh[..., 1])
+            np.testing.assert_array_equal(ours[..., 2], other[..., 0])
+        assert_same(BOXES, model, source)
+
+    def test_without_a_common_class_the_last_layer_stays_fresh(self, make, source):
+        model = make("emu", "fox", separable=True)
+        before = model.get_layer(CLASSES).get_weights()
+        report = take_weights(model, source)
+        assert "none of the 2 classes" in report.fresh[CLASSES]
+        for now, then in zip(model.get_layer(CLASSES).get_weights(), before, strict=True):
+            np.testing.assert_array_equal(now, then)
+
+
 def test_training_begins_from_a_model(make, source, tmp_path, caplog):
     """What `train` does with the setting, up to the first step."""
     caplog.set_level("INFO", "keras_retinanet")

@@ -13,16 +13,13 @@ from keras_retinanet.data.pipeline.augment.recipe import NUM_TILES, augment
 from keras_retinanet.data.pipeline.augment.settings import Augmentation
 from keras_retinanet.data.pipeline.cache import ImageCache, cached_image
 from keras_retinanet.data.pipeline.canvas import fit_to_canvas
-from keras_retinanet.data.pipeline.data_service import distributed
+from keras_retinanet.data.pipeline.data_service import distributed, refuse_with_service
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.pipeline.plan_stream import planned_batches, planned_images
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.data.pipeline.targets import make_targets
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
-from keras_retinanet.geometry.matching import match_anchors
 
-# Label of the rows that fill gt_labels up.
-NO_LABEL = -1
 NO_AUGMENTATION = Augmentation()
 
 
@@ -30,7 +27,7 @@ def training_batches(
     dataset: DetectionDataset,
     plan: TrainingPlan,
     *,
-    anchor_generator: AnchorGenerator,
+    anchor_generator: AnchorGenerator | None = None,
     positive_iou: float = POSITIVE_IOU,
     negative_iou: float = NEGATIVE_IOU,
     force_match: bool = False,
@@ -56,6 +53,8 @@ def training_batches(
     The same data set, plan and settings give the same batches.
 
     Args:
+        anchor_generator: the plan's, if None.
+        positive_iou, negative_iou, force_match: see `geometry.matching.match_anchors`.
         augmentation: what is done beside flips and the plan's sizes; mosaics and mixup happen where
             the plan gives images partners.
         cache: keeps decoded images for later epochs.
@@ -71,8 +70,8 @@ def training_batches(
     Raises:
         ConfigError: the settings do not go with a data service.
     """
-    load = _example_loader(dataset, cache)
-    max_objects = _max_objects(dataset, plan)
+    load, max_objects = _example_loader(dataset, cache), _max_objects(dataset, plan)
+    anchors = plan.anchor_generator if anchor_generator is None else anchor_generator
 
     def make(planned: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         example = augment(
@@ -83,24 +82,18 @@ def training_batches(
             vertical_flip=vertical_flip,
         )
         height, width = tf.unstack(planned["canvas_size"])
-        ignored = example["is_ignored"]
-        gt_boxes = tf.boolean_mask(example["boxes"], ~ignored)
-        matches = match_anchors(
-            gt_boxes,
-            tf.boolean_mask(example["boxes"], ignored),
-            anchor_generator=anchor_generator,
+        return example["image"], make_targets(
+            example["boxes"],
+            example["labels"],
+            is_ignored=example["is_ignored"],
+            anchor_generator=anchors,
             height=height,
             width=width,
+            max_objects=max_objects,
             positive_iou=positive_iou,
             negative_iou=negative_iou,
             force_match=force_match,
         )
-        gt_labels = tf.boolean_mask(example["labels"], ~ignored)
-        return example["image"], {
-            "gt_boxes": _padded_rows(gt_boxes, max_objects, 0.0),
-            "gt_labels": _padded_rows(gt_labels, max_objects, NO_LABEL),
-            "matches": matches,
-        }
 
     def batched(planned: tf.data.Dataset) -> tf.data.Dataset:
         return planned.map(make, num_parallel_calls=tf.data.AUTOTUNE).batch(
@@ -109,47 +102,57 @@ def training_batches(
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
-    if data_service is None:
-        planned = planned_images(
-            plan,
-            first_epoch=first_epoch,
-            first_step=first_step,
-            worker=worker,
-            num_workers=num_workers,
+    if data_service is not None:
+        refuse_with_service(num_workers=num_workers, has_cache=cache is not None)
+        planned = planned_batches(plan, first_epoch=first_epoch, num_epochs=num_epochs)
+        batches = batched(planned.flat_map(tf.data.Dataset.from_tensor_slices))
+        batches = distributed(batches, data_service).skip(first_step)
+    else:
+        batches = batched(
+            planned_images(
+                plan,
+                first_epoch=first_epoch,
+                first_step=first_step,
+                num_epochs=num_epochs,
+                worker=worker,
+                num_workers=num_workers,
+            )
         )
-        if num_epochs is not None:
-            steps = (num_epochs - first_epoch) * plan.steps_per_epoch - first_step
-            planned = planned.take(steps * (plan.batch_size // num_workers))
-        return batched(planned).prefetch(tf.data.AUTOTUNE)
-    if num_epochs is None:
-        raise ValueError("data_service needs num_epochs: the plan travels to the workers")
-    if num_workers > 1:
-        raise ConfigError("training.data_service does not go with several training workers")
-    if cache is not None:
-        raise ConfigError("training.cache: the workers of training.data_service cannot use it")
-    planned = planned_batches(plan, first_epoch=first_epoch, num_epochs=num_epochs)
-    batches = batched(planned.flat_map(tf.data.Dataset.from_tensor_slices))
-    batches = distributed(batches, data_service).skip(first_step)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
 def network_inputs(
     image_paths: list[str], heights: np.ndarray, widths: np.ndarray, input_policy: InputPolicy
 ) -> tf.data.Dataset:
+    """Return the inputs of image files of known upright sizes, as `scaled_inputs` does."""
+    paths = tf.constant(image_paths, tf.string)
+    read = image_reader(image_paths)
+    return scaled_inputs(
+        lambda index: decode_image(read(paths[index])), heights, widths, input_policy
+    )
+
+
+def scaled_inputs(
+    load: Callable[[Tensor], Tensor],
+    heights: np.ndarray,
+    widths: np.ndarray,
+    input_policy: InputPolicy,
+) -> tf.data.Dataset:
     """Return the inputs of images for evaluation, ordered so that equal sizes follow each other.
 
     Elements: "index", "image" uint8 [H, W, 3] padded, "size" int32 [2] without padding.
     Images share a canvas only with images that need the same one: padding another image cannot
     change an image's detections.
+
+    Args:
+        load: index of an image -> its pixels, uint8 [h, w, 3] of its height and width.
     """
     scaled = np.stack(input_policy.scaled_size(heights, widths), axis=1)
     canvas = np.stack(input_policy.canvas_size(scaled[:, 0], scaled[:, 1]), axis=1)
     order = np.lexsort((np.arange(len(canvas)), canvas[:, 1], canvas[:, 0]))
-    paths = tf.constant(image_paths, tf.string)
-    read = image_reader(image_paths)
 
     def make(index: Tensor) -> dict[str, Tensor]:
-        image, size = preprocess(decode_image(read(paths[index])), input_policy)
+        image, size = preprocess(load(index), input_policy)
         return {"index": index, "image": image, "size": size}
 
     return (
@@ -202,10 +205,3 @@ def _max_objects(dataset: DetectionDataset, plan: TrainingPlan) -> int:
     """
     num_images = 1 + (NUM_TILES - 1) * (plan.mosaic > 0) + (plan.mixup > 0)
     return max(1, num_images * int(dataset.num_objects.max(initial=0)))
-
-
-def _padded_rows(values: Tensor, num_rows: int, padding: float | int) -> Tensor:
-    """Pad the first dimension of `values` to `num_rows`."""
-    paddings = [[0, num_rows - tf.shape(values)[0]]] + [[0, 0]] * (values.shape.rank - 1)
-    padded = tf.pad(values, paddings, constant_values=tf.cast(padding, values.dtype))
-    return tf.ensure_shape(padded, (num_rows, *values.shape[1:]))

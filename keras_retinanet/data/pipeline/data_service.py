@@ -24,6 +24,14 @@ def distributed(batches: tf.data.Dataset, address: str) -> tf.data.Dataset:
     )
 
 
+def refuse_with_service(*, num_workers: int, has_cache: bool) -> None:
+    """Raise ConfigError for what cannot go with a data service."""
+    if num_workers > 1:
+        raise ConfigError("training.data_service does not go with several training workers")
+    if has_cache:
+        raise ConfigError("training.cache: the workers of training.data_service cannot use it")
+
+
 def check_address(address: str) -> None:
     """Refuse an address at which nothing listens: TensorFlow would try for ever."""
     match = re.fullmatch(r"grpc://(.+):(\d+)", address)

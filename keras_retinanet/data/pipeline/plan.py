@@ -2,11 +2,17 @@
 and a function of the seed alone, so that any batch of any epoch can be told at any time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
+
+if TYPE_CHECKING:  # models and data know nothing of each other
+    from keras_retinanet.models.retinanet import RetinaNet
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class TrainingPlan:
         repeats: [N], how often an epoch shows each image on average, in place of once each; an
             image with 1.3 is shown once or twice, and the epoch's length is fixed.
         mosaic, mixup: shares of the images that get partners: three for a mosaic, one for mixup.
+        anchor_generator: the anchors that the batches' objects are matched with.
     """
 
     heights: np.ndarray
@@ -36,6 +43,33 @@ class TrainingPlan:
     repeats: np.ndarray | None = None
     mosaic: float = 0.0
     mixup: float = 0.0
+    anchor_generator: AnchorGenerator = field(default_factory=AnchorGenerator)
+
+    @classmethod
+    def of(
+        cls,
+        dataset: DetectionDataset,
+        model: "RetinaNet | InputPolicy",
+        *,
+        batch_size: int,
+        **options: Any,
+    ) -> "TrainingPlan":
+        """Return the plan of a data set for a model, or for an input policy alone.
+
+        Args:
+            options: the other attributes, in place of their defaults, the model's anchors and the
+                data set's repeats.
+
+        Raises:
+            ValueError: the model has other classes than the data set.
+        """
+        policy = model
+        if not isinstance(model, InputPolicy):
+            policy = model.input_policy
+            _refuse_other_classes(dataset, model)
+            options = {"anchor_generator": model.anchor_generator, **options}
+        options = {"repeats": dataset.repeats, **options}
+        return cls(dataset.heights, dataset.widths, policy, batch_size, **options)
 
     def __post_init__(self) -> None:
         largest = max(self.sizes, default=0)
@@ -89,28 +123,31 @@ class TrainingPlan:
         return np.concatenate([arrays["index"][rows], partners[partners >= 0]])
 
     def _order(self, rng: np.random.Generator) -> np.ndarray:
-        drawn = np.arange(len(self.heights)) if self.repeats is None else self._draw(rng)
+        drawn = np.arange(len(self.heights))
+        if self.repeats is not None:
+            drawn = self._draw(rng, np.asarray(self.repeats, np.float64))
         order = rng.permutation(drawn) if self.shuffle else drawn
         is_portrait = self.heights[order] > self.widths[order]
-        batches, left_over = [], []
+        batches: list[np.ndarray] = []
+        rest = []
         for group in (order[~is_portrait], order[is_portrait]):
             full = len(group) // self.batch_size * self.batch_size
             batches.extend(group[:full].reshape(-1, self.batch_size))
-            left_over.append(group[full:])
+            rest.append(group[full:])
         if self.shuffle:
             batches = [batches[i] for i in rng.permutation(len(batches))]
-        left_over = np.concatenate(left_over)
+        left_over = np.concatenate(rest)
         if len(left_over):
             full = -(-len(left_over) // self.batch_size) * self.batch_size
             filling = np.resize(order, full - len(left_over))
             batches.extend(np.concatenate([left_over, filling]).reshape(-1, self.batch_size))
         return np.concatenate(batches)
 
-    def _draw(self, rng: np.random.Generator) -> np.ndarray:
+    def _draw(self, rng: np.random.Generator, repeats: np.ndarray) -> np.ndarray:
         """Return `num_draws` indices in order, each image as often as `repeats` says on average."""
         # Systematic sampling: whole numbers between the ends of intervals as long as the repeats.
-        shuffled = rng.permutation(len(self.repeats))
-        ends = np.cumsum(np.asarray(self.repeats, np.float64)[shuffled])
+        shuffled = rng.permutation(len(repeats))
+        ends = np.cumsum(repeats[shuffled])
         ends *= self.num_draws / ends[-1]
         ends[-1] = self.num_draws
         counts = np.diff(np.floor(ends + rng.random()), prepend=0).astype(np.int64)
@@ -123,3 +160,13 @@ class TrainingPlan:
             chances = rng.random((len(order), 2)) >= (self.mosaic, self.mixup)
             partners[np.repeat(chances, (3, 1), axis=1)] = -1
         return partners.astype(np.int64)
+
+
+def _refuse_other_classes(dataset: DetectionDataset, model: "RetinaNet") -> None:
+    numbers = tuple(str(i) for i in range(len(dataset.class_names)))  # of a model without names
+    if model.class_names not in (tuple(dataset.class_names), numbers):
+        raise ValueError(
+            f"the model's classes {model.class_names} are not the data set's, "
+            f"{tuple(dataset.class_names)}: take dataset.with_classes(model.class_names), or a "
+            "model with class_names=dataset.class_names"
+        )

@@ -25,13 +25,15 @@ def planned_images(
     *,
     first_epoch: int = 0,
     first_step: int = 0,
+    num_epochs: int | None = None,
     worker: int = 0,
     num_workers: int = 1,
 ) -> tf.data.Dataset:
-    """Return the endless stream of the plan's images, one by one. Not serialisable.
+    """Return the stream of the plan's images, one by one. Not serialisable.
 
     Args:
         first_step: of the first epoch; the batches before it are left out.
+        num_epochs: the stream ends before this epoch; None: it does not end.
         worker: the stream has this worker's equal share of each batch.
     """
     share = plan.batch_size // num_workers
@@ -53,15 +55,20 @@ def planned_images(
             array.set_shape((None, *columns))
         return tf.data.Dataset.from_tensor_slices(dict(zip(ARRAYS, arrays, strict=True)))
 
-    return tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(epoch)
+    end = np.iinfo(np.int64).max if num_epochs is None else num_epochs
+    return tf.data.Dataset.range(first_epoch, end).flat_map(epoch)
 
 
-def planned_batches(plan: TrainingPlan, *, first_epoch: int, num_epochs: int) -> tf.data.Dataset:
+def planned_batches(
+    plan: TrainingPlan, *, first_epoch: int, num_epochs: int | None
+) -> tf.data.Dataset:
     """Return the plan of epochs `first_epoch` to `num_epochs` - 1, a batch an element.
 
     Raises:
         ConfigError: so many epochs of so many images do not fit into a graph.
     """
+    if num_epochs is None:
+        raise ValueError("data_service needs num_epochs: the plan travels to the workers")
     row_bytes = sum(kind.size * max(1, sum(columns)) for kind, columns in ARRAYS.values())
     num_rows = (num_epochs - first_epoch) * plan.steps_per_epoch * plan.batch_size
     if row_bytes * num_rows > MAX_CONSTANT_BYTES:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from keras_retinanet.detection.detector import Detector
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.load import SAVED_MODEL_FILE
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.saved_model_runtime import open_signatures
@@ -91,7 +91,7 @@ class SavedModelExporter(Exporter):
         return TOLERANCES[self.precision]
 
     def write(self, model: RetinaNet, folder: Path) -> Written:
-        inference = Inference.of_model(model)
+        inference = DetectorSettings.of_model(model)
         sides = (None, None) if self.raw == "dynamic" else input_sides(inference)
         network, num_bytes = freeze(model, self.precision, sides)
         if self.raw:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.batches import preprocess
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.saved_model_runtime import ENCODED_IMAGE_KEY
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.export.frozen import Sides
@@ -30,7 +30,7 @@ MODEL_GARDEN_FIRST_CLASS = 1
 
 
 def detection_signatures(
-    network: Network, inference: Inference, *, names: dict[str, str], max_pixels: int
+    network: Network, inference: DetectorSettings, *, names: dict[str, str], max_pixels: int
 ) -> dict[str, Any]:
     """Return tf.functions from requests to detections, by the names that `names` gives the kinds.
 
@@ -69,7 +69,7 @@ def detection_signatures(
     }
 
 
-def raw_signature(network: Network, inference: Inference, *, fixed: bool) -> Any:
+def raw_signature(network: Network, inference: DetectorSettings, *, fixed: bool) -> Any:
     """Return the tf.function from the network's inputs to its outputs, without NMS.
 
     Takes "images" uint8 [N, H, W, 3], scaled and padded as `input_policy` says; with `fixed` of one
@@ -98,7 +98,7 @@ def raw_signature(network: Network, inference: Inference, *, fixed: bool) -> Any
     return _signature(raw, SIGNATURES["images"], tf.TensorSpec(shape, tf.uint8, "images"))
 
 
-def input_sides(inference: Inference) -> Sides:
+def input_sides(inference: DetectorSettings) -> Sides:
     """Return the height and width of the network's inputs; None where images have many."""
     if not inference.input_policy.has_one_canvas:
         return None, None
@@ -119,7 +119,7 @@ def describe(function: Any) -> dict[str, Any]:
 class _Server:
     """What all signatures share: from images or files of a request to the outputs served."""
 
-    def __init__(self, network: Network, inference: Inference, max_pixels: int) -> None:
+    def __init__(self, network: Network, inference: DetectorSettings, max_pixels: int) -> None:
         self._inference = inference
         self._policy = inference.input_policy
         self._canvas = (*input_sides(inference), 3)
@@ -226,8 +226,8 @@ def _with_validity(served: dict[str, Tensor], is_valid: Tensor) -> dict[str, Ten
     return {**{name: kept(value) for name, value in served.items()}, "is_valid": is_valid}
 
 
-def _output_signature(inference: Inference) -> dict[str, tf.TensorSpec]:
-    count = inference.max_detections
+def _output_signature(inference: DetectorSettings) -> dict[str, tf.TensorSpec]:
+    count = inference.inference.max_detections
     return {
         "detection_boxes": tf.TensorSpec((count, 4), tf.float32),
         "detection_scores": tf.TensorSpec((count,), tf.float32),

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_retinanet.data.images.address import read_image
 from keras_retinanet.data.images.image_files import decode_image
 from keras_retinanet.data.pipeline.canvas import fit_to_canvas
-from keras_retinanet.detection.inference import Inference
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.tflite_file import (
     ANCHORS_FILE,
@@ -161,7 +161,7 @@ class TFLiteExporter(Exporter):
 
     def _files(self, model: RetinaNet, side: int, labels: bytes) -> dict[str, bytes]:
         policy = InputPolicy("stretch", size=side, pad_multiple=1)
-        settings = replace(Inference.of_model(model), input_policy=policy).as_json()
+        settings = replace(DetectorSettings.of_model(model), input_policy=policy).as_json()
         files = {
             LABELS_FILE: labels,
             INFERENCE_FILE: json.dumps(settings, ensure_ascii=False).encode(),
@@ -212,7 +212,7 @@ def calibration_images(files: Sequence[str], side: int) -> list[np.ndarray]:
 
 
 def _contract(model: RetinaNet, side: int, input_type: str, outputs: Sequence[str]) -> dict:
-    count = model.max_detections
+    count = model.inference.max_detections
     anchors = sum(model.anchor_generator.num_anchors_per_level(side, side))
     shapes = {
         "location": [1, count, 4],

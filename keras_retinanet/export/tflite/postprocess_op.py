@@ -52,12 +52,12 @@ def convert_postprocessing(
         return _convert(run, specs)
     first = append_detection_op(
         _convert(run, specs),
-        max_detections=model.max_detections,
+        max_detections=model.inference.max_detections,
         num_classes=model.num_classes,
         score_threshold=_threshold(model),
-        iou_threshold=model.nms_iou_threshold,
+        iou_threshold=model.inference.nms_iou_threshold,
     )
-    count = model.max_detections
+    count = model.inference.max_detections
     shapes = ((1, count, 4), (1, count), (1, count), (1,))
     return join(first, _convert(_from_op(model), [tf.TensorSpec(shape) for shape in shapes]))
 
@@ -69,7 +69,7 @@ def _convert(function: Callable, specs: Sequence[tf.TensorSpec]) -> bytes:
 
 
 def _threshold(model: RetinaNet) -> float:
-    return max(model.score_threshold, _LOWEST_THRESHOLD)
+    return max(model.inference.score_threshold, _LOWEST_THRESHOLD)
 
 
 def _comparable(logits: Tensor, model: RetinaNet) -> Tensor:
@@ -94,7 +94,7 @@ def _candidates(
     parts = []
     for level_values, level_deltas, level_anchors in zip(values, deltas, anchors, strict=True):
         flat = tf.reshape(level_values, (-1,))
-        top, pair = tf.math.top_k(flat, min(model.pre_nms_top_k, flat.shape[0]))
+        top, pair = tf.math.top_k(flat, min(model.inference.pre_nms_top_k, flat.shape[0]))
         anchor = pair // model.num_classes
         parts.append(
             (
@@ -125,7 +125,7 @@ def _from_op(model: RetinaNet) -> Callable:
     """Return a function of the op's outputs that brings boxes back, and zeros unused places."""
 
     def run(boxes: Tensor, classes: Tensor, scores: Tensor, count: Tensor) -> tuple[Tensor, ...]:
-        is_used = tf.cast(tf.range(float(model.max_detections)) < count, tf.float32)
+        is_used = tf.cast(tf.range(float(model.inference.max_detections)) < count, tf.float32)
         places = tf.gather(_places(model, tf.cast(classes[0], tf.int32)), [1, 0, 3, 2], axis=1)
         return (
             ((boxes[0] - places) * is_used[:, None])[None],
@@ -143,13 +143,13 @@ def _by_builtins(
     index, count = tf.raw_ops.NonMaxSuppressionV4(
         boxes=boxes + _places(model, classes),
         scores=scores,
-        max_output_size=model.max_detections,
-        iou_threshold=model.nms_iou_threshold,
+        max_output_size=model.inference.max_detections,
+        iou_threshold=model.inference.nms_iou_threshold,
         score_threshold=_threshold(model),
         pad_to_max_output_size=True,
     )
-    index = tf.ensure_shape(index, (model.max_detections,))
-    is_used = tf.cast(tf.range(model.max_detections) < count, tf.float32)
+    index = tf.ensure_shape(index, (model.inference.max_detections,))
+    is_used = tf.cast(tf.range(model.inference.max_detections) < count, tf.float32)
     boxes = tf.gather(tf.gather(boxes, index), [1, 0, 3, 2], axis=1)
     return (
         (boxes * is_used[:, None])[None],

@@ -6,6 +6,7 @@ import keras
 
 from keras_retinanet.config.schema import Config, LossConfig
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import (
     OHEM,
@@ -24,7 +25,7 @@ from keras_retinanet.models.retinanet import RetinaNet
 
 def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
     """Return the model that the config describes, with fresh heads for the classes."""
-    model, inference = config.model, config.inference
+    model = config.model
     return RetinaNet(
         model.backbone,
         class_names=class_names,
@@ -40,10 +41,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         class_activation="softmax" if config.loss.class_loss == "softmax_focal" else "sigmoid",
         anchor_generator=make_anchor_generator(config),
         input_policy=make_input_policy(config),
-        score_threshold=inference.score_threshold,
-        pre_nms_top_k=inference.pre_nms_top_k,
-        nms_iou_threshold=inference.nms_iou_threshold,
-        max_detections=inference.max_detections,
+        inference=InferenceSettings(**config.inference.model_dump()),
         dtype=model.precision,
     )
 

@@ -8,12 +8,12 @@ from PIL import Image
 
 from keras_retinanet.conventions import BACKGROUND, IGNORE, PAD_VALUE
 from keras_retinanet.data.pipeline.batches import (
-    NO_LABEL,
     network_inputs,
     preprocess,
     training_batches,
 )
 from keras_retinanet.data.pipeline.plan import TrainingPlan
+from keras_retinanet.data.pipeline.targets import NO_LABEL
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.geometry.matching import match_anchors

@@ -3,7 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from keras_retinanet.data.demo.demo import write_demo_dataset
+from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.plan import TrainingPlan
+from keras_retinanet.data.source import load_dataset
+from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 LANDSCAPE, PORTRAIT = (48, 64), (80, 40)  # height, width
@@ -190,3 +194,44 @@ class TestPartners:
         np.testing.assert_array_equal(named[:4], epoch["index"][8:12])
         partners = epoch["partners"][8:12]
         assert sorted(named[4:]) == sorted(partners[partners >= 0])
+
+
+class TestOf:
+    """The plan of a data set and a model, with nothing said twice."""
+
+    @pytest.fixture
+    def dataset(self, tmp_path):
+        return load_dataset(write_demo_dataset(tmp_path / "set", num_train=5, num_val=1), "train")
+
+    def test_takes_sizes_policy_and_anchors(self, dataset, make_tiny, small_resnet18):
+        anchors = AnchorGenerator(scales=(1.0,))
+        policy = InputPolicy("square", 64)
+        model = make_tiny(
+            channels=8,
+            class_names=dataset.class_names,
+            anchor_generator=anchors,
+            input_policy=policy,
+        )
+        plan = TrainingPlan.of(dataset, model, batch_size=2, seed=7, mixup=0.5)
+        assert (plan.input_policy, plan.anchor_generator) == (policy, anchors)
+        assert (plan.batch_size, plan.seed, plan.mixup) == (2, 7, 0.5)
+        by_hand = TrainingPlan(dataset.heights, dataset.widths, policy, 2, seed=7, mixup=0.5)
+        for name, value in by_hand.epoch(3).items():
+            np.testing.assert_array_equal(plan.epoch(3)[name], value)
+        # Batches have the model's anchors without being told of them.
+        _, targets = next(training_batches(dataset, plan).as_numpy_iterator())
+        assert targets["matches"].shape == (2, len(anchors(64, 64)))
+
+    def test_takes_an_input_policy_alone_and_the_data_sets_repeats(self, dataset):
+        repeated = dataclasses.replace(dataset, repeats=np.full(5, 2.0))
+        plan = TrainingPlan.of(repeated, InputPolicy(), batch_size=2)
+        assert plan.num_draws == 10
+        assert plan.anchor_generator == AnchorGenerator()
+        assert TrainingPlan.of(repeated, InputPolicy(), batch_size=2, repeats=None).num_draws == 5
+
+    def test_other_classes_are_refused(self, dataset, make_tiny, small_resnet18):
+        turned = make_tiny(channels=8, class_names=dataset.class_names[::-1])
+        with pytest.raises(ValueError, match=r"are not the data set's.*with_classes"):
+            TrainingPlan.of(dataset, turned, batch_size=2)
+        unnamed = make_tiny(channels=8, num_classes=len(dataset.class_names))
+        TrainingPlan.of(dataset, unnamed, batch_size=2)  # 0, 1, ... are no names

@@ -8,8 +8,9 @@ import pytest
 
 from keras_retinanet.conventions import BACKGROUND, IGNORE
 from keras_retinanet.data.pipeline.augment.settings import PRESETS, Augmentation, make_augmentation
-from keras_retinanet.data.pipeline.batches import NO_LABEL, training_batches
+from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.plan import TrainingPlan
+from keras_retinanet.data.pipeline.targets import NO_LABEL
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
 

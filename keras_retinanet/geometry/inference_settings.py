@@ -1,0 +1,56 @@
+"""What a detector keeps of what its network sees: the settings of post-processing, in one place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from keras_retinanet.conventions import (
+    MAX_DETECTIONS,
+    NMS_IOU_THRESHOLD,
+    PRE_NMS_TOP_K,
+    SCORE_THRESHOLD,
+)
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How detections are picked (section 4.1, "Inference"); they are saved with the model.
+
+    Args:
+        score_threshold: scores at or below it are dropped.
+        pre_nms_top_k: at most so many of each level's scores, the highest, get to NMS.
+        nms_iou_threshold: boxes that overlap a better one of their class by more are dropped.
+        max_detections: at most so many are kept of an image.
+    """
+
+    score_threshold: float = SCORE_THRESHOLD
+    pre_nms_top_k: int = PRE_NMS_TOP_K
+    nms_iou_threshold: float = NMS_IOU_THRESHOLD
+    max_detections: int = MAX_DETECTIONS
+
+    def __post_init__(self) -> None:
+        for name, share in (
+            ("score_threshold", self.score_threshold),
+            ("nms_iou_threshold", self.nms_iou_threshold),
+        ):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {share}")
+        for name, count in (
+            ("pre_nms_top_k", self.pre_nms_top_k),
+            ("max_detections", self.max_detections),
+        ):
+            if count < 1 or count != int(count):
+                raise ValueError(f"{name} must be a whole number of at least 1, got {count}")
+
+
+def with_inference_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's config with its inference settings under one key, "inference".
+
+    Version 0.1.0 wrote them one by one, into .keras files, checkpoints and exports.
+    """
+    names = [field.name for field in fields(InferenceSettings)]
+    one_by_one = {name: config[name] for name in names if name in config}
+    if not one_by_one:
+        return dict(config)
+    rest = {key: value for key, value in config.items() if key not in names}
+    return {**rest, "inference": one_by_one}
