@@ -66,14 +66,14 @@ def _split_names(path: Path, seen: tuple[Path, ...]) -> list[str]:
         return list(source.splits)
     names: dict[str, None] = {}
     for part in source.sources:
-        own = _split_names(path_of(part.data), (*seen, path.resolve()))
+        part_splits = _split_names(path_of(part.data), (*seen, path.resolve()))
         for target, name in (part.splits or {}).items():
-            if name not in own:
+            if name not in part_splits:
                 raise ConfigError(
                     f"{path}: sources: {part.data} has no split {name!r} for {target!r}: "
-                    f"{did_you_mean(name, own)}"
+                    f"{did_you_mean(name, part_splits)}"
                 )
-        names.update(dict.fromkeys(own if part.splits is None else part.splits))
+        names.update(dict.fromkeys(part_splits if part.splits is None else part.splits))
     return list(names)
 
 
@@ -83,9 +83,11 @@ def _load_mix(
     datasets, weights, names = [], [], []
     for number, part in enumerate(source.sources, start=1):
         path = path_of(part.data)
-        own = {name: name for name in split_names(path)} if part.splits is None else part.splits
-        if split in own:
-            datasets.append(load_dataset(path, own[split], decode_images=decode_images))
+        part_splits = (
+            {name: name for name in split_names(path)} if part.splits is None else part.splits
+        )
+        if split in part_splits:
+            datasets.append(load_dataset(path, part_splits[split], decode_images=decode_images))
             weights.append(part.weight)
             names.append(f"{path.stem}-{number}")
     return mix_datasets(datasets, weights, names)

@@ -1,6 +1,6 @@
 """Reader of KITTI's object detection labels: image_2/*.png and label_2/*.txt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,12 +52,7 @@ def read_kitti(
     # All of them for the classes, or else those of the split.
     used = labels if classes is None else stems
     found = {stem: _read_objects(labels[stem]) for stem in used if stem in labels}
-    missing = next((stem for stem in stems if stem not in found), None)
-    if missing is not None:
-        raise DataError(
-            f"{folder / 'label_2'} has no {missing}.txt (named by {image_list or folder}): an "
-            "image without objects has an empty one"
-        )
+    _refuse_missing_labels(stems, found, f"{folder / 'label_2'}", f"{image_list or folder}")
     if classes is None:
         classes = sorted({o.name for objects in found.values() for o in objects} - set(ignored))
     label_of = {name: label for label, name in enumerate(classes)}
@@ -90,6 +85,17 @@ def read_kitti(
         describe_box=lambda t: objects[t].where,
         findings=findings,
     )
+
+
+def _refuse_missing_labels(
+    stems: Sequence[str], found: Container[str], folder: str, named_by: str
+) -> None:
+    for stem in stems:
+        if stem not in found:
+            raise DataError(
+                f"{folder} has no {stem}.txt (named by {named_by}): an image without objects has "
+                "an empty one"
+            )
 
 
 def _refuse_unknown_types(objects: Sequence[_Object], label_of: Mapping[str, int]) -> None:
