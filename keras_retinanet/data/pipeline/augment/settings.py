@@ -92,7 +92,7 @@ def make_augmentation(preset: str, **settings: Any) -> Augmentation:
     """Return a preset with single settings changed; None leaves the preset's.
 
     Args:
-        settings: attributes of Augmentation.
+        settings: by the names of Augmentation's attributes.
 
     Raises:
         KeyError: no such preset.
