@@ -1,5 +1,6 @@
 """Reading configs: YAML with `base:` and overrides, and what a run that goes on may change."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ CONFIG_FOLDER = next(
 )
 
 
-def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Return the settings of a config file, with "key=value" overrides ("schedule.length=100").
 
     Args:
@@ -32,13 +33,13 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     return validated(Config, _merged(values, nested_overrides(overrides)), source)
 
 
-def nested_overrides(overrides: list[str] | tuple[str, ...]) -> dict:
+def nested_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """Return "key=value" overrides as a config file would state them.
 
     Raises:
         ConfigError: not of that form, or no setting has the name.
     """
-    values: dict = {}
+    values: dict[str, Any] = {}
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
@@ -105,7 +106,8 @@ def find_config(path: Path) -> Path:
     raise ConfigError(f"there is no config {path}: {did_you_mean(path.stem, names)}")
 
 
-def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict:
+def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the values of a config file over those of its `base:`; `seen` led to this file."""
     if path.resolve() in seen:
         raise ConfigError(f"{path}: `base` leads back to the same file")
     values = read_yaml(path)
@@ -118,7 +120,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict:
     return _merged(_read_with_base(base_path, (*seen, path.resolve())), values)
 
 
-def _merged(values: dict, changes: dict) -> dict:
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `values` with the leaves in `changes` replaced."""
     merged = dict(values)
     for key, value in changes.items():
@@ -127,19 +129,17 @@ def _merged(values: dict, changes: dict) -> dict:
     return merged
 
 
-def _nested(keys: list[str], value: Any) -> dict:
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
     return {keys[0]: _nested(keys[1:], value) if len(keys) > 1 else value}
 
 
 def _check_key(key: str) -> None:
     """Refuse an override whose key is no setting, naming the nearest one."""
-    known = {
-        f"{section}.{name}": None
-        for section, field in Config.model_fields.items()
-        for name in field.annotation.model_fields
-    }
+    known = [
+        f"{section}.{name}" for section, values in Config().model_dump().items() for name in values
+    ]
     if key not in known and key not in Config.model_fields:
         by_leaf = {full.split(".")[1]: full for full in known}
         guess = by_leaf.get(key.split(".")[-1])
-        suggestion = f"did you mean {guess!r}?" if guess else did_you_mean(key, list(known))
+        suggestion = f"did you mean {guess!r}?" if guess else did_you_mean(key, known)
         raise ConfigError(f"unknown setting {key!r}: {suggestion}")

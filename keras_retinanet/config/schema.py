@@ -182,6 +182,8 @@ class OptimizerConfig(_Section):
 
 
 class TrainingConfig(_Section):
+    """How steps are made and shared out, and what happens between them."""
+
     # images in a step, over all devices of all workers
     batch_size: PositiveInt = 16
     # each device takes its part of the batch in so many pieces, one after the other
@@ -220,7 +222,9 @@ class TrainingConfig(_Section):
 
     @pydantic.field_validator("callbacks")
     @classmethod
-    def _check_callbacks(cls, entries: tuple) -> tuple:
+    def _check_callbacks(
+        cls, entries: tuple[str | dict[str, Any], ...]
+    ) -> tuple[str | dict[str, Any], ...]:
         for entry in entries:
             name = entry.get("name") if isinstance(entry, dict) else entry
             if not isinstance(name, str) or not re.fullmatch(r"\w+(\.\w+)+", name):
@@ -249,6 +253,8 @@ class InferenceConfig(_Section):
 
 
 class Config(_Section):
+    """All settings, by section."""
+
     model: ModelConfig = ModelConfig()
     anchors: AnchorConfig = AnchorConfig()
     image: ImageConfig = ImageConfig()

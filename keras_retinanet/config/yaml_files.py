@@ -4,11 +4,13 @@ import difflib
 import os
 import re
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
+from pydantic.fields import FieldInfo
 
 from keras_retinanet.errors import ConfigError
 
@@ -20,7 +22,7 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 300
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
     Raises:
@@ -33,9 +35,11 @@ def read_yaml(path: Path) -> dict:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not a YAML text file: {error}") from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = " ".join(str(getattr(error, "problem", error)).split())  # may have two lines
+        where, problem = str(path), str(error)
+        if isinstance(error, yaml.MarkedYAMLError):
+            where += f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+            problem = str(error.problem)
+        problem = " ".join(problem.split())  # may have two lines
         raise ConfigError(f"{where}: not valid YAML: {problem}") from error
     except (ValueError, RecursionError, OverflowError) as error:  # a date 2001-99-99; deep nesting
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
@@ -53,7 +57,7 @@ def expand_variables(text: str, source: str) -> str:
         ConfigError: a variable is not set; `source` says where it is used.
     """
 
-    def value(match: re.Match) -> str:
+    def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
             raise ConfigError(
                 f"{source}: the environment variable {match[1]} is not set: "
@@ -64,7 +68,7 @@ def expand_variables(text: str, source: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
-def validated(model: type[Model], values: dict, source: str) -> Model:
+def validated(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
     """Return `values` as an instance of `model`.
 
     Raises:
@@ -91,7 +95,8 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 
 
-def _explain(model: type[pydantic.BaseModel], problem: dict[str, Any]) -> str:
+def _explain(model: type[pydantic.BaseModel], problem: Mapping[str, Any]) -> str:
+    """Return one of pydantic's errors in words that name the setting and how to mend it."""
     location = [str(part) for part in problem["loc"] if not str(part).startswith("function-")]
     name = ".".join(location)
     if problem["type"] == "extra_forbidden":
@@ -119,6 +124,12 @@ def _siblings(model: type[pydantic.BaseModel], location: list[str]) -> list[str]
         elif get_origin(annotation) is list:
             annotation = get_args(annotation)[0]
         else:
-            field = getattr(annotation, "model_fields", {}).get(part)
+            field = _fields(annotation).get(part)
             annotation = field.annotation if field else None
-    return list(getattr(annotation, "model_fields", {}))
+    return list(_fields(annotation))
+
+
+def _fields(annotation: Any) -> Mapping[str, FieldInfo]:
+    """Return the settings in a section; none for what is no section."""
+    is_section = isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel)
+    return annotation.model_fields if is_section else {}

@@ -92,25 +92,25 @@ class DetectionDataset:
         digest.update(self.boxes.tobytes() + self.labels.tobytes())
         return f"{len(self)} images, sha256 {digest.hexdigest()[:16]}"
 
-    def select(self, images: Sequence[int]) -> "DetectionDataset":
+    def select(self, images: Sequence[int] | np.ndarray) -> "DetectionDataset":
         """Return the data set of some of the images, in the given order; findings stay."""
-        images = np.asarray(images, np.int64)
-        counts = np.diff(self.row_splits)[images]
+        index = np.asarray(images, np.int64)
+        counts = np.diff(self.row_splits)[index]
         row_splits = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        picked = np.repeat(self.row_splits[images] - row_splits[:-1], counts)
+        picked = np.repeat(self.row_splits[index] - row_splits[:-1], counts)
         picked += np.arange(row_splits[-1])
         return replace(
             self,
-            image_paths=[self.image_paths[i] for i in images],
-            image_ids=[self.image_ids[i] for i in images],
-            heights=self.heights[images],
-            widths=self.widths[images],
+            image_paths=[self.image_paths[i] for i in index],
+            image_ids=[self.image_ids[i] for i in index],
+            heights=self.heights[index],
+            widths=self.widths[index],
             row_splits=row_splits,
             boxes=self.boxes[picked],
             labels=self.labels[picked],
             is_ignored=self.is_ignored[picked],
             areas=self.areas[picked],
-            repeats=None if self.repeats is None else self.repeats[list(images)],
+            repeats=None if self.repeats is None else self.repeats[index],
         )
 
     def with_a_class_for_every_box(self) -> "DetectionDataset":
@@ -161,7 +161,7 @@ class DetectionDataset:
 def summarize(findings: Sequence[Finding]) -> list[str]:
     """Return one line for each kind of finding: count, problem, action and an example."""
     counts = Counter((f.problem, f.action) for f in findings)
-    first = {}
+    first: dict[tuple[str, str], str] = {}
     for f in findings:
         first.setdefault((f.problem, f.action), f.where)
     return [

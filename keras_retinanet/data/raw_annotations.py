@@ -28,7 +28,7 @@ class RawAnnotations:
 
     source: str
     image_paths: list[str]
-    image_ids: list[int | str]
+    image_ids: Sequence[int | str]
     declared_sizes: Sequence[tuple[int, int] | None]
     box_images: np.ndarray
     boxes: np.ndarray

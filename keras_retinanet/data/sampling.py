@@ -41,10 +41,12 @@ def mix_datasets(
         united[0],
         image_paths=[path for d in datasets for path in d.image_paths],
         image_ids=ids,
-        **{
-            name: np.concatenate([getattr(d, name) for d in united])
-            for name in ("heights", "widths", "boxes", "labels", "is_ignored", "areas")
-        },
+        heights=np.concatenate([d.heights for d in united]),
+        widths=np.concatenate([d.widths for d in united]),
+        boxes=np.concatenate([d.boxes for d in united]),
+        labels=np.concatenate([d.labels for d in united]),
+        is_ignored=np.concatenate([d.is_ignored for d in united]),
+        areas=np.concatenate([d.areas for d in united]),
         row_splits=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         category_ids=_category_ids(datasets, class_names),
         findings=[finding for d in datasets for finding in d.findings],

@@ -1,13 +1,11 @@
 """`load_dataset`: one split of the data set that a data YAML, a folder or a file names."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from keras_retinanet.config.yaml_files import did_you_mean, expand_variables, shown, validated
 from keras_retinanet.data.cleaning import clean
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.formats.data_yaml import SOURCES, MixSource
+from keras_retinanet.data.formats.data_yaml import SOURCES, DataSource, MixSource, PathOf
 from keras_retinanet.data.formats.detect_format import DATA_YAML, HOW_TO_SPLIT, detect_format
 from keras_retinanet.data.formats.records.tfds import PREFIX
 from keras_retinanet.data.sampling import mix_datasets
@@ -68,48 +66,51 @@ def _split_names(path: Path, seen: tuple[Path, ...]) -> list[str]:
         return list(source.splits)
     names: dict[str, None] = {}
     for part in source.sources:
-        own = _split_names(path_of(part.data), (*seen, path.resolve()))
+        part_splits = _split_names(path_of(part.data), (*seen, path.resolve()))
         for target, name in (part.splits or {}).items():
-            if name not in own:
+            if name not in part_splits:
                 raise ConfigError(
                     f"{path}: sources: {part.data} has no split {name!r} for {target!r}: "
-                    f"{did_you_mean(name, own)}"
+                    f"{did_you_mean(name, part_splits)}"
                 )
-        names.update(dict.fromkeys(own if part.splits is None else part.splits))
+        names.update(dict.fromkeys(part_splits if part.splits is None else part.splits))
     return list(names)
 
 
 def _load_mix(
-    source: MixSource, path_of: Callable[[str], Path], split: str, *, decode_images: bool
+    source: MixSource, path_of: PathOf, split: str, *, decode_images: bool
 ) -> DetectionDataset:
     datasets, weights, names = [], [], []
     for number, part in enumerate(source.sources, start=1):
         path = path_of(part.data)
-        own = {name: name for name in split_names(path)} if part.splits is None else part.splits
-        if split in own:
-            datasets.append(load_dataset(path, own[split], decode_images=decode_images))
+        part_splits = (
+            {name: name for name in split_names(path)} if part.splits is None else part.splits
+        )
+        if split in part_splits:
+            datasets.append(load_dataset(path, part_splits[split], decode_images=decode_images))
             weights.append(part.weight)
             names.append(f"{path.stem}-{number}")
     return mix_datasets(datasets, weights, names)
 
 
-def _read_source(path: Path) -> tuple[Any, Callable[[str], Path]]:
+def _read_source(path: Path) -> tuple[DataSource | MixSource, PathOf]:
     """Return the settings of a data set, and the function that makes paths of what they hold."""
     if path.as_posix().startswith(PREFIX):
-        values, folder = {"format": "tfds", "name": path.as_posix().removeprefix(PREFIX)}, Path()
+        values = {"format": "tfds", "name": path.as_posix().removeprefix(PREFIX)}
+        folder = Path()
     else:
         values, folder = detect_format(path)
     kind = values.get("format")
     if not isinstance(kind, str) or kind not in SOURCES:
         word = kind if isinstance(kind, str) else ""
         raise ConfigError(f"{path}: format = {shown(kind)}: {did_you_mean(word, list(SOURCES))}")
-    source = validated(SOURCES[kind], values, str(path))
+    source: DataSource | MixSource = validated(SOURCES[kind], values, str(path))
 
     def path_of(text: str) -> Path:
         if text.startswith(PREFIX):
             return Path(text)
         return folder / expand_variables(text, str(path))
 
-    if kind in ("yolo", "tfds"):  # their splits may stand in the data itself
-        source = source.completed(path / DATA_YAML if path.is_dir() else path, path_of)
-    return source, path_of
+    if isinstance(source, MixSource):
+        return source, path_of
+    return source.completed(path / DATA_YAML if path.is_dir() else path, path_of), path_of

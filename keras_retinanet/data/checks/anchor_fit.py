@@ -1,7 +1,8 @@
 """Fitting the anchors to a data set: as many for each cell, of the shapes that its objects need."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,11 @@ STEPS = (1.3, 1.14, 1.06, 1.025)
 MAX_ROUNDS = 8
 # Where the search for the sizes begins: the configured ones times these.
 SIZE_FACTORS = tuple(2.0 ** (i / 2) for i in range(-5, 4))
+
+# How well anchors fit: higher is better.
+Score = Callable[[AnchorGenerator], float]
+# The numbers of an AnchorGenerator that are searched.
+NumbersName = Literal["sizes", "scales", "ratios"]
 
 
 def fit_anchors(
@@ -75,24 +81,54 @@ def fit_anchors(
     return resized if is_worth_it and score(resized) > score(shaped) else shaped
 
 
-def _search(generator: AnchorGenerator, score, names: Sequence[str]) -> AnchorGenerator:
+def _search(
+    generator: AnchorGenerator, score: Score, names: Sequence[NumbersName]
+) -> AnchorGenerator:
     """Raise the score by changing one number at a time, in ever smaller steps."""
     best = score(generator)
     for step in STEPS:
         for _ in range(MAX_ROUNDS):
-            before = best
-            for name in names:
-                for i in range(len(getattr(generator, name))):
-                    for factor in (step, 1 / step):
-                        values = list(getattr(generator, name))
-                        values[i] *= factor
-                        changed = replace(generator, **{name: values})
-                        if _is_ordered(changed) and (value := score(changed)) > best:
-                            generator, best = changed, value
-                            break
-            if best == before:
+            generator, value = _improve(generator, score, names, best=best, step=step)
+            if value == best:
                 break
+            best = value
     return generator
+
+
+def _improve(
+    generator: AnchorGenerator,
+    score: Score,
+    names: Sequence[NumbersName],
+    *,
+    best: float,
+    step: float,
+) -> tuple[AnchorGenerator, float]:
+    """Try each number times `step` and divided by it; return the anchors and their score."""
+    for name in names:
+        for i in range(len(_numbers(generator)[name])):
+            for factor in (step, 1 / step):
+                changed = _scaled(generator, name, i, factor)
+                if _is_ordered(changed) and (value := score(changed)) > best:
+                    generator, best = changed, value
+                    break
+    return generator, best
+
+
+def _numbers(generator: AnchorGenerator) -> dict[NumbersName, Sequence[float]]:
+    return {"sizes": generator.sizes, "scales": generator.scales, "ratios": generator.ratios}
+
+
+def _scaled(
+    generator: AnchorGenerator, name: NumbersName, i: int, factor: float
+) -> AnchorGenerator:
+    """Return the anchors with the i-th of the numbers `name` times `factor`."""
+    numbers = _numbers(generator)
+    values = list(numbers[name])
+    values[i] *= factor
+    numbers[name] = values
+    return replace(
+        generator, sizes=numbers["sizes"], scales=numbers["scales"], ratios=numbers["ratios"]
+    )
 
 
 def _is_ordered(generator: AnchorGenerator) -> bool:
@@ -116,10 +152,9 @@ def _rounded(generator: AnchorGenerator) -> AnchorGenerator:
 
 def _sample(parts: Sequence[ScaledObjects], rng: np.random.Generator) -> ScaledObjects:
     """Put the objects of all training sizes together, at most MAX_FITTED_OBJECTS of them."""
-    boxes, canvas, rows = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("boxes", "canvas", "rows")
-    )
+    boxes = np.concatenate([part.boxes for part in parts])
+    canvas = np.concatenate([part.canvas for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
     if len(boxes) > MAX_FITTED_OBJECTS:
         picked = np.sort(rng.choice(len(boxes), MAX_FITTED_OBJECTS, replace=False))
         boxes, canvas, rows = boxes[picked], canvas[picked], rows[picked]

@@ -127,19 +127,20 @@ def anchor_recall(
         sizes: take the place of the policy's size (scale jitter).
         positive_iou: the IoU that makes an anchor an object's.
     """
-    sizes = tuple(sizes) or (input_policy.size,)
-    found = []
-    for size in sizes:
-        objects = scale_objects(dataset, input_policy, size)
-        found.append(best_anchors(objects, anchor_generator))
+    training_sizes = tuple(sizes) or (input_policy.size,)
+    found = [
+        best_anchors(scale_objects(dataset, input_policy, size), anchor_generator)
+        for size in training_sizes
+    ]
+    rows = _object_rows(dataset)
     return AnchorRecall(
-        sizes=sizes,
+        sizes=training_sizes,
         best_iou=np.stack([iou for iou, _ in found]),
         best_level=np.stack([level for _, level in found]),
-        rows=objects.rows,
-        labels=dataset.labels[objects.rows],
-        areas=dataset.areas[objects.rows],
-        images=np.searchsorted(dataset.row_splits, objects.rows, side="right") - 1,
+        rows=rows,
+        labels=dataset.labels[rows],
+        areas=dataset.areas[rows],
+        images=np.searchsorted(dataset.row_splits, rows, side="right") - 1,
         class_names=dataset.class_names,
         levels=tuple(anchor_generator.levels),
         positive_iou=positive_iou,
@@ -148,12 +149,12 @@ def anchor_recall(
 
 def scale_objects(dataset: DetectionDataset, input_policy: InputPolicy, size: int) -> ScaledObjects:
     """Return the objects in pixels of the network's input, as training scales them."""
-    scaled = input_policy.scaled_size(dataset.heights, dataset.widths, size)
-    canvas = np.stack(input_policy.canvas_size(*scaled), axis=1).astype(np.int64)
-    scaled = [np.asarray(side) for side in scaled]
+    scaled_size = input_policy.scaled_size(dataset.heights, dataset.widths, size)
+    canvas = np.stack(input_policy.canvas_size(*scaled_size), axis=1).astype(np.int64)
+    heights, widths = (np.asarray(side) for side in scaled_size)
     images = np.repeat(np.arange(len(dataset)), np.diff(dataset.row_splits))
-    rows = np.flatnonzero(~dataset.is_ignored)
-    factors = np.stack([scaled[1] / dataset.widths, scaled[0] / dataset.heights], axis=1)
+    rows = _object_rows(dataset)
+    factors = np.stack([widths / dataset.widths, heights / dataset.heights], axis=1)
     return ScaledObjects(
         boxes=dataset.boxes[rows] * np.tile(factors, 2)[images[rows]],
         canvas=canvas[images[rows]],
@@ -188,6 +189,11 @@ def best_anchors(
         is_better = iou > best_iou
         best_iou[is_better], best_level[is_better] = iou[is_better], level
     return best_iou, best_level
+
+
+def _object_rows(dataset: DetectionDataset) -> np.ndarray:
+    """Return the rows [T] of the objects, ignored regions left out."""
+    return np.flatnonzero(~dataset.is_ignored)
 
 
 def _share(found: np.ndarray) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class CheckReport:
         return max((SEVERITIES.index(severity(f)) for f in self.findings), default=0)
 
     def as_json(self) -> dict[str, Any]:
+        """Return all of it, ready for JSON, each finding with its severity and place."""
         entries = [
             {
                 "severity": severity(f),
@@ -102,53 +103,30 @@ def check_dataset(
         ConfigError: the YAML cannot be used.
     """
     known = split_names(data_yaml)
-    report, images, paths, datasets = CheckReport(), [], {}, {}
-    used: set[str] = set()
-    findings: list[Finding] = []
-    for split in splits or known:
-        dataset, faults = _read(data_yaml, split, decode, progress)
-        findings += faults.findings
-        for raw in faults.raws:
-            used.update(os.path.abspath(path) for path in raw.image_paths)
-        if dataset is None:
-            continue
-        stage = f"{split}: contents"
-        files = [path for path in dataset.image_paths if os.path.isfile(file_of(path))]
-        scanned = scan_images(
-            files, with_looks=decode, on_image=_counter(progress, stage, len(files))
-        )
-        report.num_images += len(dataset)
-        spoilt = set()
-        for path, image in zip(files, scanned, strict=True):
-            findings += [Finding(remark, path, "noted") for remark in image.remarks]
-            if image.fault:
-                findings.append(Finding(image.fault, path, "image skipped"))
-                spoilt.add(path)
-        sound = [i for i, path in enumerate(dataset.image_paths) if path not in spoilt]
-        dataset = datasets[split] = dataset.select(sound) if spoilt else dataset
-        for raw in faults.raws:
-            findings += check_boxes(raw, dataset)
-        if measure_anchors is not None:
-            findings += check_anchors(faults.raws, dataset, measure_anchors(dataset))
-        report.statistics[split] = describe_dataset(dataset)
-        paths[split] = {os.path.realpath(path) for path in files}
-        images += [
-            ImageOfSplit(split, os.path.realpath(path), image)
-            for path, image in zip(files, scanned, strict=True)
-        ]
-    meant = unions(paths)
-    images = [image for image in images if image.split not in meant]
+    checked = [
+        _check_split(data_yaml, split, decode, measure_anchors, progress)
+        for split in splits or known
+    ]
+    findings = [finding for part in checked for finding in part.findings]
+    datasets = {part.split: part.dataset for part in checked if part.dataset is not None}
+    unions_of_train = unions(
+        {p.split: {image.path for image in p.images} for p in checked if p.dataset is not None}
+    )
+    images = [i for part in checked if part.split not in unions_of_train for i in part.images]
     findings += find_duplicates(images)
     findings += find_lookalikes(images)
-    for split in meant:
+    for split in unions_of_train:
         problem = "split that holds all of train: not compared with the others"
         findings.append(Finding(problem, f"{data_yaml}: {split}", "noted"))
     findings += check_classes(datasets, str(data_yaml))
     if set(splits or known) == set(known):
-        findings += _unused_images(used)
-    # Two splits may share images, and all splits share the annotations of a VOC folder.
-    report.findings = list(dict.fromkeys(findings))
-    return report
+        findings += _unused_images({path for part in checked for path in part.used})
+    return CheckReport(
+        # Two splits may share images, and all splits share the annotations of a VOC folder.
+        findings=list(dict.fromkeys(findings)),
+        statistics={split: describe_dataset(dataset) for split, dataset in datasets.items()},
+        num_images=sum(part.num_images for part in checked),
+    )
 
 
 def split_place(where: str) -> dict[str, Any]:
@@ -157,9 +135,69 @@ def split_place(where: str) -> dict[str, Any]:
     # File names may hold colons: the longest that is there is meant.
     there = [end for end in ends if os.path.lexists(where[:end])]
     end = max(there) if there else ends[0]
-    match = re.match(r"(?::(\d+))?(?::? ?(.*))$", where[end:], re.DOTALL)
-    line, place = match.groups()
-    return {"file": where[:end], "line": int(line) if line else None, "place": place or None}
+    rest = where[end:]
+    line = re.match(r":(\d+)", rest)
+    place = rest[line.end() if line else 0 :].removeprefix(":").removeprefix(" ")
+    return {"file": where[:end], "line": int(line[1]) if line else None, "place": place or None}
+
+
+@dataclass
+class _CheckedSplit:
+    """What is known of one split.
+
+    Attributes:
+        findings: what is wrong with it, taken by itself.
+        used: absolute paths of all images that its annotations name.
+        dataset: what training would read; None if it cannot.
+        num_images: images that training would begin with.
+        images: the files among them, with their real paths.
+    """
+
+    split: str
+    findings: list[Finding]
+    used: set[str]
+    dataset: DetectionDataset | None = None
+    num_images: int = 0
+    images: list[ImageOfSplit] = field(default_factory=list)
+
+
+def _check_split(
+    data_yaml: str | Path,
+    split: str,
+    decode: bool,
+    measure_anchors: Callable[[DetectionDataset], AnchorRecall] | None,
+    progress: Progress,
+) -> _CheckedSplit:
+    """Read a split and its images; the arguments are those of `check_dataset`."""
+    dataset, faults = _read(data_yaml, split, decode, progress)
+    checked = _CheckedSplit(
+        split=split,
+        findings=list(faults.findings),
+        used={os.path.abspath(path) for raw in faults.raws for path in raw.image_paths},
+    )
+    if dataset is None:
+        return checked
+    files = [path for path in dataset.image_paths if os.path.isfile(file_of(path))]
+    on_image = _counter(progress, f"{split}: contents", len(files))
+    scanned = scan_images(files, with_looks=decode, on_image=on_image)
+    damaged = set()
+    for path, image in zip(files, scanned, strict=True):
+        checked.findings += [Finding(remark, path, "noted") for remark in image.remarks]
+        checked.images.append(ImageOfSplit(split, os.path.realpath(path), image))
+        if image.fault:
+            checked.findings.append(Finding(image.fault, path, "image skipped"))
+            damaged.add(path)
+    checked.num_images = len(dataset)
+    if damaged:
+        dataset = dataset.select(
+            [i for i, path in enumerate(dataset.image_paths) if path not in damaged]
+        )
+    for raw in faults.raws:
+        checked.findings += check_boxes(raw, dataset)
+    if measure_anchors is not None:
+        checked.findings += check_anchors(faults.raws, dataset, measure_anchors(dataset))
+    checked.dataset = dataset
+    return checked
 
 
 def _read(

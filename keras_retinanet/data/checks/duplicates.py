@@ -20,6 +20,8 @@ LEAKAGE = "image in two splits: its scores are learnt by heart"
 
 @dataclass(frozen=True)
 class ImageOfSplit:
+    """An image file of a split, and what reading it gave."""
+
     split: str
     path: str
     scanned: ScannedImage
@@ -51,12 +53,14 @@ def find_duplicates(images: Sequence[ImageOfSplit]) -> list[Finding]:
 
 def find_lookalikes(images: Sequence[ImageOfSplit]) -> list[Finding]:
     """Return a finding for each image that looks like one of another split, in other bytes."""
-    images = [image for image in images if image.scanned.look is not None]
-    if len(images) < 2:
+    with_looks = [(im, im.scanned.look) for im in images if im.scanned.look is not None]
+    if len(with_looks) < 2:
         return []
-    looks = np.stack([image.scanned.look for image in images])
+    images = [image for image, _ in with_looks]
+    looks = np.stack([look for _, look in with_looks])
     bands = np.packbits(looks.reshape(len(images), LOOK_BITS // _BAND_BITS, _BAND_BITS), axis=2)
-    findings, seen = [], set()
+    findings: list[Finding] = []
+    seen: set[str] = set()
     for band in bands.transpose(1, 0, 2):
         key = band[:, 0].astype(np.int64) * 256 + band[:, 1]
         order = np.argsort(key, kind="stable")

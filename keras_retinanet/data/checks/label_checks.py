@@ -14,15 +14,20 @@ from keras_retinanet.data.raw_annotations import RawAnnotations
 FEW_OBJECTS = 20
 MANY_OBJECTS = 1000
 
+# Problem, what it concerns, and what to do.
+_Remark = tuple[str, str, str]
+
 
 def check_boxes(raw: RawAnnotations, dataset: DetectionDataset) -> list[Finding]:
     """Return what is remarkable about the images' boxes, as annotated in `raw`."""
-    findings = []
-    for t in _repeated(raw.box_images, raw.labels, raw.boxes):
-        findings.append(Finding("box annotated twice", raw.describe_box(t), "remove one"))
-    same_class = set(_repeated(raw.box_images, raw.labels, raw.boxes).tolist())
-    for t in _repeated(raw.box_images, np.zeros_like(raw.labels), raw.boxes):
-        if t not in same_class:
+    same_class = _repeated(raw.box_images, raw.labels, raw.boxes)
+    any_class = _repeated(raw.box_images, np.zeros_like(raw.labels), raw.boxes)
+    findings = [
+        Finding("box annotated twice", raw.describe_box(t), "remove one") for t in same_class
+    ]
+    known = set(same_class)
+    for t in any_class:
+        if t not in known:
             findings.append(
                 Finding("box annotated with two classes", raw.describe_box(t), "remove one")
             )
@@ -34,7 +39,7 @@ def check_boxes(raw: RawAnnotations, dataset: DetectionDataset) -> list[Finding]
     for i in np.flatnonzero(counts >= MANY_OBJECTS):
         where = f"{dataset.image_paths[i]}: {counts[i]} boxes"
         findings.append(Finding(f"image with {MANY_OBJECTS} boxes or more", where, "noted"))
-    for t in np.flatnonzero(raw.is_ignored):
+    for t in np.flatnonzero(raw.is_ignored).tolist():
         findings.append(
             Finding("crowd or difficult object: ignored in training", raw.describe_box(t), "noted")
         )
@@ -60,44 +65,51 @@ def check_classes(datasets: dict[str, DetectionDataset], source: str) -> list[Fi
     """Return what is remarkable about the classes of all splits; `source` is named as the place."""
     names = list(dict.fromkeys(n for d in datasets.values() for n in d.class_names))
     counts = {split: count_objects(dataset) for split, dataset in datasets.items()}
-    findings = []
-
-    def report(problem: str, what: str, action: str = "noted") -> None:
-        findings.append(Finding(problem, f"{source}: {what}", action))
-
     placeholder = _placeholder(datasets, counts)
+    remarks: list[_Remark] = []
     if placeholder is not None:
-        report(
-            "category 0 has no objects: a placeholder, as Roboflow writes?",
-            f"class {placeholder!r}",
-            "remove the category",
-        )
+        problem = "category 0 has no objects: a placeholder, as Roboflow writes?"
+        remarks.append((problem, f"class {placeholder!r}", "remove the category"))
     for name in names:
-        num_objects = {split: count.get(name, 0) for split, count in counts.items()}
-        if not any(num_objects.values()):
-            if name != placeholder:
-                report("class without any object", f"class {name!r}", "remove the class")
-            continue
-        if num_objects.get("train") == 0:
-            where = ", ".join(split for split, n in num_objects.items() if n)
-            report("class that is never trained", f"class {name!r}, only in {where}", "look at it")
-        elif num_objects.get("train", FEW_OBJECTS) < FEW_OBJECTS:
-            what = f"class {name!r}, {num_objects['train']} in train"
-            report(f"class with fewer than {FEW_OBJECTS} objects to train on", what)
-        if num_objects.get("val") == 0 and num_objects.get("train"):
-            what = f"class {name!r}, {num_objects['train']} objects in train"
-            report("class absent from val: its AP is n/a", what, "look at it")
+        if name != placeholder:
+            remarks += _class_remarks(name, {s: count.get(name, 0) for s, count in counts.items()})
     for group in _alike(names):
-        report("class names that differ in case or spaces", ", ".join(map(repr, group)), "merge")
+        problem = "class names that differ in case or spaces"
+        remarks.append((problem, ", ".join(map(repr, group)), "merge"))
     for split, dataset in datasets.items():
-        ids = sorted(dataset.category_ids)
-        if ids and ids != list(range(1, len(ids) + 1)):
-            kind = "begin at 0" if ids == list(range(len(ids))) else "have gaps"
-            report(f"category ids {kind}: mapped, and back in results", f"split {split}")
+        remarks += _category_id_remarks(split, dataset.category_ids)
         unknown = set(counts[split]) - set(datasets.get("train", dataset).class_names)
         for name in sorted(unknown):
-            report("class that the split train does not know", f"{split}: {name!r}", "add it")
-    return findings
+            problem = "class that the split train does not know"
+            remarks.append((problem, f"{split}: {name!r}", "add it"))
+    return [Finding(problem, f"{source}: {what}", action) for problem, what, action in remarks]
+
+
+def _class_remarks(name: str, num_objects: dict[str, int]) -> list[_Remark]:
+    """Return what is remarkable about the numbers of a class's objects in the splits."""
+    if not any(num_objects.values()):
+        return [("class without any object", f"class {name!r}", "remove the class")]
+    remarks: list[_Remark] = []
+    in_train = num_objects.get("train")
+    if in_train == 0:
+        where = ", ".join(split for split, n in num_objects.items() if n)
+        what = f"class {name!r}, only in {where}"
+        remarks.append(("class that is never trained", what, "look at it"))
+    elif in_train is not None and in_train < FEW_OBJECTS:
+        problem = f"class with fewer than {FEW_OBJECTS} objects to train on"
+        remarks.append((problem, f"class {name!r}, {in_train} in train", "noted"))
+    if in_train and num_objects.get("val") == 0:
+        what = f"class {name!r}, {in_train} objects in train"
+        remarks.append(("class absent from val: its AP is n/a", what, "look at it"))
+    return remarks
+
+
+def _category_id_remarks(split: str, category_ids: Sequence[int]) -> list[_Remark]:
+    ids = sorted(category_ids)
+    if not ids or ids == list(range(1, len(ids) + 1)):
+        return []
+    kind = "begin at 0" if ids == list(range(len(ids))) else "have gaps"
+    return [(f"category ids {kind}: mapped, and back in results", f"split {split}", "noted")]
 
 
 class BoxFinder:
@@ -139,14 +151,14 @@ def count_objects(dataset: DetectionDataset) -> dict[str, int]:
     return {name: int(n) for name, n in zip(dataset.class_names, counts, strict=True) if n}
 
 
-def _repeated(images: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def _repeated(images: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> list[int]:
     """Return, in order, the rows that repeat an earlier row."""
     if not len(images):
-        return np.zeros(0, np.int64)
+        return []
     table = np.column_stack([images, labels, boxes])
     order = np.lexsort(table.T[::-1])  # stable: of equal rows the earlier comes first
     is_same = (table[order[1:]] == table[order[:-1]]).all(axis=1)
-    return np.sort(order[1:][is_same])
+    return np.sort(order[1:][is_same]).tolist()
 
 
 def _normalized_images(raw: RawAnnotations) -> list[Finding]:
@@ -177,7 +189,8 @@ def _placeholder(
 
 
 def _alike(names: Sequence[str]) -> list[list[str]]:
-    groups = defaultdict(list)
+    """Return the groups of names that are one without case and spaces."""
+    groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups["".join(name.lower().split())].append(name)
     return [group for group in groups.values() if len(group) > 1]

@@ -1,5 +1,6 @@
 """Figures of a data set: its images, and how many objects of which class, size and shape."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
     return {f"p{p}": round(float(v), 1) for p, v in zip(PERCENTILES, found, strict=True)}
 
 
-def _counts(values: np.ndarray, limits: Any, names: Any) -> dict[str, int]:
+def _counts(values: np.ndarray, limits: Sequence[float], names: Sequence[str]) -> dict[str, int]:
     """Return how many values there are from each limit to the next."""
     index = np.searchsorted(np.asarray(limits)[1:], values, side="right")
     counts = np.bincount(np.minimum(index, len(names) - 1), minlength=len(names))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from keras_retinanet.data.convert.output import Output
 from keras_retinanet.data.convert.split import Job, Plan, Split, exact, tidy
@@ -32,7 +33,8 @@ def plan_coco(splits: Sequence[Split], output: Output) -> Plan:
     return Plan(jobs, finish, {"format": "coco", "splits": places})
 
 
-def _content(split: Split) -> dict:
+def _content(split: Split) -> dict[str, Any]:
+    """Return the content of a split's JSON file."""
     dataset = split.dataset
     image_ids = dataset.image_ids
     if not all(isinstance(i, int) for i in image_ids):

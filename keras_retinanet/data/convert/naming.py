@@ -39,7 +39,7 @@ def name_images(paths: Sequence[str], findings: list[Finding], *, by_stem: bool)
     for group in shared.values():
         folders = [_folder(path) for path in group]
         root = os.path.commonpath(folders) if len(set(folders)) > 1 else folders[0]
-        last: Counter = Counter()
+        last: Counter[str] = Counter()
         for path, folder in zip(group, folders, strict=True):
             parts = PurePath(os.path.relpath(folder, root)).parts if folder != root else ()
             stem, suffix = os.path.splitext("__".join((*parts, names[path])))

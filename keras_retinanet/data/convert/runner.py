@@ -19,7 +19,7 @@ from keras_retinanet.data.convert.naming import (
     with_common_classes,
 )
 from keras_retinanet.data.convert.output import Output
-from keras_retinanet.data.convert.split import Job, Split
+from keras_retinanet.data.convert.split import Job, Plan, Split
 from keras_retinanet.data.convert.tfrecord_writer import plan_tfrecord
 from keras_retinanet.data.convert.voc_writer import plan_voc
 from keras_retinanet.data.convert.yolo_writer import plan_yolo
@@ -28,7 +28,8 @@ from keras_retinanet.data.images.address import file_of
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
 
-PLANNERS = {
+# What to write each format with.
+PLANNERS: dict[str, Callable[[Sequence[Split], Output], Plan]] = {
     "coco": plan_coco,
     "voc": plan_voc,
     "yolo": plan_yolo,
@@ -75,31 +76,14 @@ def convert(
         ConfigError: a setting does not fit the format, or the data has no such split.
         DataError: the data cannot be used, or the folder holds something else.
     """
-    if target not in PLANNERS:
-        raise ConfigError(f"no format {target!r} to write: {did_you_mean(target, list(PLANNERS))}")
-    if target != "tfrecord" and num_shards is not None:
-        raise ConfigError(f"only tfrecord has shards, not {target}")
-    if target == "tfrecord" and link:
-        raise ConfigError("TFRecords hold the images themselves: there is nothing to link")
-    known = split_names(data)
-    splits = list(dict.fromkeys(splits or known))
-    for split in splits:
-        if split not in known:
-            raise ConfigError(f"{data} has no split {split!r}: {did_you_mean(split, known)}")
-    refuse_bad_split_names(splits)
-
-    datasets = {split: load_dataset(data, split, decode_images=check_images) for split in splits}
-    findings = list(dict.fromkeys(f for d in datasets.values() for f in d.findings))
-    datasets = {
-        split: dataset.with_a_class_for_every_box()
-        for split, dataset in with_common_classes(datasets, findings).items()
-    }
-    if not next(iter(datasets.values())).class_names:
-        raise DataError(f"{data} has no class: there is nothing to convert")
+    _refuse_misfits(target, num_shards=num_shards, link=link)
+    datasets, findings = _load_splits(data, splits, check_images=check_images)
     named = _named(datasets, target, findings)
     out = Output(output, _fingerprint(named, target, num_shards, link), link=link)
-    options = {"num_shards": num_shards} if target == "tfrecord" else {}
-    plan = PLANNERS[target](named, out, **options)
+    if target == "tfrecord":
+        plan = plan_tfrecord(named, out, num_shards=num_shards)
+    else:
+        plan = PLANNERS[target](named, out)
     num_kept = _run(plan.jobs, on_progress)
     plan.finish()
     findings += plan.findings
@@ -114,6 +98,36 @@ def convert(
         num_classes=len(named[0].dataset.class_names),
         findings=findings,
     )
+
+
+def _refuse_misfits(target: str, *, num_shards: int | None, link: bool) -> None:
+    if target not in PLANNERS:
+        raise ConfigError(f"no format {target!r} to write: {did_you_mean(target, list(PLANNERS))}")
+    if target != "tfrecord" and num_shards is not None:
+        raise ConfigError(f"only tfrecord has shards, not {target}")
+    if target == "tfrecord" and link:
+        raise ConfigError("TFRecords hold the images themselves: there is nothing to link")
+
+
+def _load_splits(
+    data: str | Path, splits: Sequence[str] | None, *, check_images: bool
+) -> tuple[dict[str, DetectionDataset], list[Finding]]:
+    """Return the splits, all with the same classes, and what was found on the way."""
+    known = split_names(data)
+    wanted = list(dict.fromkeys(splits or known))
+    for split in wanted:
+        if split not in known:
+            raise ConfigError(f"{data} has no split {split!r}: {did_you_mean(split, known)}")
+    refuse_bad_split_names(wanted)
+    datasets = {split: load_dataset(data, split, decode_images=check_images) for split in wanted}
+    findings = list(dict.fromkeys(f for d in datasets.values() for f in d.findings))
+    datasets = {
+        split: dataset.with_a_class_for_every_box()
+        for split, dataset in with_common_classes(datasets, findings).items()
+    }
+    if not next(iter(datasets.values())).class_names:
+        raise DataError(f"{data} has no class: there is nothing to convert")
+    return datasets, findings
 
 
 def _named(
@@ -155,7 +169,7 @@ def _run(jobs: Sequence[Job], on_progress: Callable[[int, int], None]) -> int:
 def _fingerprint(splits: Iterable[Split], *options: object) -> str:
     """Return what changes if anything does that is to be written."""
     digest = hashlib.sha256(repr(options).encode())
-    stats: dict[str, tuple] = {}
+    stats: dict[str, tuple[int, int]] = {}
     for split in splits:
         dataset = split.dataset
         for values in (
@@ -171,7 +185,7 @@ def _fingerprint(splits: Iterable[Split], *options: object) -> str:
     return digest.hexdigest()
 
 
-def _stat(path: str, stats: dict[str, tuple]) -> tuple:
+def _stat(path: str, stats: dict[str, tuple[int, int]]) -> tuple[str, int, int]:
     """Return a path, with the size and time of the file that it leads to."""
     file = file_of(path)
     if file not in stats:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -34,14 +35,14 @@ class Plan:
 
     Attributes:
         jobs: in any order, several at a time.
-        finish: the files that list what the jobs wrote.
+        finish: writes the files that list what the jobs wrote.
         data_yaml: what the data YAML says, which is written last.
         findings: what the format cannot hold.
     """
 
     jobs: Sequence[Job]
-    finish: Callable[[], None]
-    data_yaml: dict
+    finish: Callable[[], object]
+    data_yaml: dict[str, Any]
     findings: list[Finding] = field(default_factory=list)
 
 

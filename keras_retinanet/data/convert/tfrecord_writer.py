@@ -70,7 +70,7 @@ def _num_shards(split: Split, wanted: int | None) -> int:
 
 
 def _turned_images(split: Split) -> list[Finding]:
-    """Tell of images that others will see on their side, and their boxes beside the objects."""
+    """Report images that others will see on their side, and their boxes beside the objects."""
     problem = "an image with an EXIF orientation, which TensorFlow's own decoders pass over"
     findings = []
     for path in split.dataset.image_paths:
@@ -95,6 +95,7 @@ def _write(
 
 
 def _example(split: Split, i: int, category_ids: Sequence[int]) -> bytes:
+    """Return the i-th image of a split and its objects as a serialised tf.train.Example."""
     dataset, name = split.dataset, split.image_names[i]
     encoded = read_image(dataset.image_paths[i])
     rows = dataset.rows(i)
@@ -103,21 +104,27 @@ def _example(split: Split, i: int, category_ids: Sequence[int]) -> bytes:
     example = tf.train.Example()
     feature = example.features.feature
 
-    def add(key: str, kind: str, values: Sequence) -> None:
-        getattr(feature[key], kind).value.extend(values)
+    def texts(key: str, *values: str) -> None:
+        feature[key].bytes_list.value.extend([value.encode() for value in values])
 
-    add(keys.ENCODED, "bytes_list", [encoded])
-    add(keys.FORMAT, "bytes_list", [_FORMATS[keys.image_suffix(encoded)].encode()])
-    add(keys.SHA256, "bytes_list", [hashlib.sha256(encoded).hexdigest().encode()])
-    add(keys.HEIGHT, "int64_list", [int(dataset.heights[i])])
-    add(keys.WIDTH, "int64_list", [int(dataset.widths[i])])
-    add(keys.FILENAME, "bytes_list", [name.encode()])
-    add(keys.SOURCE_ID, "bytes_list", [str(dataset.image_ids[i]).encode()])
+    def integers(key: str, *values: int) -> None:
+        feature[key].int64_list.value.extend(values)
+
+    def numbers(key: str, values: np.ndarray) -> None:
+        feature[key].float_list.value.extend(values.tolist())
+
+    feature[keys.ENCODED].bytes_list.value.append(encoded)
+    texts(keys.FORMAT, _FORMATS[keys.image_suffix(encoded)])
+    texts(keys.SHA256, hashlib.sha256(encoded).hexdigest())
+    integers(keys.HEIGHT, int(dataset.heights[i]))
+    integers(keys.WIDTH, int(dataset.widths[i]))
+    texts(keys.FILENAME, name)
+    texts(keys.SOURCE_ID, str(dataset.image_ids[i]))
     for key, column in zip(keys.BOX_KEYS, (dataset.boxes[rows] / sides).T, strict=True):
-        add(key, "float_list", column.tolist())
-    add(keys.LABEL, "int64_list", [category_ids[label] for label in labels])
-    add(keys.TEXT, "bytes_list", [dataset.class_names[label].encode() for label in labels])
-    add(keys.AREA, "float_list", dataset.areas[rows].tolist())
-    add(keys.IS_CROWD, "int64_list", dataset.is_ignored[rows].astype(int).tolist())
+        numbers(key, column)
+    integers(keys.LABEL, *(category_ids[label] for label in labels))
+    texts(keys.TEXT, *(dataset.class_names[label] for label in labels))
+    numbers(keys.AREA, dataset.areas[rows])
+    integers(keys.IS_CROWD, *dataset.is_ignored[rows].astype(int).tolist())
     # Else the order of the keys changes from process to process, and with it the file.
     return example.SerializeToString(deterministic=True)

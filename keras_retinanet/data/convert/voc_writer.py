@@ -3,7 +3,7 @@
 import os
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -27,18 +27,19 @@ def plan_voc(splits: Sequence[Split], output: Output) -> Plan:
     """
     _refuse_bad_names(splits[0].dataset.class_names)
     findings: list[Finding] = []
-    jobs, seen = [], {}
+    jobs: list[Job] = []
+    written: dict[str, tuple[Split, int]] = {}
     for split in splits:
         _report_small_boxes(split, findings)
         for i, name in enumerate(split.image_names):
-            if name in seen:
-                if _xml(*seen[name]) != _xml(split, i):
+            if name in written:
+                if _xml(*written[name]) != _xml(split, i):
                     raise DataError(
                         f"{split.dataset.image_paths[i]} has other objects in the split "
-                        f"{split.name!r} than in {seen[name][0].name!r}: convert them one by one"
+                        f"{split.name!r} than in {written[name][0].name!r}: convert them one by one"
                     )
                 continue
-            seen[name] = (split, i)
+            written[name] = (split, i)
             jobs.append(Job(1, partial(_write, split, i, output)))
 
     def finish() -> None:
@@ -58,9 +59,8 @@ def plan_voc(splits: Sequence[Split], output: Output) -> Plan:
 def _write(split: Split, i: int, output: Output) -> bool:
     name = split.image_names[i]
     was_there = output.put_image(f"JPEGImages/{name}", split.dataset.image_paths[i])
-    return output.write_text(f"Annotations/{os.path.splitext(name)[0]}.xml", _xml(split, i)) and (
-        was_there
-    )
+    place = f"Annotations/{os.path.splitext(name)[0]}.xml"
+    return output.write_text(place, _xml(split, i)) and was_there
 
 
 def _xml(split: Split, i: int) -> str:
@@ -81,20 +81,20 @@ def _xml(split: Split, i: int) -> str:
         name = dataset.class_names[label]
         _add(node, {"name": name, "pose": "Unspecified", "truncated": 0})
         _add(node, {"difficult": int(is_ignored)})
-        box = dict(zip(("xmin", "ymin", "xmax", "ymax"), tidy(box), strict=True))
-        _add(ElementTree.SubElement(node, "bndbox"), box)
+        sides = dict(zip(("xmin", "ymin", "xmax", "ymax"), tidy(box), strict=True))
+        _add(ElementTree.SubElement(node, "bndbox"), sides)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _add(node: ElementTree.Element, texts: dict[str, object]) -> None:
+def _add(node: ElementTree.Element, texts: Mapping[str, object]) -> None:
     for tag, value in texts.items():
         ElementTree.SubElement(node, tag).text = str(value)
 
 
 def _fits(corners: np.ndarray) -> np.ndarray:
     """Return which boxes [n, 4] have their last pixel behind their first, as readers expect."""
-    return (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    return np.all(corners[:, 2:] > corners[:, :2], axis=1)
 
 
 def _report_small_boxes(split: Split, findings: list[Finding]) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from keras_retinanet.data.convert.output import Output
 from keras_retinanet.data.convert.split import Job, Plan, Split, exact
@@ -28,7 +29,7 @@ def plan_yolo(splits: Sequence[Split], output: Output) -> Plan:
         for i in range(len(split.dataset))
     ]
     places = {split.name: f"images/{split.name}" for split in splits}
-    data_yaml = {"format": "yolo", **places}
+    data_yaml: dict[str, Any] = {"format": "yolo", **places}
     if set(places) & _OTHER_KEYS:
         raise DataError(f"a split of YOLO's cannot be called {sorted(set(places) & _OTHER_KEYS)}")
     if not set(places) <= set(SPLIT_KEYS):

@@ -4,7 +4,9 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,9 +42,17 @@ splits:
 def write_demo_dataset(
     folder: Path, *, num_train: int = 320, num_val: int = 80, seed: int = 0
 ) -> Path:
-    """Write images/{train,val}/*.jpg, annotations/{train,val}.json (COCO), data.yaml; return the
-    path of data.yaml. The folder, which is renamed once and as a whole, is there with all its files
-    or not at all."""
+    """Write images/{train,val}/*.jpg, annotations/{train,val}.json (COCO) and data.yaml.
+
+    The folder is renamed once, as a whole: it is there with all its files or not at all.
+
+    Returns:
+        The path of data.yaml.
+
+    Raises:
+        ValueError: a split would be empty.
+        FileExistsError: the folder is not empty.
+    """
     folder = Path(folder).absolute()
     if min(num_train, num_val) < 1:
         raise ValueError(
@@ -64,11 +74,11 @@ def write_demo_dataset(
     return folder / "data.yaml"
 
 
-def _write_split(build, split, split_index, count, seed):
+def _write_split(build: Path, split: str, split_index: int, count: int, seed: int) -> None:
     """Write the images and the annotation file of one split below `build`."""
     (build / "images" / split).mkdir(parents=True)
     (build / "annotations").mkdir(exist_ok=True)
-    coco = {
+    coco: dict[str, Any] = {
         "info": {"description": f"keras_retinanet demo data, {split}, seed {seed}"},
         "images": [],
         "annotations": [],
@@ -93,21 +103,45 @@ def _write_split(build, split, split_index, count, seed):
 
 
 class Scene:
-    """One picture in the making. pixels: float32 [H, W, 3]; owner: int32 [H, W], for each pixel
-    the number (from 1) of the object in sight there, 0 for the background."""
+    """One picture in the making.
 
-    def __init__(self, pixels):
+    Attributes:
+        pixels: float32 [H, W, 3].
+        owner: int32 [H, W], for each pixel the number (from 1) of the object in sight there, 0 for
+            the background.
+        category_ids, full_areas, is_crowd: of each object; areas in pixels, hidden ones included.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
         self.pixels = pixels
-        self.owner = np.zeros(pixels.shape[:2], np.int32)
-        self.category_ids, self.full_areas, self.is_crowd = [], [], []
+        self.owner: np.ndarray = np.zeros(pixels.shape[:2], np.int32)
+        self.category_ids: list[int] = []
+        self.full_areas: list[int] = []
+        self.is_crowd: list[bool] = []
 
-    def add(self, category_id, side, centre, light, rng) -> bool:
-        """Draw an object on top, unless that hides too much of it or of an earlier one."""
+    def add(
+        self,
+        category_id: int,
+        side: float,
+        centre: tuple[float, float],
+        light: float,
+        rng: np.random.Generator,
+    ) -> bool:
+        """Draw an object on top, unless that hides too much of it or of an earlier one.
+
+        Args:
+            side: of the object's longer axis, in pixels.
+            centre: (x, y) in pixels.
+            light: direction the light comes from, in radians.
+
+        Returns:
+            Whether it was drawn.
+        """
         alpha, colour, shadow = draw_sprite(CATEGORIES[category_id], side, light, rng)
         window, crop = _overlap(alpha.shape, centre, self.owner.shape)
         owner = self.owner.copy()
         owner[window][alpha[crop] > 0.5] = len(self.category_ids) + 1
-        full_areas = [*self.full_areas, np.count_nonzero(alpha > 0.5)]
+        full_areas = [*self.full_areas, int(np.count_nonzero(alpha > 0.5))]
         for number, full_area in enumerate(full_areas, start=1):
             *_, width, height, area = _extent(owner == number)
             if area < MIN_VISIBLE * full_area or min(width, height) < MIN_VISIBLE_SIDE:
@@ -120,14 +154,14 @@ class Scene:
         view += cover * (colour[crop] - view)
         return True
 
-    def merge_into_crowd(self):
+    def merge_into_crowd(self) -> None:
         """Make one crowd region of all objects so far; they must be of one category."""
         self.owner = np.minimum(self.owner, 1)
         self.category_ids, self.is_crowd = self.category_ids[:1], [True]
-        self.full_areas = [np.count_nonzero(self.owner)]
+        self.full_areas = [int(np.count_nonzero(self.owner))]
 
-    def annotations(self):
-        """The COCO fields of each object, without ids; boxes are tight on the pixels in sight."""
+    def annotations(self) -> Iterator[dict[str, Any]]:
+        """Yield COCO's fields of each object, ids left out; boxes are tight on what is in sight."""
         for index, category_id in enumerate(self.category_ids):
             mask = self.owner == index + 1
             x, y, width, height, area = _extent(mask)
@@ -144,7 +178,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, index: int) -> Scene:
-    """The picture at `index` of a split, before the camera's blur and noise."""
+    """Return the picture at `index` of a split, before the camera's blur and noise."""
     sides = (
         int(rng.integers(*LONG_SIDE, endpoint=True)),
         int(rng.integers(*SHORT_SIDE, endpoint=True)),
@@ -169,19 +203,20 @@ def draw_scene(rng: np.random.Generator, index: int) -> Scene:
     return scene
 
 
-def _add_crowd(scene, light, rng):
-    """A heap of small objects of one category, too close together to box one by one."""
+def _add_crowd(scene: Scene, light: float, rng: np.random.Generator) -> None:
+    """Add a heap of small objects of one category, too close together to box one by one."""
     height, width = scene.owner.shape
     category_id = int(rng.choice([i for i, name in CATEGORIES.items() if name in ("coin", "gear")]))
     middle = rng.uniform(0.3, 0.7, 2) * (width, height)
     for _ in range(CROWD_TRIES):
-        centre = rng.normal(middle, CROWD_SPREAD)
-        scene.add(category_id, rng.uniform(*CROWD_SIDE), centre, light, rng)
+        x, y = rng.normal(middle, CROWD_SPREAD).tolist()
+        scene.add(category_id, rng.uniform(*CROWD_SIDE), (x, y), light, rng)
     scene.merge_into_crowd()
 
 
-def _extent(mask):
-    """x, y, width, height of the tight box around a mask, and its pixel count; zeros if empty."""
+def _extent(mask: np.ndarray) -> tuple[int, int, int, int, int]:
+    """Return x, y, width and height of the tight box around a mask [H, W], and its pixel count;
+    zeros if it is empty."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not columns.size:
         return 0, 0, 0, 0, 0
@@ -189,15 +224,18 @@ def _extent(mask):
     return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y, int(np.count_nonzero(mask))
 
 
-def _run_lengths(mask):
-    """COCO's uncompressed RLE: lengths of runs in column order, the first one of background."""
+def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    """Return COCO's uncompressed RLE: lengths of runs in column order, the first of background."""
     flat = np.concatenate([[False], mask.ravel(order="F")])
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]), [mask.size]])
     return {"size": list(mask.shape), "counts": np.diff(edges).tolist()}
 
 
-def _overlap(sprite_shape, centre, image_shape):
-    """Slices of the image and of the sprite where a sprite centred at (x, y) lies on the image."""
+def _overlap(
+    sprite_shape: tuple[int, ...], centre: tuple[float, float], image_shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return the slices of the image and of the sprite where a sprite centred at (x, y) lies on the
+    image; shapes are (height, width)."""
     window, crop = [], []
     for size, middle, limit in zip(sprite_shape, centre[::-1], image_shape, strict=True):
         start = round(middle) - size // 2

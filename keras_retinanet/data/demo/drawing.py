@@ -3,6 +3,7 @@
 import colorsys
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -14,8 +15,16 @@ SHADOW_REACH = 10  # pixels a shadow may stick out of its object
 JPEG_QUALITY = (55, 90)
 
 
-def draw_sprite(name, side, light, rng):
-    """An object seen from above: alpha [S, S], colour [S, S, 3], shadow's darkness [S, S]."""
+def draw_sprite(
+    name: str, side: float, light: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return an object seen from above: alpha [S, S], colour [S, S, 3], shadow's darkness [S, S].
+
+    Args:
+        name: one of SHAPES.
+        side: of the object's longer axis, in pixels.
+        light: direction the light comes from, in radians.
+    """
     half = side / 2
     reach = math.ceil(half) + SHADOW_REACH
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
@@ -27,9 +36,9 @@ def draw_sprite(name, side, light, rng):
     alpha = np.clip(0.5 - distance / slope, 0, 1)  # edge one pixel wide: antialiased
 
     hue, saturation = HUES[name] + rng.normal(0, 0.04), rng.uniform(0.5, 1.0)
-    pale = np.float32(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.7, 1.0)))
+    pale = np.array(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.7, 1.0)), np.float32)
     hue += rng.normal(0, 0.04)
-    deep = np.float32(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.2, 0.45)))
+    deep = np.array(colorsys.hsv_to_rgb(hue, saturation, rng.uniform(0.2, 0.45)), np.float32)
     if rng.random() < 0.5:
         pale, deep = deep, pale
     colour = 255 * (deep + np.clip(texture, 0, 1)[..., None] * (pale - deep))
@@ -43,8 +52,8 @@ def draw_sprite(name, side, light, rng):
     return alpha, colour, rng.uniform(0.25, 0.6) * shadow
 
 
-def draw_background(height, width, rng):
-    """A textured ground in two colours of any hue: float32 [height, width, 3]."""
+def draw_background(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a textured ground in two colours of any hue: float32 [height, width, 3]."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     turn = rng.uniform(0, 2 * math.pi)
     along, across = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
@@ -58,15 +67,17 @@ def draw_background(height, width, rng):
         "tiles": lambda: np.tanh(9 * np.sin(along / tile) * np.sin(across / tile)) + 0.5 * cloud,
     }
     field = np.clip(0.5 + 0.5 * fields[rng.choice(list(fields))](), 0, 1)[..., None]
-    first = np.float32(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.4), rng.uniform(0.3, 1)))
+    first = np.array(
+        colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.4), rng.uniform(0.3, 1)), np.float32
+    )
     second = first + np.float32(rng.uniform(-0.3, 0.3)) + np.float32(rng.uniform(-0.1, 0.1, 3))
     pixels = 255 * (first + field * (second - first))
     grain = _noise(height, width, 2, rng) * rng.uniform(2, 14)
     return np.clip(pixels + grain[..., None], 0, 255).astype(np.float32)
 
 
-def draw_distractors(pixels, rng):
-    """Draw lines, blobs, arcs and letter-like strokes, which are no objects, on the ground."""
+def draw_distractors(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the ground [H, W, 3] with lines, blobs, arcs and letter-like strokes, no objects."""
     height, width = pixels.shape[:2]
     layer = Image.new("RGBA", (2 * width, 2 * height))  # twice the size: antialiased when reduced
     draw = ImageDraw.Draw(layer)
@@ -92,8 +103,9 @@ def draw_distractors(pixels, rng):
     return np.asarray(Image.alpha_composite(ground, layer).convert("RGB")).astype(np.float32)
 
 
-def photograph(pixels, rng):
-    """The camera: contrast, brightness, blur, noise, JPEG; returns the file's bytes."""
+def photograph(pixels: np.ndarray, rng: np.random.Generator) -> bytes:
+    """Return the JPEG file that a camera makes of pixels [H, W, 3]: contrast, brightness, blur and
+    noise are its own."""
     contrast, brightness = rng.uniform(0.8, 1.15), rng.uniform(-25, 25)
     pixels = pixels * contrast + (128 * (1 - contrast) + brightness)
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
@@ -105,16 +117,17 @@ def photograph(pixels, rng):
     return file.getvalue()
 
 
-# The shapes: signed distance to the edge (inside < 0) and texture in 0 … 1, both in units of half
-# the object's longer axis, which lies along u.
+# Of u and v in units of half the object's longer axis, which lies along u: the signed distance to
+# the edge (inside < 0) in the same units, and the texture in 0 … 1.
+Shape = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
-def _coin(u, v, rng):
+def _coin(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     radius = np.hypot(u, v)
     return radius - 1, 0.5 + 0.5 * np.cos(radius * rng.uniform(13, 19))
 
 
-def _screw(u, v, rng):
+def _screw(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     half_width, corner = rng.uniform(0.4, 0.5), 0.12
     past_u, past_v = np.abs(u) - 1 + corner, np.abs(v) - half_width + corner
     outside = np.hypot(np.maximum(past_u, 0), np.maximum(past_v, 0))
@@ -123,31 +136,37 @@ def _screw(u, v, rng):
     return distance, 0.5 + 0.5 * np.tanh(3 * thread)
 
 
-def _gear(u, v, rng):
+def _gear(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     radius, teeth = np.hypot(u, v), rng.integers(7, 11)
     edge = 0.84 + 0.16 * np.tanh(2.5 * np.cos(teeth * np.arctan2(v, u)))
     hub = np.clip((radius - rng.uniform(0.28, 0.4)) / 0.06, 0, 1)
     return radius - edge, hub * (0.85 + 0.15 * np.cos(12 * radius))
 
 
-def _leaf(u, v, rng):
+def _leaf(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     half_width, veins = rng.uniform(0.42, 0.55), rng.uniform(16, 24)
     ribs = np.clip(np.cos(veins * (u - 0.9 * np.abs(v))), 0, 1) ** 4
     spine = np.exp(-((v / 0.06) ** 2))
     return np.abs(v) - half_width * (1 - u**2), np.maximum(spine, 0.6 * ribs)
 
 
-def _donut(u, v, rng):
+def _donut(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     radius, angle, hole = np.hypot(u, v), np.arctan2(v, u), rng.uniform(0.35, 0.5)
     middle = (1 + hole) / 2
     dots = np.cos(rng.integers(7, 10) * angle + 9 * radius) * np.cos(11 * (radius - middle))
     return np.abs(radius - middle) - (1 - hole) / 2, np.clip(3 * dots - 0.6, 0, 1)
 
 
-SHAPES = {"coin": _coin, "screw": _screw, "gear": _gear, "leaf": _leaf, "donut": _donut}
+SHAPES: dict[str, Shape] = {
+    "coin": _coin,
+    "screw": _screw,
+    "gear": _gear,
+    "leaf": _leaf,
+    "donut": _donut,
+}
 
 
-def _noise(height, width, cell, rng):
-    """Smooth noise in about -1 … 1 whose features are `cell` pixels wide: [height, width]."""
+def _noise(height: int, width: int, cell: int, rng: np.random.Generator) -> np.ndarray:
+    """Return smooth noise [height, width] in about -1 … 1, of features `cell` pixels wide."""
     grid = rng.uniform(-1, 1, (height // cell + 2, width // cell + 2)).astype(np.float32)
     return np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC))

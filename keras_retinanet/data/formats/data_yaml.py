@@ -1,8 +1,9 @@
 """What a data YAML may hold: the settings of each format, which know how to read a split."""
 
-from collections.abc import Callable
+import abc
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -19,9 +20,35 @@ from keras_retinanet.data.formats.yolo import read_yolo, yolo_splits
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 
+# Makes a path of a text in the YAML: relative to its folder, with environment variables filled in.
+PathOf = Callable[[str], Path]
+
 
 class _Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class DataSource(_Settings, abc.ABC):
+    """The settings of a data set in one format: where its splits are, and how to read one.
+
+    Attributes:
+        splits: what each split is read from, by the split's name.
+    """
+
+    format: str
+    splits: Mapping[str, Any]
+
+    def completed(self, path: Path, path_of: PathOf) -> "DataSource":
+        """Return the settings with what `path`, the data YAML, leaves to the data itself."""
+        return self
+
+    @abc.abstractmethod
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
+        """Read one of `splits`.
+
+        Raises:
+            DataError: the annotations cannot be used.
+        """
 
 
 def _different_names(names: list[str]) -> list[str]:
@@ -34,22 +61,24 @@ ClassNames = Annotated[list[str], pydantic.AfterValidator(_different_names)]
 
 
 class CocoSplit(_Settings):
+    """Where a split's images are, and its JSON file."""
+
     images: str
     annotations: str
 
 
-class CocoSource(_Settings):
+class CocoSource(DataSource):
     """A data set in COCO's format."""
 
     format: Literal["coco"]
     splits: dict[str, CocoSplit]
 
-    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         files = self.splits[split]
         return read_coco(path_of(files.images), path_of(files.annotations))
 
 
-class VocSource(_Settings):
+class VocSource(DataSource):
     """A data set in Pascal VOC's format; a split is the name of an image set."""
 
     format: Literal["voc"]
@@ -57,29 +86,31 @@ class VocSource(_Settings):
     splits: dict[str, str]
     classes: ClassNames | None = None
 
-    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         return read_voc(path_of(self.root), self.splits[split], self.classes)
 
 
-class CsvSource(_Settings):
+class CsvSource(DataSource):
     """A data set in fizyr's CSV format; a split is a file."""
 
     format: Literal["csv"]
     splits: dict[str, str]
     classes: str | None = None
 
-    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         others = [path_of(text) for name, text in self.splits.items() if name != split]
         classes = None if self.classes is None else path_of(self.classes)
         return read_csv(path_of(self.splits[split]), classes, other_splits=others)
 
 
 class KittiSplit(_Settings):
+    """A folder below the root, and the list of those of its images that belong to the split."""
+
     folder: str = "training"
     image_list: str | None = None
 
 
-class KittiSource(_Settings):
+class KittiSource(DataSource):
     """A data set in KITTI's format; a split is a folder of image_2 and label_2, or a list of it."""
 
     format: Literal["kitti"]
@@ -95,7 +126,7 @@ class KittiSource(_Settings):
             raise ValueError(f"{sorted(both)} cannot be both in classes and ignored")
         return self
 
-    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         root, files = path_of(self.root), self.splits[split]
         return read_kitti(
             root / files.folder,
@@ -106,19 +137,21 @@ class KittiSource(_Settings):
 
 
 class OpenImagesSplit(_Settings):
+    """Where a split's images are, its CSV file, and the list of images to read of it."""
+
     images: str
     annotations: str
     image_list: str | None = None
 
 
-class OpenImagesSource(_Settings):
+class OpenImagesSource(DataSource):
     """Boxes of Open Images."""
 
     format: Literal["open_images"]
     splits: dict[str, OpenImagesSplit]
     classes: str | None = None
 
-    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         files = self.splits[split]
         return read_open_images(
             path_of(files.images),
@@ -128,7 +161,7 @@ class OpenImagesSource(_Settings):
         )
 
 
-class YoloSource(_Settings):
+class YoloSource(DataSource):
     """A YOLO data set: `data_yaml` is Ultralytics' file, or `root` the folder that holds it; a file
     with neither is itself that file. A split is one of its keys.
     """
@@ -140,16 +173,18 @@ class YoloSource(_Settings):
     data_yaml: str | None = None
     splits: dict[str, str] = {}
 
-    def completed(self, path: Path, path_of: Callable[[str], Path]) -> "YoloSource":
+    def completed(self, path: Path, path_of: PathOf) -> "YoloSource":
         file = self.data_yaml or (f"{self.root}/data.yaml" if self.root else path.name)
         splits = self.splits or {key: key for key in yolo_splits(path_of(file))}
         return self.model_copy(update={"data_yaml": file, "splits": splits})
 
-    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
+        if self.data_yaml is None:
+            raise RuntimeError("a YOLO data set is read after `completed` has named its data_yaml")
         return read_yolo(path_of(self.data_yaml), self.splits[split])
 
 
-class TfrecordSource(_Settings):
+class TfrecordSource(DataSource):
     """TFRecord files; a split is a file, a pattern, the beginning of a set of shards, or a list."""
 
     format: Literal["tfrecord"]
@@ -158,7 +193,7 @@ class TfrecordSource(_Settings):
     classes: list[str] | dict[int, str] | None = None
     images: str | None = None
 
-    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         label_map = None
         if self.label_map is not None:
             label_map = read_label_map(path_of(self.label_map))
@@ -172,16 +207,16 @@ class TfrecordSource(_Settings):
             images=path_of(self.images) if self.images is not None else None,
         )
 
-    def _shards(self, split: str, path_of: Callable[[str], Path]) -> list[Path]:
-        texts = self.splits[split]
-        texts = [texts] if isinstance(texts, str) else texts
+    def _shards(self, split: str, path_of: PathOf) -> list[Path]:
+        entry = self.splits[split]
+        texts = [entry] if isinstance(entry, str) else entry
         if not texts:
             raise DataError(f"the split {split!r} names no TFRecord file")
         files = [path for text in texts for path in find_shards(path_of(text))]
         return list(dict.fromkeys(files))
 
 
-class TfdsSource(_Settings):
+class TfdsSource(DataSource):
     """A data set that TensorFlow Datasets has prepared; a split is one of its splits."""
 
     format: Literal["tfds"]
@@ -189,14 +224,14 @@ class TfdsSource(_Settings):
     splits: dict[str, str] = {}
     data_dir: str | None = None
 
-    def completed(self, path: Path, path_of: Callable[[str], Path]) -> "TfdsSource":
+    def completed(self, path: Path, path_of: PathOf) -> "TfdsSource":
         splits = self.splits or tfds_splits(self.name, self._folder(path_of))
         return self.model_copy(update={"splits": splits})
 
-    def read(self, split: str, path_of: Callable[[str], Path]) -> RawAnnotations:
+    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         return read_tfds(self.name, self.splits[split], self._folder(path_of))
 
-    def _folder(self, path_of: Callable[[str], Path]) -> Path | None:
+    def _folder(self, path_of: PathOf) -> Path | None:
         return None if self.data_dir is None else path_of(self.data_dir)
 
 
@@ -209,13 +244,16 @@ class MixPart(_Settings):
 
 
 class MixSource(_Settings):
-    """Several data sets in one: other data YAMLs or folders, and how much of an epoch each has."""
+    """Several data sets in one: other data YAMLs or folders, and how much of an epoch each has.
+
+    It reads nothing itself: `data.source` loads its parts.
+    """
 
     format: Literal["mix"]
     sources: Annotated[list[MixPart], pydantic.Field(min_length=1)]
 
 
-SOURCES = {
+SOURCES: dict[str, type[DataSource] | type[MixSource]] = {
     "coco": CocoSource,
     "voc": VocSource,
     "csv": CsvSource,

@@ -1,7 +1,7 @@
 """Which format the data set in a folder has: its settings, as a data YAML would hold them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,18 @@ def detect_format(path: Path) -> tuple[Settings, Path]:
         ConfigError: nothing known is there, or more than one thing.
     """
     if path.is_dir():
-        return _of_folder(path)
+        return _folder_settings(path)
     suffix = path.suffix.lower()
     if suffix == ".csv" and path.is_file():
         splits = {_split_of(path.stem): path.name}
         return {"format": "csv", "splits": splits, **_classes(path.parent)}, path.parent
     if suffix == ".json" and path.is_file():
-        return _of_json(path), path.parent
+        return _json_settings(path), path.parent
     values = read_yaml(path)
     return (_yolo_settings(path.name, values) or values), path.parent
 
 
-def _of_folder(folder: Path) -> tuple[Settings, Path]:
+def _folder_settings(folder: Path) -> tuple[Settings, Path]:
     own = _own_yaml(folder)
     if own is not None:
         return own, folder
@@ -109,7 +109,9 @@ def _voc(folder: Path) -> Settings | None:
     if not (folder / "Annotations").is_dir():
         return None
     sets = [p.stem for p in sorted((folder / "ImageSets" / "Main").glob("*.txt"))]
-    splits = {name: name for name in ("train", "val", "trainval", "test") if name in sets}
+    splits: dict[str, str] = {
+        name: name for name in ("train", "val", "trainval", "test") if name in sets
+    }
     if not splits and len(sets) == 1:
         splits = {"train": sets[0]}
     return {"format": "voc", "root": ".", "splits": splits} if splits else None
@@ -197,7 +199,7 @@ DETECTORS: dict[str, Callable[[Path], Settings | None]] = {
 }
 
 
-def _of_json(path: Path) -> Settings:
+def _json_settings(path: Path) -> Settings:
     """Return the settings for one COCO file, whose images are looked for around it."""
     name = path.stem.removeprefix("instances_")
     images = _first_folder(
@@ -222,7 +224,7 @@ def _split_of(name: str) -> str:
     return next((s for s, word in _SPLIT_WORDS.items() if word.search(name.lower())), "train")
 
 
-def _one_each(folder: Path, kind: str, files: dict[str, list]) -> Settings | None:
+def _one_each(folder: Path, kind: str, files: Mapping[str, Sequence[Any]]) -> Settings | None:
     """Return the settings, or stop where a split has more than one file."""
     for split, candidates in files.items():
         if len(candidates) > 1:

@@ -95,7 +95,8 @@ def read_csv(
 def _read_table(path: Path) -> _Table:
     lines = read_lines(path)
     delimiter = guess_delimiter(next((line for line in lines if line.strip()), ","))
-    order, num_cells = range(len(COLUMNS)), len(COLUMNS)
+    order: Sequence[int] = range(len(COLUMNS))
+    num_cells = len(COLUMNS)
     image_of: dict[str, int] = {}
     boxes, box_images, box_lines = array("d"), array("q"), array("q")
     names: list[str] = []

@@ -1,6 +1,6 @@
 """Reader of KITTI's object detection labels: image_2/*.png and label_2/*.txt."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ _NUM_CELLS = (15, 16)
 
 @dataclass(frozen=True)
 class _Object:
+    """A row of a label file. corners: x1, y1, x2, y2 in pixels."""
+
     where: str
     name: str
     corners: tuple[float, ...]
@@ -50,25 +52,14 @@ def read_kitti(
     # All of them for the classes, or else those of the split.
     used = labels if classes is None else stems
     found = {stem: _read_objects(labels[stem]) for stem in used if stem in labels}
+    _refuse_missing_labels(stems, found, f"{folder / 'label_2'}", f"{image_list or folder}")
     if classes is None:
         classes = sorted({o.name for objects in found.values() for o in objects} - set(ignored))
     label_of = {name: label for label, name in enumerate(classes)}
     label_of.update(dict.fromkeys(ignored, ANY_CLASS))
-
-    objects, box_images = [], []
-    for i, stem in enumerate(stems):
-        if stem not in found:
-            raise DataError(
-                f"{folder / 'label_2'} has no {stem}.txt (named by {image_list or folder}): an "
-                "image without objects has an empty one"
-            )
-        for entry in found[stem]:
-            if entry.name not in label_of:
-                raise DataError(
-                    f"{entry.where} has the unknown type {entry.name!r}; known: {list(label_of)}"
-                )
-            objects.append(entry)
-            box_images.append(i)
+    objects = [entry for stem in stems for entry in found[stem]]
+    counts = np.array([len(found[stem]) for stem in stems], np.int64)
+    _refuse_unknown_types(objects, label_of)
 
     boxes = np.array([o.corners for o in objects], np.float64).reshape(-1, 4)
     findings = mend_swapped_corners(boxes, lambda t: objects[t].where)
@@ -84,7 +75,7 @@ def read_kitti(
         image_paths=[str(images.get(s, folder / "image_2" / f"{s}{suffix}")) for s in stems],
         image_ids=stems,
         declared_sizes=[None] * len(stems),
-        box_images=np.array(box_images, np.int64),
+        box_images=np.repeat(np.arange(len(stems)), counts),
         boxes=boxes,
         labels=box_labels,
         is_ignored=box_labels == ANY_CLASS,
@@ -94,6 +85,25 @@ def read_kitti(
         describe_box=lambda t: objects[t].where,
         findings=findings,
     )
+
+
+def _refuse_missing_labels(
+    stems: Sequence[str], found: Container[str], folder: str, named_by: str
+) -> None:
+    for stem in stems:
+        if stem not in found:
+            raise DataError(
+                f"{folder} has no {stem}.txt (named by {named_by}): an image without objects has "
+                "an empty one"
+            )
+
+
+def _refuse_unknown_types(objects: Sequence[_Object], label_of: Mapping[str, int]) -> None:
+    for entry in objects:
+        if entry.name not in label_of:
+            raise DataError(
+                f"{entry.where} has the unknown type {entry.name!r}; known: {list(label_of)}"
+            )
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -106,6 +116,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _read_objects(path: Path) -> list[_Object]:
+    """Return the objects in a label file."""
     objects = []
     for number, line in enumerate(read_lines(path), start=1):
         cells = line.split()

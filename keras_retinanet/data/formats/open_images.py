@@ -3,6 +3,7 @@ arrays of the least width, filled block by block."""
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,26 @@ from keras_retinanet.data.formats.text_lines import read_lines, read_names, spli
 from keras_retinanet.data.images.image_files import IMAGE_SUFFIXES
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The boxes of a file.
+
+    Attributes:
+        boxes: [T, 4] float32 xyxy, shares of the image.
+        labels, box_images: [T] int32, as their numberings have them.
+        lines: [T] int32, where they are written.
+        is_group: [T].
+        num_dropped: boxes of images that are not to be read.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    box_images: np.ndarray
+    lines: np.ndarray
+    is_group: np.ndarray
+    num_dropped: int
 
 
 def read_open_images(
@@ -33,15 +54,53 @@ def read_open_images(
         DataError: a file cannot be read, a row is malformed, or its class is unknown (with file and
             line).
     """
-    capacity = count_lines(annotations)
-    boxes = np.empty((capacity, 4), np.float32)
-    labels, box_images, lines = (np.empty(capacity, np.int32) for _ in range(3))
-    is_group = np.empty(capacity, bool)
     listed = None if image_list is None else read_names(image_list)
     image_of = _Numbering(listed)
     descriptions = None if classes is None else _read_descriptions(classes)
     label_of = _Numbering(descriptions)
-    count = num_passed = 0
+    table = _read_table(annotations, image_of, label_of, classes)
+
+    labels, lines, names = table.labels, table.lines, label_of.names
+
+    def describe_box(t: int) -> str:
+        return f"{annotations}:{lines[t]}"
+
+    if descriptions is None:
+        order = np.argsort(np.array(names, object), kind="stable").astype(np.int32)
+        labels = np.argsort(order).astype(np.int32)[labels]
+        names = [names[i] for i in order]
+    findings = mend_swapped_corners(table.boxes, describe_box)
+    if table.num_dropped:
+        where = f"{annotations}: {table.num_dropped}"
+        findings.append(Finding(f"boxes of images not in {image_list}", where, "box dropped"))
+    ids, images_folder = image_of.names, str(images)
+    return RawAnnotations(
+        source=str(annotations),
+        image_paths=[_image_path(images_folder, image_id) for image_id in ids],
+        image_ids=ids,
+        declared_sizes=[None] * len(ids),
+        box_images=table.box_images,
+        boxes=table.boxes,
+        labels=labels,
+        is_ignored=table.is_group,
+        areas=np.broadcast_to(np.float32(np.nan), len(table.boxes)),
+        class_names=tuple(descriptions.values() if descriptions else names),
+        category_ids=tuple(range(1, len(names) + 1)),
+        describe_box=describe_box,
+        findings=findings,
+        boxes_normalized=True,
+    )
+
+
+def _read_table(
+    annotations: Path, image_of: "_Numbering", label_of: "_Numbering", classes: Path | None
+) -> _Table:
+    """Return the boxes of the images that `image_of` numbers; `classes` is named in messages."""
+    capacity = count_lines(annotations)
+    boxes = np.empty((capacity, 4), np.float32)
+    labels, box_images, lines = (np.empty(capacity, np.int32) for _ in range(3))
+    is_group = np.empty(capacity, bool)
+    count = num_dropped = 0
     for rows in read_rows(annotations):
         index, label = image_of(rows.images), label_of(rows.names)
         if (label < 0).any():
@@ -51,40 +110,18 @@ def read_open_images(
                 f"{rows.names[row].decode()!r}: it is not in {classes}"
             )
         keep = index >= 0
-        num_passed += int((~keep).sum())
+        num_dropped += int((~keep).sum())
         block = slice(count, count + int(keep.sum()))
         boxes[block], is_group[block] = rows.corners[keep], rows.is_group[keep]
         labels[block], box_images[block], lines[block] = label[keep], index[keep], rows.lines[keep]
         count = block.stop
-
-    def describe_box(t: int) -> str:
-        return f"{annotations}:{lines[t]}"
-
-    labels, names = labels[:count], label_of.names
-    if descriptions is None:
-        order = np.argsort(np.array(names, object), kind="stable").astype(np.int32)
-        labels = np.argsort(order).astype(np.int32)[labels]
-        names = [names[i] for i in order]
-    findings = mend_swapped_corners(boxes[:count], describe_box)
-    if num_passed:
-        where = f"{annotations}: {num_passed}"
-        findings.append(Finding(f"boxes of images not in {image_list}", where, "box dropped"))
-    ids, images_folder = image_of.names, str(images)
-    return RawAnnotations(
-        source=str(annotations),
-        image_paths=[_image_path(images_folder, image_id) for image_id in ids],
-        image_ids=ids,
-        declared_sizes=[None] * len(ids),
-        box_images=box_images[:count],
+    return _Table(
         boxes=boxes[:count],
-        labels=labels,
-        is_ignored=is_group[:count],
-        areas=np.broadcast_to(np.float32(np.nan), count),
-        class_names=tuple(descriptions.values() if descriptions else names),
-        category_ids=tuple(range(1, len(names) + 1)),
-        describe_box=describe_box,
-        findings=findings,
-        boxes_normalized=True,
+        labels=labels[:count],
+        box_images=box_images[:count],
+        lines=lines[:count],
+        is_group=is_group[:count],
+        num_dropped=num_dropped,
     )
 
 
@@ -110,13 +147,13 @@ class _Numbering:
         is_start = np.ones(len(texts), bool)
         is_start[1:] = texts[1:] != texts[:-1]
         starts = np.flatnonzero(is_start)
-        of_run = np.empty(len(starts), np.int32)
+        run_numbers = np.empty(len(starts), np.int32)
         for i, text in enumerate(texts[starts].tolist()):
             number = self._number_of.get(text, -1)
             if number < 0 and not self._is_fixed:
                 number = self._number_of[text] = len(self._number_of)
-            of_run[i] = number
-        return np.repeat(of_run, np.diff(np.append(starts, len(texts))))
+            run_numbers[i] = number
+        return np.repeat(run_numbers, np.diff(np.append(starts, len(texts))))
 
 
 def _read_descriptions(path: Path) -> dict[str, str]:

@@ -133,14 +133,14 @@ def _parse_block(block: bytes, first_line: int, header: _Header) -> Rows | None:
     if not block or any(unusual in block for unusual in (b'"', b"\0", b", ", b" ,")):
         return None
     content = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero((content == ord(",")) | (content == ord("\n")))
+    separators = np.flatnonzero((content == ord(",")) | (content == ord("\n")))
     num_lines = block.count(b"\n")
-    if len(ends) != num_lines * header.num_columns:
+    if len(separators) != num_lines * header.num_columns:
         return None
-    ends = ends.reshape(num_lines, header.num_columns)
+    ends = separators.reshape(num_lines, header.num_columns)
     if not (content[ends[:, -1]] == ord("\n")).all():
         return None  # one row is too short and another too long
-    starts = np.concatenate([[0], ends.ravel()[:-1] + 1]).reshape(ends.shape)
+    starts = np.concatenate([[0], separators[:-1] + 1]).reshape(ends.shape)
     widths = ends - starts
     content = np.concatenate([content, np.zeros(MAX_CELL_BYTES, np.uint8)])
 
@@ -169,6 +169,11 @@ def _parse_block(block: bytes, first_line: int, header: _Header) -> Rows | None:
 
 
 def _parse_lines(block: bytes, first_line: int, header: _Header, path: Path) -> Rows:
+    """Return the boxes of a block, row by row.
+
+    Raises:
+        DataError: a row is malformed (with its line).
+    """
     images, names, corners, is_group, lines = [], [], [], [], []
     for number, line in enumerate(block.decode().split("\n")[:-1], start=first_line):
         if not line.strip():

@@ -4,9 +4,14 @@ import functools
 import json
 import re
 import xml.parsers.expat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-_SPACE = re.compile(r"[\s,]*")
+_NOT_SPACE = re.compile(r"[^\s,]")
+
+# Of a text and a position: the JSON value there, and the position behind it.
+Decode = Callable[[str, int], tuple[Any, int]]
 
 
 def xml_object_place(path: Path, number: int) -> str:
@@ -40,7 +45,7 @@ def _xml_object_lines(path: Path, _: int) -> tuple[int, ...]:
     lines: list[int] = []
     depth = 0
 
-    def start(name: str, attributes: dict) -> None:
+    def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
         if depth == 2 and name == "object":
@@ -65,30 +70,32 @@ def _json_element_lines(path: Path, key: str, _: int) -> tuple[int, ...]:
     text = path.read_text(encoding="utf-8-sig")
     if text.rstrip().count("\n") == 0:
         return ()
-    decode = json.JSONDecoder().raw_decode
-    at = _skip(text, text.index("{") + 1)
-    while text[at] != "}":
-        name, at = decode(text, at)
-        at = _skip(text, text.index(":", at) + 1)
-        if name == key and text[at] == "[":
-            return _element_lines(text, _skip(text, at + 1), decode)
-        _, at = decode(text, at)
-        at = _skip(text, at)
+    decode: Decode = json.JSONDecoder().raw_decode
+    position = _skip(text, text.index("{") + 1)
+    while text[position] != "}":
+        name, position = decode(text, position)
+        position = _skip(text, text.index(":", position) + 1)
+        if name == key and text[position] == "[":
+            return _element_lines(text, _skip(text, position + 1), decode)
+        _, position = decode(text, position)
+        position = _skip(text, position)
     return ()
 
 
-def _element_lines(text: str, at: int, decode) -> tuple[int, ...]:
+def _element_lines(text: str, position: int, decode: Decode) -> tuple[int, ...]:
+    """Return the lines of the elements of a list whose first element is at `position`."""
     lines: list[int] = []
     line, counted = 1, 0
-    while text[at] != "]":
-        line += text.count("\n", counted, at)
-        counted = at
+    while text[position] != "]":
+        line += text.count("\n", counted, position)
+        counted = position
         lines.append(line)
-        _, at = decode(text, at)
-        at = _skip(text, at)
+        _, position = decode(text, position)
+        position = _skip(text, position)
     return tuple(lines)
 
 
-def _skip(text: str, at: int) -> int:
-    """Return where the next value begins."""
-    return _SPACE.match(text, at).end()
+def _skip(text: str, position: int) -> int:
+    """Return where the next value, or the end of its list or object, is."""
+    match = _NOT_SPACE.search(text, position)
+    return match.start() if match else len(text)

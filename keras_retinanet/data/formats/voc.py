@@ -17,6 +17,8 @@ from keras_retinanet.errors import DataError
 
 @dataclass(frozen=True)
 class _Object:
+    """An <object>, the `number`-th (from 1) of its file. box: x1, y1, x2, y2 in pixels."""
+
     path: Path
     number: int
     name: str
@@ -169,6 +171,7 @@ def _image_path(folder: Path, stem: str, filename: str | None) -> Path:
 
 
 def _declared_size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | None:
+    """Return the annotated height and width, if they are given."""
     height, width = tree.findtext("size/height"), tree.findtext("size/width")
     if not height or not width:
         return None
@@ -184,6 +187,7 @@ def _declared_size(tree: ElementTree.Element, path: Path) -> tuple[int, int] | N
 
 
 def _objects(tree: ElementTree.Element, path: Path, findings: list[Finding]) -> list[_Object]:
+    """Return the objects of an annotation, without those that lack a class or a box."""
     objects = []
     for number, node in enumerate(tree.findall("object"), start=1):
         name = (node.findtext("name") or "").strip()

@@ -77,13 +77,13 @@ def yolo_splits(data_yaml: Path) -> list[str]:
     return [key for key in SPLIT_KEYS if _entry(values, key)]
 
 
-def _entry(values: dict, split: str) -> Any:
+def _entry(values: dict[str, Any], split: str) -> Any:
     if split == "val":
         return values.get("val") or values.get("validation")
     return values.get(split)
 
 
-def _class_names(values: dict, path: Path) -> dict[int, str]:
+def _class_names(values: dict[str, Any], path: Path) -> dict[int, str]:
     """Return the names by class id, in the order of the ids."""
     names, count = values.get("names"), values.get("nc")
     if names is None and isinstance(count, int) and 0 < count < 100_000:
@@ -106,7 +106,9 @@ def _class_names(values: dict, path: Path) -> dict[int, str]:
     return dict(sorted(result.items()))
 
 
-def _image_paths(values: dict, data_yaml: Path, split: str, findings: list[Finding]) -> list[Path]:
+def _image_paths(
+    values: dict[str, Any], data_yaml: Path, split: str, findings: list[Finding]
+) -> list[Path]:
     entry = _entry(values, split)
     if not entry:
         raise DataError(f"{data_yaml} has no {split!r}: {did_you_mean(split, list(values))}")
@@ -132,7 +134,7 @@ def _image_paths(values: dict, data_yaml: Path, split: str, findings: list[Findi
     return paths
 
 
-def _find(values: dict, data_yaml: Path, text: str) -> Path:
+def _find(values: dict[str, Any], data_yaml: Path, text: str) -> Path:
     """Return the folder or list that an entry names.
 
     `path` may be relative to a folder that only the exporting tool knows, or repeat the name of the
@@ -199,6 +201,7 @@ def _read_labels(path: Path) -> list[tuple[int, _Box]]:
 
 
 def _parse_row(line: str, where: str) -> _Box:
+    """Return (class id, x1, y1, x2, y2) of a row, in shares of the image."""
     columns = line.split()
     is_polygon = len(columns) >= _MIN_POLYGON_COLUMNS and len(columns) % 2 == 1
     try:
@@ -230,7 +233,7 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path} is not a text file in UTF-8: {error}") from error
 
 
-def _image_ids(paths: list[Path]) -> list[int | str]:
+def _image_ids(paths: list[Path]) -> list[str]:
     """Return the names without suffix, or where two are the same, the whole paths."""
     stems = [path.stem for path in paths]
     return stems if len(set(stems)) == len(stems) else [path.as_posix() for path in paths]

@@ -37,7 +37,7 @@ def planned_images(
         worker: the stream has this worker's equal share of each batch.
     """
     share = plan.batch_size // num_workers
-    mine = slice(worker * share, (worker + 1) * share)
+    own_images = slice(worker * share, (worker + 1) * share)
 
     def epoch(number: Tensor) -> tf.data.Dataset:
         def compute(number: np.ndarray) -> list[np.ndarray]:
@@ -45,7 +45,7 @@ def planned_images(
             start = first_step if number == first_epoch else 0
             return [
                 arrays[name]
-                .reshape(-1, plan.batch_size, *columns)[start:, mine]
+                .reshape(-1, plan.batch_size, *columns)[start:, own_images]
                 .reshape(-1, *columns)
                 for name, (_, columns) in ARRAYS.items()
             ]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -94,7 +94,7 @@ class Features:
         DataError: the bytes are no Example, or values are of another type than asked for.
     """
 
-    def __init__(self, data: bytes, where: str):
+    def __init__(self, data: bytes, where: str) -> None:
         try:
             self.feature = dict(tf.train.Example.FromString(data).features.feature)
         except DecodeError as error:
@@ -110,12 +110,12 @@ class Features:
     def numbers(self, key: str) -> np.ndarray:
         return np.array(self._values(key, ("float_list", "int64_list")), np.float64)
 
-    def _values(self, key: str, kinds: tuple[str, ...]) -> Sequence:
+    def _values(self, key: str, kinds: tuple[str, ...]) -> Sequence[Any]:
         feature = self.feature.get(key)
         kind = feature.WhichOneof("kind") if feature is not None else None
         if kind is None:
             return ()
-        values = getattr(feature, kind).value
+        values = getattr(feature, kind).value  # a oneof: the field is named by its kind
         if kind not in kinds and len(values):
             raise DataError(f"{self.where}: {key} is a {kind}, not a {' or '.join(kinds)}")
         return values

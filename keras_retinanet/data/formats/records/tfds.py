@@ -4,13 +4,15 @@ Its files are TFRecords: images stay in them, as those of any TFRecord (tfrecord
 """
 
 import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_retinanet.data.formats.records.shards import Features, for_each_shard, iterate_records
-from keras_retinanet.data.formats.records.tfrecord import image_suffix, place_in_record
+from keras_retinanet.data.formats.records.tfrecord import image_suffix, joined, place_in_record
 from keras_retinanet.data.images.address import image_address
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
@@ -23,6 +25,20 @@ _OBJECTS = ("objects", "bobjects")
 _LABEL = ("label", "type")
 _IGNORED = ("is_crowd", "is_difficult", "is_group_of")
 _SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class _Record:
+    """An image, and its n objects."""
+
+    where: str
+    path: str
+    image_id: int | None
+    filename: str
+    boxes: np.ndarray  # [n, 4] xyxy, shares of the image
+    labels: np.ndarray  # [n]
+    areas: np.ndarray  # [n]
+    is_ignored: np.ndarray  # [n]
 
 
 def read_tfds(name: str, split: str, data_dir: Path | None = None) -> RawAnnotations:
@@ -41,47 +57,33 @@ def read_tfds(name: str, split: str, data_dir: Path | None = None) -> RawAnnotat
     except (ValueError, KeyError) as error:
         raise DataError(f"{PREFIX}{name} {split}: {_first_line(error)}") from error
 
-    def read(part: Any) -> list[dict]:
-        records = []
-        for number, (offset, data) in enumerate(iterate_records(Path(part.filename))):
-            if part.take >= 0 and number >= part.skip + part.take:
-                break
-            if number >= part.skip:
-                where = f"{part.filename}: record {number}"
-                records.append(_parse(data, offset, where, str(part.filename), objects, label))
-        if len(records) < part.take:
-            raise DataError(
-                f"{part.filename}: record {part.skip + len(records)} is missing: get the file anew"
-            )
-        return records
+    def read(part: Any) -> list[_Record]:
+        return _read_part(part, objects, label)
 
-    images = [image for part in for_each_shard(list(parts), read) for image in part]
-    counts = [len(image["labels"]) for image in images]
-    box_images = np.repeat(np.arange(len(images)), counts)
-    places = np.concatenate([np.arange(c) for c in counts]) if images else box_images
-    labels = np.concatenate([i["labels"] for i in images]) if images else np.zeros(0)
+    records = [record for part in for_each_shard(list(parts), read) for record in part]
+    counts = [len(record.labels) for record in records]
+    box_images = np.repeat(np.arange(len(records)), counts)
+    places = np.concatenate([np.arange(c) for c in counts]) if records else box_images
+    labels = joined([record.labels for record in records], 0)
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(class_names):
         raise DataError(
             f"{PREFIX}{name}: the labels go from {labels.min():.0f} to {labels.max():.0f}, and "
             f"there are {len(class_names)} classes"
         )
 
-    def column(key: str, shape: tuple[int, ...] = (0,)) -> np.ndarray:
-        return np.concatenate([i[key] for i in images]) if images else np.zeros(shape)
-
     return RawAnnotations(
         source=f"{PREFIX}{name} {split}",
-        image_paths=[image["path"] for image in images],
-        image_ids=_image_ids(images),
-        declared_sizes=[None] * len(images),
+        image_paths=[record.path for record in records],
+        image_ids=_image_ids(records),
+        declared_sizes=[None] * len(records),
         box_images=box_images,
-        boxes=column("boxes", (0, 4)),
+        boxes=joined([record.boxes for record in records], (0, 4)),
         labels=labels.astype(np.int32),
-        is_ignored=column("is_ignored").astype(bool),
-        areas=column("areas"),
+        is_ignored=joined([record.is_ignored for record in records], 0).astype(bool),
+        areas=joined([record.areas for record in records], 0),
         class_names=tuple(class_names),
         category_ids=tuple(range(len(class_names))),
-        describe_box=lambda t: f"{images[box_images[t]]['where']}, object {places[t]}",
+        describe_box=lambda t: f"{records[box_images[t]].where}, object {places[t]}",
         boxes_normalized=True,
     )
 
@@ -92,7 +94,29 @@ def tfds_splits(name: str, data_dir: Path | None = None) -> dict[str, str]:
     return {_SPLITS.get(split, split): split for split in splits}
 
 
+def _read_part(part: Any, objects: str, label: str) -> list[_Record]:
+    """Return the records of a file that belong to a split.
+
+    Args:
+        part: a FileInstruction of TensorFlow Datasets: filename, skip, and take (-1: all).
+        objects, label: the keys of the objects and of their label.
+    """
+    records: list[_Record] = []
+    for number, (offset, data) in enumerate(iterate_records(Path(part.filename))):
+        if part.take >= 0 and number >= part.skip + part.take:
+            break
+        if number >= part.skip:
+            where = f"{part.filename}: record {number}"
+            records.append(_parse(data, offset, where, str(part.filename), objects, label))
+    if len(records) < part.take:
+        raise DataError(
+            f"{part.filename}: record {part.skip + len(records)} is missing: get the file anew"
+        )
+    return records
+
+
 def _builder(name: str, data_dir: Path | None) -> Any:
+    """Return TensorFlow Datasets' builder of a data set that is prepared as TFRecords."""
     try:
         tfds = importlib.import_module("tensorflow_datasets")
     except ImportError as error:
@@ -109,8 +133,8 @@ def _builder(name: str, data_dir: Path | None) -> Any:
             f"{PREFIX}{name} is not prepared in {builder.data_dir}: run `tfds build {name}`, or "
             "name another data_dir"
         )
-    kind = str(getattr(builder.info.file_format, "value", builder.info.file_format))
-    if kind.lower() != "tfrecord":
+    kind = builder.info.file_format.value  # an enum, which is set where there are splits
+    if kind != "tfrecord":
         raise DataError(
             f"{PREFIX}{name} is stored as {kind}; prepare it with `tfds build {name} "
             "--file_format=tfrecord`"
@@ -133,7 +157,8 @@ def _keys(features: Any, name: str) -> tuple[str, str, list[str]]:
     )
 
 
-def _parse(data: bytes, offset: int, where: str, file: str, objects: str, label: str) -> dict:
+def _parse(data: bytes, offset: int, where: str, file: str, objects: str, label: str) -> _Record:
+    """Return the record whose data begins at `offset` in a file."""
     features = Features(data, where)
     encoded = b"".join(features.bytes("image")[:1])
     if not encoded:
@@ -155,24 +180,27 @@ def _parse(data: bytes, offset: int, where: str, file: str, objects: str, label:
         is_ignored |= flags != 0 if len(flags) else False
     if len(corners) != 4 * len(labels) or len(areas) not in (0, len(labels)):
         raise DataError(f"{where}: the lists of its objects have different lengths")
-    return {
-        "where": where,
-        "path": image_address(file, start, len(encoded), name),
-        "image_id": image_id,
-        "filename": filename,
-        "boxes": corners.reshape(-1, 4)[:, [1, 0, 3, 2]],  # ymin, xmin, ymax, xmax there
-        "labels": labels,
-        "areas": areas if len(areas) else np.full(len(labels), np.nan),
-        "is_ignored": is_ignored,
-    }
+    return _Record(
+        where=where,
+        path=image_address(file, start, len(encoded), name),
+        image_id=image_id,
+        filename=filename,
+        boxes=corners.reshape(-1, 4)[:, [1, 0, 3, 2]],  # ymin, xmin, ymax, xmax there
+        labels=labels,
+        areas=areas if len(areas) else np.full(len(labels), np.nan),
+        is_ignored=is_ignored,
+    )
 
 
-def _image_ids(images: list[dict]) -> list[int | str]:
-    for key in ("image_id", "filename"):
-        values = [image[key] for image in images]
-        if all(v not in (None, "") for v in values) and len(set(values)) == len(values):
-            return values
-    return [image["where"] for image in images]
+def _image_ids(records: Sequence[_Record]) -> Sequence[int | str]:
+    """Return what tells the images apart: their ids, or else the file names, or else the places."""
+    ids = [record.image_id for record in records if record.image_id is not None]
+    if len(set(ids)) == len(records):
+        return ids
+    filenames = [record.filename for record in records if record.filename]
+    if len(set(filenames)) == len(records):
+        return filenames
+    return [record.where for record in records]
 
 
 def _first_line(error: Exception) -> str:

@@ -24,7 +24,10 @@ BOX_KEYS = tuple(f"image/object/bbox/{key}" for key in ("xmin", "ymin", "xmax", 
 LABEL, TEXT = "image/object/class/label", "image/object/class/text"
 AREA, IS_CROWD, DIFFICULT = (f"image/object/{key}" for key in ("area", "is_crowd", "difficult"))
 
+# The names by id, in the order of the labels; and the ids by name, synonyms included.
 LabelMap = tuple[dict[int, str], dict[str, int]]
+# Label and text of an object's class, each None where the record does not have it.
+ClassPair = tuple[int | None, str | None]
 
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"BM": ".bmp"}
 
@@ -57,7 +60,7 @@ def read_tfrecord(
     Objects marked `difficult` are regions to ignore, as crowds are.
 
     Args:
-        label_map: as label_map.py reads it; without it, classes are those that occur in
+        label_map: as `read_label_map` returns it; without it, classes are those that occur in
             `shards` and `class_shards`, so that every split has the same.
         images: the folder of the images, where the records hold none.
 
@@ -88,10 +91,10 @@ def read_tfrecord(
         image_ids=_image_ids(records, findings),
         declared_sizes=[record.size for record in records],
         box_images=box_images,
-        boxes=_joined([record.boxes for record in records], (0, 4)),
+        boxes=joined([record.boxes for record in records], (0, 4)),
         labels=np.array(labels, np.int32),
-        is_ignored=_joined([record.is_ignored for record in records], 0).astype(bool),
-        areas=_joined([record.areas for record in records], 0),
+        is_ignored=joined([record.is_ignored for record in records], 0).astype(bool),
+        areas=joined([record.areas for record in records], 0),
         class_names=tuple(names.values()),
         category_ids=tuple(names),
         describe_box=lambda t: f"{records[box_images[t]].where}, object {places[t]}",
@@ -113,6 +116,11 @@ def place_in_record(record: bytes, image_bytes: bytes, where: str) -> int:
     return place
 
 
+def joined(arrays: Sequence[np.ndarray], empty_shape: int | tuple[int, ...]) -> np.ndarray:
+    """Return the arrays one after the other; zeros of `empty_shape` without any."""
+    return np.concatenate(arrays) if arrays else np.zeros(empty_shape)
+
+
 def _read_shard(path: Path, images: Path | None) -> list[_Record]:
     return [
         _parse(offset, data, f"{path}: record {number}", path, images)
@@ -121,6 +129,7 @@ def _read_shard(path: Path, images: Path | None) -> list[_Record]:
 
 
 def _parse(offset: int, data: bytes, where: str, path: Path, images: Path | None) -> _Record:
+    """Return the record whose data begins at `offset` in the file `path`."""
     features = Features(data, where)
     encoded = b"".join(features.bytes(ENCODED)[:1])
     source_id, filename = (_text(b"".join(features.bytes(k)[:1])) for k in (SOURCE_ID, FILENAME))
@@ -137,7 +146,12 @@ def _parse(offset: int, data: bytes, where: str, path: Path, images: Path | None
         raise DataError(f"{where} has neither {ENCODED} nor {FILENAME}")
     else:
         image = str(images / filename)
+    return _with_objects(features, path=image, source_id=source_id, filename=filename)
 
+
+def _with_objects(features: Features, *, path: str, source_id: str, filename: str) -> _Record:
+    """Return the record of an image, with the objects that its features hold."""
+    where = features.where
     corners = [features.numbers(key) for key in BOX_KEYS]
     count = len(corners[0])
     labels = features.integers(LABEL)
@@ -160,7 +174,7 @@ def _parse(offset: int, data: bytes, where: str, path: Path, images: Path | None
             is_ignored |= flags != 0
     return _Record(
         where=where,
-        path=image,
+        path=path,
         source_id=source_id,
         filename=filename,
         size=(height, width) if min(height, width) > 0 else None,
@@ -172,36 +186,41 @@ def _parse(offset: int, data: bytes, where: str, path: Path, images: Path | None
     )
 
 
-def _class_pairs(path: Path) -> set[tuple[int | None, str | None]]:
-    pairs: set = set()
+def _class_pairs(path: Path) -> set[ClassPair]:
+    """Return the classes that occur in a file."""
+    pairs: set[ClassPair] = set()
     for number, (_, data) in enumerate(iterate_records(path)):
         features = Features(data, f"{path}: record {number}")
         pairs |= _zipped(features.integers(LABEL), [_text(v) for v in features.bytes(TEXT)])
     return pairs
 
 
-def _pairs(record: _Record) -> set[tuple[int | None, str | None]]:
+def _pairs(record: _Record) -> set[ClassPair]:
     return _zipped(record.labels, record.texts)
 
 
-def _zipped(labels: list, texts: list) -> set[tuple[int | None, str | None]]:
-    return set(zip(labels or [None] * len(texts), texts or [None] * len(labels), strict=False))
+def _zipped(labels: list[int], texts: list[str]) -> set[ClassPair]:
+    """Return labels with their texts; one of the lists may be empty."""
+    if not labels:
+        return {(None, text) for text in texts}
+    if not texts:
+        return {(label, None) for label in labels}
+    return set(zip(labels, texts, strict=False))
 
 
-def _occurring_classes(found: Sequence[set], source: str) -> LabelMap:
+def _occurring_classes(found: Sequence[set[ClassPair]], source: str) -> LabelMap:
     """Return a label map of the classes in records: with their ids, where each has its own."""
-    pairs = set().union(*found)
-    nameless = sorted({label for label, text in pairs if text is None})
+    pairs = {pair for record_pairs in found for pair in record_pairs}
+    nameless = sorted(label for label, text in pairs if text is None and label is not None)
     if nameless:
         raise DataError(
             f"{source}: the classes {nameless[:5]} have no name in the records: give the data YAML "
             "a label_map (.pbtxt or .yaml) or classes"
         )
-    texts = sorted({text for _, text in pairs})
-    ids = {label for label, _ in pairs}
-    has_ids = len(pairs) == len(texts) == len(ids) and None not in ids
-    id_of = {text: label for label, text in pairs} if has_ids else {}
-    id_of = id_of or {text: i for i, text in enumerate(texts, start=1)}
+    texts = sorted({text for _, text in pairs if text is not None})
+    id_of = {text: label for label, text in pairs if text is not None and label is not None}
+    if not len(pairs) == len(texts) == len(set(id_of.values())):  # some text or id is not unique
+        id_of = {text: i for i, text in enumerate(texts, start=1)}
     return {i: text for text, i in sorted(id_of.items(), key=lambda item: item[1])}, id_of
 
 
@@ -245,13 +264,9 @@ def _image_ids(records: Sequence[_Record], findings: list[Finding]) -> list[int 
     return [record.where for record in records]
 
 
-def _describe(files: Sequence) -> str:
+def _describe(files: Sequence[str | Path]) -> str:
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return f"{files[0]}{more}"
-
-
-def _joined(arrays: Sequence[np.ndarray], empty_shape: int | tuple[int, ...]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.zeros(empty_shape)
 
 
 def _text(value: bytes) -> str:

@@ -1,14 +1,9 @@
-"""Augmentations: functions from an example to an example, a dict of tensors. TensorFlow.
-
-An example holds "image" uint8 [H, W, 3] and "boxes" float32 [M, 4] in its pixels; other entries
-pass through. Randomness comes from a seed [2] alone.
-"""
+"""Flips: an image and its boxes mirrored. TensorFlow."""
 
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
-
-Example = dict[str, Tensor]
+from keras_retinanet.data.pipeline.augment.visibility import Example
 
 
 def random_flip(example: Example, seed: Tensor, *, horizontal: bool, vertical: bool) -> Example:

@@ -11,7 +11,7 @@ from keras_retinanet.data.pipeline.augment.cutout import random_cutout
 from keras_retinanet.data.pipeline.augment.flip import random_flip
 from keras_retinanet.data.pipeline.augment.mixing import mixup, mosaic, natural_size
 from keras_retinanet.data.pipeline.augment.photometric import random_photometric
-from keras_retinanet.data.pipeline.augment.settings import Augmentation
+from keras_retinanet.data.pipeline.augment.settings import Augmentation, Range
 from keras_retinanet.data.pipeline.augment.visibility import Example, ignore_cut_objects
 
 Load = Callable[[Tensor], Example]
@@ -54,45 +54,19 @@ def augment(
 
     def four() -> Example:
         indices = tf.concat([planned["index"][None], partners[:3]], axis=0)
+        return _four_in_one(upright, indices, seed, settings.mosaic_scale, height, width)
 
-        def tile(number: int, tile_height: Tensor, tile_width: Tensor) -> Example:
-            tile_seed = _step(seed, FIRST_TILE + _STEPS_OF_AN_IMAGE * number)
-            example = upright(indices[number], tile_seed)
-            return large_scale_jitter(
-                example,
-                _step(tile_seed, GEOMETRY),
-                scale=settings.mosaic_scale,
-                size=natural_size(example["image"], height, width),
-                height=tile_height,
-                width=tile_width,
-            )
-
-        return mosaic(tile, _step(seed, MOSAIC), height=height, width=width)
+    def mixed(example: Example) -> Example:
+        other_seed = _image_seed(seed, NUM_TILES)
+        other = upright(partners[3], other_seed)
+        size = natural_size(other["image"], height, width)
+        other = fit_example(other, size, height, width)
+        return mixup(example, other, _step(seed, MIXUP), alpha=settings.mixup_alpha)
 
     example = tf.cond(partners[0] >= 0, four, single) if settings.mosaic else single()
     if settings.photometric:
-        example = _maybe(
-            chances[0] < settings.photometric,
-            example,
-            lambda e: random_photometric(
-                e,
-                _step(seed, COLOUR),
-                brightness=settings.brightness,
-                contrast=settings.contrast,
-                saturation=settings.saturation,
-                hue=settings.hue,
-                gray=settings.gray,
-            ),
-        )
+        example = _coloured(example, seed, chances[0], settings)
     if settings.mixup:
-
-        def mixed(example: Example) -> Example:
-            other_seed = _step(seed, FIRST_TILE + _STEPS_OF_AN_IMAGE * NUM_TILES)
-            other = upright(partners[3], other_seed)
-            size = natural_size(other["image"], height, width)
-            other = fit_example(other, size, height, width)
-            return mixup(example, other, _step(seed, MIXUP), alpha=settings.mixup_alpha)
-
         example = _maybe(partners[3] >= 0, example, mixed)
     if settings.cutout:
         example = _maybe(
@@ -105,6 +79,52 @@ def augment(
     if settings == Augmentation():
         return example  # nothing can have cut an object
     return ignore_cut_objects(example, min_visible=settings.min_visible)
+
+
+def _four_in_one(
+    upright: Callable[[Tensor, Tensor], Example],
+    indices: Tensor,
+    seed: Tensor,
+    scale: Range,
+    height: Tensor,
+    width: Tensor,
+) -> Example:
+    """Return a mosaic of the images `indices` [4], each scaled by a draw from `scale`.
+
+    Args:
+        upright: index of an image and its seed -> its example, flipped or not.
+    """
+
+    def tile(number: int, tile_height: Tensor, tile_width: Tensor) -> Example:
+        tile_seed = _image_seed(seed, number)
+        example = upright(indices[number], tile_seed)
+        return large_scale_jitter(
+            example,
+            _step(tile_seed, GEOMETRY),
+            scale=scale,
+            size=natural_size(example["image"], height, width),
+            height=tile_height,
+            width=tile_width,
+        )
+
+    return mosaic(tile, _step(seed, MOSAIC), height=height, width=width)
+
+
+def _coloured(example: Example, seed: Tensor, chance: Tensor, settings: Augmentation) -> Example:
+    """Change the colours where `chance`, a draw from 0 ... 1, has it so."""
+    return _maybe(
+        chance < settings.photometric,
+        example,
+        lambda e: random_photometric(
+            e,
+            _step(seed, COLOUR),
+            brightness=settings.brightness,
+            contrast=settings.contrast,
+            saturation=settings.saturation,
+            hue=settings.hue,
+            gray=settings.gray,
+        ),
+    )
 
 
 def _placed(
@@ -153,8 +173,15 @@ def _placed(
 
 
 def _maybe(chosen: Tensor, example: Example, change: Callable[[Example], Example]) -> Example:
+    """Return the example, changed where the scalar `chosen` is True."""
     return tf.cond(chosen, lambda: change(example), lambda: dict(example))
 
 
 def _step(seed: Tensor, number: int) -> Tensor:
+    """Return the seed [2] of a step."""
     return seed + tf.constant([0, number], seed.dtype)
+
+
+def _image_seed(seed: Tensor, number: int) -> Tensor:
+    """Return the seed of an image in an example: 0 to 3 of a mosaic, NUM_TILES that of mixup."""
+    return _step(seed, FIRST_TILE + _STEPS_OF_AN_IMAGE * number)

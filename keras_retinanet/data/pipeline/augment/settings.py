@@ -1,6 +1,7 @@
 """The settings of the augmentation and their presets. Loads no TensorFlow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 Range = tuple[float, float]
 
@@ -58,40 +59,44 @@ class Augmentation:
 
 # What each preset sets; the rest is Augmentation's defaults. The paper's only augmentation is the
 # horizontal flip, which `image.horizontal_flip` controls.
-PRESETS: dict[str, dict[str, float | Range]] = {
-    "paper": {},
-    "default": {
-        "scale": (0.6, 1.4),
-        "photometric": 0.5,
-        "brightness": 0.2,
-        "contrast": 0.2,
-        "saturation": 0.2,
-        "hue": 10.0,
-    },
-    "strong": {
-        "scale": (0.1, 2.0),
-        "affine": 0.1,
-        "rotate": 10.0,
-        "shear": 5.0,
-        "translate": 0.1,
-        "photometric": 0.5,
-        "brightness": 0.4,
-        "contrast": 0.4,
-        "saturation": 0.5,
-        "hue": 20.0,
-        "gray": 0.1,
-        "cutout": 0.2,
-        "mosaic": 0.2,
-        "mixup": 0.1,
-    },
+PRESETS = {
+    "paper": Augmentation(),
+    "default": Augmentation(
+        scale=(0.6, 1.4),
+        photometric=0.5,
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        hue=10.0,
+    ),
+    "strong": Augmentation(
+        scale=(0.1, 2.0),
+        affine=0.1,
+        rotate=10.0,
+        shear=5.0,
+        translate=0.1,
+        photometric=0.5,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.5,
+        hue=20.0,
+        gray=0.1,
+        cutout=0.2,
+        mosaic=0.2,
+        mixup=0.1,
+    ),
 }
 
 
-def make_augmentation(preset: str, **settings: float | Range | None) -> Augmentation:
+def make_augmentation(preset: str, **settings: Any) -> Augmentation:
     """Return a preset with single settings changed; None leaves the preset's.
+
+    Args:
+        settings: by the names of Augmentation's attributes.
 
     Raises:
         KeyError: no such preset.
+        TypeError: no such setting.
     """
     changed = {name: value for name, value in settings.items() if value is not None}
-    return Augmentation(**{**PRESETS[preset], **changed})
+    return replace(PRESETS[preset], **changed)

@@ -157,9 +157,11 @@ def test_no_augmentation_is_the_paper_s_preset(painted):
         np.testing.assert_array_equal(targets["matches"], other["matches"])
 
 
-def test_presets_set_what_there_is():
-    names = {field.name for field in dataclasses.fields(Augmentation)}
-    for preset, values in PRESETS.items():
-        assert set(values) <= names
-        assert make_augmentation(preset, mosaic=0.7, scale=None).mosaic == 0.7
-        assert make_augmentation(preset, scale=None).scale == values.get("scale", (1.0, 1.0))
+def test_single_settings_take_the_place_of_the_preset_s():
+    scales = {"paper": (1.0, 1.0), "default": (0.6, 1.4), "strong": (0.1, 2.0)}
+    assert {name: preset.scale for name, preset in PRESETS.items()} == scales
+    for name, preset in PRESETS.items():
+        changed = make_augmentation(name, mosaic=0.7, scale=None)
+        assert changed == dataclasses.replace(preset, mosaic=0.7)
+    with pytest.raises(TypeError, match="mosaik"):
+        make_augmentation("paper", mosaik=0.7)
