@@ -37,7 +37,7 @@ def main() -> None:
     import tensorflow as tf
 
     from keras_retinanet import AnchorGenerator, load_dataset
-    from keras_retinanet.data.images.image_files import decode_image
+    from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.errors import UserError
 
     try:
@@ -165,7 +165,7 @@ def garden_batches(dataset: Any, options: Any) -> Any:
     import tensorflow as tf
     from official.vision.dataloaders.retinanet_input import Parser
 
-    from keras_retinanet.data.images.image_files import decode_image
+    from keras_retinanet.data.images.decoding import decode_image
 
     parser = Parser(
         (options.size, options.size), 3, 7, 3, [0.5, 1.0, 2.0], 4.0,

@@ -61,7 +61,7 @@ def export(
 ) -> None:
     """Write OUTPUT/<next version>, after it was seen to give the model's detections."""
     with quiet_import():
-        from keras_retinanet.data.images.image_files import list_images
+        from keras_retinanet.data.images.listing import list_images
         from keras_retinanet.data.source import load_dataset
         from keras_retinanet.detection.model_files import load_model
         from keras_retinanet.export.export import EXPORTERS, export_model

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from keras_retinanet.data.images.address import is_address, num_image_bytes, read_image
+from keras_retinanet.data.images.address import is_address, num_image_bytes, read_image_bytes
 from keras_retinanet.errors import DataError
 
 MANIFEST = "conversion.json"
@@ -63,7 +63,7 @@ class Output:
             if linked:
                 self._publish(target, lambda scratch: scratch.symlink_to(os.path.abspath(source)))
             elif is_address(source):
-                self._publish(target, lambda scratch: scratch.write_bytes(read_image(source)))
+                self._publish(target, lambda scratch: scratch.write_bytes(read_image_bytes(source)))
             else:
                 self._publish(target, lambda scratch: shutil.copyfile(source, scratch))
         except OSError as error:
