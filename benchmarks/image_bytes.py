@@ -22,7 +22,7 @@ def main() -> None:
 
     from keras_retinanet.data.convert.runner import convert
     from keras_retinanet.data.images.address import image_reader
-    from keras_retinanet.data.images.image_files import decode_image
+    from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.data.source import load_dataset
     from keras_retinanet.errors import UserError
 

@@ -158,7 +158,6 @@ def lines(result: dict[str, Any], options: argparse.Namespace) -> list[str]:
 def decoded_images(dataset: Any) -> Any:
     """Return what no pipeline can do without: the decoder alone, on the same cores."""
     import tensorflow as tf
-
     from keras_retinanet.data.images.image_files import decode_image
 
     paths = tf.data.Dataset.from_tensor_slices(dataset.image_paths)
@@ -220,7 +219,7 @@ def garden_batches(dataset: Any, options: Any) -> Any:
     import tensorflow as tf
     from official.vision.dataloaders.retinanet_input import Parser
 
-    from keras_retinanet.data.images.image_files import decode_image
+    from keras_retinanet.data.images.decoding import decode_image
 
     parser = Parser(
         (options.size, options.size), 3, 7, 3, [0.5, 1.0, 2.0], 4.0,

@@ -32,7 +32,7 @@ def main() -> None:
 
     from keras_retinanet.data import cleaning
     from keras_retinanet.data.formats.open_images import read_open_images
-    from keras_retinanet.data.images.image_files import ImageHeader
+    from keras_retinanet.data.images.inspection import ImageHeader
 
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         annotations = Path(folder) / "train-annotations-bbox.csv"

@@ -10,6 +10,7 @@ from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import collect_faults
 from keras_retinanet.data.sampling import sample_images
 from keras_retinanet.data.source import load_dataset
+from keras_retinanet.errors import DataError
 from keras_retinanet.reports import gallery
 from keras_retinanet.training.setup.input_batches import make_batches, make_plan
 from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
@@ -37,11 +38,15 @@ def annotated_sample(
     findings = dataset.findings + faults.findings
     images = sample_images(dataset, count, seed).tolist()
     remarks = remarks_of_images(dataset, faults.raws, findings, images)
-    pictures = [
-        gallery.annotated_picture(dataset, i, lines)
-        for i, lines in zip(images, remarks, strict=True)
-    ]
-    notes = [_sampled(len(images), len(dataset), seed)]
+    pictures = []
+    for i, lines in zip(images, remarks, strict=True):
+        try:
+            pictures.append(gallery.annotated_picture(dataset, i, lines))
+        except DataError as error:  # headers were read before, and say nothing of the pixels
+            findings.append(Finding(str(error), dataset.image_paths[i], "not shown"))
+    if len(images) and not pictures:
+        raise DataError(f"none of the images drawn can be shown; the last: {findings[-1].problem}")
+    notes = [_sampled(len(pictures), len(dataset), seed)]
     if anchors is not None:
         settings = anchors.anchors
         pictures = [
@@ -85,4 +90,4 @@ def network_sample(
 
 
 def _sampled(shown: int, total: int, seed: int) -> str:
-    return f"{shown} of {total} images, drawn at random (seed {seed})."
+    return f"{shown} of {total} image{'' if total == 1 else 's'}, drawn at random (seed {seed})."

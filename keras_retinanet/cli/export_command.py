@@ -66,7 +66,7 @@ def export(
     split: Split = "val",
 ) -> None:
     """Write OUTPUT/<next version>, after it was seen to give the model's detections."""
-    from keras_retinanet.data.images.image_files import list_images
+    from keras_retinanet.data.images.listing import list_images
     from keras_retinanet.data.source import load_dataset
     from keras_retinanet.detection.model_files import load_model
     from keras_retinanet.export.export import EXPORTERS, export_model

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import is_collecting, note_raw, stop
-from keras_retinanet.data.images.image_files import inspect_images
+from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.data.raw_annotations import RawAnnotations
 
 # Above this share of missing files, the folder is wrong and not the files.

@@ -85,6 +85,17 @@ class DetectionDataset:
         """Return where the boxes of an image are."""
         return slice(int(self.row_splits[image]), int(self.row_splits[image + 1]))
 
+    def read_image(self, image: int) -> np.ndarray:
+        """Return an image of the data set, upright RGB uint8 [H, W, 3], wherever it is stored.
+
+        Raises:
+            DataError: its file is missing or damaged.
+        """
+        # Here, since it brings TensorFlow, which the rest of a data set does without.
+        from keras_retinanet.data.images.decoding import read_pixels
+
+        return read_pixels(self.image_paths[image])
+
     def fingerprint(self) -> str:
         """Return what changes with the images or objects of the data set; files may move."""
         names = repr((self.class_names, self.image_ids)).encode("utf-8", "surrogatepass")

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from keras_retinanet.data.dataset import Finding
-from keras_retinanet.data.images.image_files import inspect_images, list_images
+from keras_retinanet.data.images.decoding import read_pixels
+from keras_retinanet.data.images.inspection import inspect_images
+from keras_retinanet.data.images.listing import list_images
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.drawing import draw_detections
 from keras_retinanet.detection.keras_model import detect_files
@@ -101,12 +103,10 @@ def _draw(
     file: Path, found: Detections, class_names: tuple[str, ...], min_score: float
 ) -> Image.Image:
     shown = found["scores"] >= min_score
-    with Image.open(file) as image:
-        upright = ImageOps.exif_transpose(image)
-        return draw_detections(
-            upright,
-            found["boxes"][shown],
-            found["classes"][shown],
-            class_names,
-            found["scores"][shown],
-        )
+    return draw_detections(
+        Image.fromarray(read_pixels(file)),  # the pixels that were looked at
+        found["boxes"][shown],
+        found["classes"][shown],
+        class_names,
+        found["scores"][shown],
+    )

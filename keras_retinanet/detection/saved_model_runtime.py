@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.images.address import read_image
-from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.data.images.address import read_image_bytes
+from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
@@ -93,7 +93,7 @@ class SavedModelDetector:
         step = 1 if one_by_one else batch_size
         for start in range(0, len(image_paths), step):
             index = range(start, min(start + step, len(image_paths)))
-            served = self._serve_files([read_image(image_paths[i]) for i in index])
+            served = self._serve_files([read_image_bytes(image_paths[i]) for i in index])
             for row, i in enumerate(index):
                 yield i, self._detections(served, row, heights[i], widths[i])
 

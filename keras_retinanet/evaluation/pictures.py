@@ -1,15 +1,11 @@
 """Pictures of an evaluation: detections beside the ground truth, and precision over recall."""
 
-import io
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.images.address import image_reader
-from keras_retinanet.data.images.image_files import decode_image
 from keras_retinanet.detection.detector import Detections
 from keras_retinanet.detection.drawing import draw_detections, draw_hatched_box
 from keras_retinanet.evaluation.coco_eval import IOU_THRESHOLDS, RECALLS
@@ -30,8 +26,7 @@ def truth_and_detections(
     Args:
         detections: "boxes" [n, 4] xyxy in pixels of the upright image, "scores" and "classes".
     """
-    path = dataset.image_paths[image]
-    pixels = decode_image(image_reader([path])(tf.constant(path))).numpy()
+    pixels = dataset.read_image(image)
     scale = min(1.0, SIDE / max(pixels.shape[:2]))
     size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
     picture = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
@@ -75,7 +70,7 @@ def precision_recall_curves(
 
     has_objects = precisions[0, 0] > -1
     measured = precisions[:, :, has_objects]
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(11, 4.6), dpi=90, layout="constrained")
     by_iou, by_class = figure.subplots(1, 2)
     if measured.size:
         for index in range(0, len(IOU_THRESHOLDS), 2):
@@ -95,11 +90,9 @@ def precision_recall_curves(
         _frame(axes)
         if measured.size:
             axes.legend(frameon=False, fontsize="x-small", loc="lower left")
-    FigureCanvasAgg(figure)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=90)
-    file.seek(0)
-    return Image.open(file).convert("RGB")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def _frame(axes: Any) -> None:

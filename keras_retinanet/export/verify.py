@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.images.image_files import inspect_images
+from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.keras_model import detect_files
 from keras_retinanet.errors import DataError, WeightsError

@@ -3,7 +3,6 @@ the anchors that find them; drawn as a sheet (PNG)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +10,7 @@ from PIL import Image
 
 from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.data.images.address import image_name
 from keras_retinanet.data.pipeline.targets import NO_LABEL
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
@@ -55,15 +54,13 @@ class Picture:
 def annotated_picture(
     dataset: DetectionDataset, index: int, remarks: Sequence[str] = ()
 ) -> Picture:
-    """Return an image as it is annotated."""
-    rows, path = dataset.rows(index), Path(dataset.image_paths[index])
-    # Decoded as training does: upright, 8 bits, the first frame.
-    pixels = decode_image(tf.io.read_file(str(path))).numpy()
+    """Return an image as it is annotated; raises DataError where it cannot be decoded."""
+    rows, pixels = dataset.rows(index), dataset.read_image(index)
     size = pixels.shape[1], pixels.shape[0]
     is_ignored = dataset.is_ignored[rows]
     return Picture(
         image=Image.fromarray(pixels),
-        title=path.name,
+        title=image_name(dataset.image_paths[index]),
         caption=_caption(size, ~is_ignored, is_ignored),
         boxes=dataset.boxes[rows].astype(np.float64),
         labels=dataset.labels[rows],

@@ -19,7 +19,7 @@ from keras_retinanet.data.checks.statistics import describe_dataset
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import STOPS_TRAINING, CollectedFaults, collect_faults
 from keras_retinanet.data.images.address import file_of
-from keras_retinanet.data.images.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.images.scan import scan_images
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.source import load_dataset, split_names

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.formats.records.tfrecord import image_suffix
 from keras_retinanet.data.images.address import image_name, is_address, open_image
-from keras_retinanet.data.images.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.errors import DataError
 
 # Line breaks and the like: lists of file names have one to a line.

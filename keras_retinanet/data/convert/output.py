@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from keras_retinanet.data.images.address import is_address, num_image_bytes, read_image
+from keras_retinanet.data.images.address import is_address, num_image_bytes, read_image_bytes
 from keras_retinanet.errors import DataError
 from keras_retinanet.system.atomic_files import remove_unfinished, whole_file
 
@@ -61,7 +61,7 @@ class Output:
             if linked:
                 self._publish(target, lambda scratch: scratch.symlink_to(os.path.abspath(source)))
             elif is_address(source):
-                self._publish(target, lambda scratch: scratch.write_bytes(read_image(source)))
+                self._publish(target, lambda scratch: scratch.write_bytes(read_image_bytes(source)))
             else:
                 self._publish(target, lambda scratch: shutil.copyfile(source, scratch))
         except OSError as error:

@@ -14,8 +14,8 @@ from keras_retinanet.data.convert.split import Job, Plan, Split
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.formats.records import tfrecord as keys
 from keras_retinanet.data.formats.records.label_map import format_label_map
-from keras_retinanet.data.images.address import num_image_bytes, open_image, read_image
-from keras_retinanet.data.images.image_files import EXIF_SEARCH_BYTES, orientation_of
+from keras_retinanet.data.images.address import num_image_bytes, open_image, read_image_bytes
+from keras_retinanet.data.images.orientation import UPRIGHT, file_orientation
 from keras_retinanet.errors import DataError
 
 # Without a wish, shards are of about this size: large enough to be read in one go, small enough to
@@ -75,7 +75,7 @@ def _turned_images(split: Split) -> list[Finding]:
     findings = []
     for path in split.dataset.image_paths:
         with open_image(path) as file:
-            if orientation_of(file.read(EXIF_SEARCH_BYTES)) != 1:
+            if file_orientation(file) != UPRIGHT:
                 findings.append(Finding(problem, path, "noted"))
     return findings
 
@@ -97,7 +97,7 @@ def _write(
 def _example(split: Split, i: int, category_ids: Sequence[int]) -> bytes:
     """Return the i-th image of a split and its objects as a serialised tf.train.Example."""
     dataset, name = split.dataset, split.image_names[i]
-    encoded = read_image(dataset.image_paths[i])
+    encoded = read_image_bytes(dataset.image_paths[i])
     rows = dataset.rows(i)
     sides = np.array([dataset.widths[i], dataset.heights[i]] * 2)
     labels = dataset.labels[rows].tolist()

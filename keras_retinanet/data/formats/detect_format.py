@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.config.yaml_files import read_yaml
-from keras_retinanet.data.images.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.errors import ConfigError
 
 Settings = dict[str, Any]

@@ -9,7 +9,7 @@ import numpy as np
 from keras_retinanet.data.cleaning import mend_swapped_corners
 from keras_retinanet.data.dataset import ANY_CLASS, Finding
 from keras_retinanet.data.formats.text_lines import read_lines, read_names
-from keras_retinanet.data.images.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 

@@ -12,7 +12,7 @@ from keras_retinanet.data.cleaning import mend_swapped_corners
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.formats.open_images_rows import count_lines, read_rows
 from keras_retinanet.data.formats.text_lines import read_lines, read_names, split_cells
-from keras_retinanet.data.images.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_retinanet.config.yaml_files import did_you_mean, read_yaml
 from keras_retinanet.data.dataset import Finding
-from keras_retinanet.data.images.image_files import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 

@@ -65,7 +65,7 @@ def open_image(path: str) -> BinaryIO:
     return io.BytesIO(image_bytes)
 
 
-def read_image(path: str) -> bytes:
+def read_image_bytes(path: str) -> bytes:
     """Return the bytes of an image file; raises as `open_image`."""
     with open_image(path) as file:
         return file.read()
@@ -91,7 +91,8 @@ def image_reader(paths: Sequence[str]) -> Callable[[Tensor], Tensor]:
         return tf.io.read_file
 
     def read_one(path: bytes | np.ndarray) -> bytes:
-        return read_image(np.asarray(path).item().decode())  # eagerly, an array of no dimension
+        # Eagerly, an array of no dimension comes.
+        return read_image_bytes(np.asarray(path).item().decode())
 
     def read(path: Tensor) -> Tensor:
         image_bytes = tf.numpy_function(read_one, [path], tf.string)

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_retinanet.data.images.address import read_image
-from keras_retinanet.data.images.image_files import EXIF_ORIENTATION_TAG
+from keras_retinanet.data.images.address import read_image_bytes
+from keras_retinanet.data.images.orientation import UPRIGHT, file_orientation
 
 # Beyond these an image is read all the same, but takes memory, or is hard to believe.
 LARGE_IMAGE_PIXELS = 50_000_000
@@ -78,7 +78,7 @@ def scan_images(
 def scan_image(path: str, *, with_look: bool) -> ScannedImage:
     """Read one image file whose header is known to be good; never raises for a bad one."""
     try:
-        content = read_image(path)
+        content = read_image_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
         with Image.open(io.BytesIO(content)) as image:
             remarks = _remarks(image, content, Path(path).suffix.lower())
@@ -86,7 +86,7 @@ def scan_image(path: str, *, with_look: bool) -> ScannedImage:
                 return ScannedImage(TRUNCATED, digest, remarks)
             look = _look(image) if with_look else None
         return ScannedImage(None, digest, remarks, look)
-    except Exception:  # OSError, SyntaxError, struct.error, ... as in image_files
+    except Exception:  # OSError, SyntaxError, struct.error, ... as in `inspect_image`
         return ScannedImage(TRUNCATED)
 
 
@@ -112,8 +112,7 @@ def _remarks(image: Image.Image, content: bytes, suffix: str) -> tuple[str, ...]
         "image with alpha: alpha is dropped": has_alpha,
         "CMYK image: converted to RGB": image.mode == "CMYK",
         "16-bit image: scaled to 8 bits": is_deep_png,
-        "image turned by its EXIF orientation": kind == "JPEG"
-        and image.getexif().get(EXIF_ORIENTATION_TAG, 1) in range(2, 9),
+        "image turned by its EXIF orientation": file_orientation(io.BytesIO(content)) != UPRIGHT,
         "animated image: the first frame is read": getattr(image, "is_animated", False)
         and kind != "JPEG",
         f"image of more than {LARGE_IMAGE_PIXELS // 10**6} megapixels": width * height

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU, Tensor
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.address import image_reader
-from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.pipeline.augment.recipe import NUM_TILES, augment
 from keras_retinanet.data.pipeline.augment.settings import Augmentation
 from keras_retinanet.data.pipeline.cache import ImageCache, cached_image

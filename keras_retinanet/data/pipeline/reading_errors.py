@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from keras_retinanet.data.images.image_files import inspect_images
+from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.errors import DataError
 
 

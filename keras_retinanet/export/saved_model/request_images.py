@@ -6,7 +6,7 @@ A server may put the requests of several clients into one batch, and an error wo
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
-from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.data.images.decoding import decode_image
 
 _PNG = b"\x89PNG"
 _JPEG = b"\xff\xd8\xff"
@@ -42,7 +42,8 @@ def decode_request(file: Tensor, max_pixels: int) -> tuple[Tensor, Tensor]:
 
 
 def num_pixels(file: Tensor) -> Tensor:
-    """Return the number of pixels, int64, that an image file's head states; 0 if it is no image.
+    """Return the number of pixels, int64, that an image file's head states; for a file of another
+    kind than training reads, the largest number there is.
 
     Raises:
         InvalidArgumentError: a JPEG has no head that can be read.
@@ -73,5 +74,7 @@ def num_pixels(file: Tensor) -> Tensor:
             (starts_with(_GIF), lambda: number(7, 6) * number(9, 8)),
             (starts_with(_BMP), bmp),
         ],
-        default=lambda: tf.constant(0, tf.int64),
+        # What else TensorFlow decodes (WebP, JPEG XL) has no size at a fixed place, and training
+        # reads none of it either.
+        default=lambda: tf.constant(tf.int64.max),
     )

@@ -12,8 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.images.address import read_image
-from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.data.images.decoding import read_pixels
 from keras_retinanet.data.pipeline.canvas import fit_to_canvas
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
@@ -187,8 +186,8 @@ def calibration_images(files: Sequence[str], side: int) -> list[np.ndarray]:
     images, broken = [], []
     for file in files:
         try:
-            image = decode_image(tf.constant(read_image(file)))
-        except (tf.errors.OpError, OSError, ValueError):
+            image = tf.constant(read_pixels(file))
+        except DataError:
             broken.append(file)
             continue
         images.append(fit_to_canvas(image, tf.constant([side, side]), side, side).numpy())

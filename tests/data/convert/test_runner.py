@@ -13,7 +13,7 @@ import yaml
 from keras_retinanet.data.convert import runner
 from keras_retinanet.data.convert.output import Output
 from keras_retinanet.data.convert.runner import PLANNERS, convert
-from keras_retinanet.data.images.address import image_name, read_image
+from keras_retinanet.data.images.address import image_name, read_image_bytes
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import ConfigError, DataError
 
@@ -73,7 +73,7 @@ def objects(dataset, *fields):
         rows = dataset.rows(i)
         result[image_name(path)] = {
             "size": (dataset.widths[i], dataset.heights[i]),
-            "bytes": read_image(path),
+            "bytes": read_image_bytes(path),
             "classes": [dataset.class_names[label] for label in dataset.labels[rows]],
             "boxes": dataset.boxes[rows],
             "id": dataset.image_ids[i] if "id" in fields else None,

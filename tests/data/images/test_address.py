@@ -13,9 +13,9 @@ from keras_retinanet.data.images.address import (
     image_reader,
     is_address,
     open_image,
-    read_image,
+    read_image_bytes,
 )
-from keras_retinanet.data.images.image_files import inspect_image
+from keras_retinanet.data.images.inspection import inspect_image
 from keras_retinanet.data.pipeline.batches import network_inputs, training_batches
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.errors import DataError
@@ -57,7 +57,7 @@ def test_files_are_not_taken_for_addresses(path):
 def test_bytes(packed):
     for path, address in zip(*packed, strict=True):
         expected = Path(path).read_bytes()
-        assert read_image(path) == read_image(address) == expected
+        assert read_image_bytes(path) == read_image_bytes(address) == expected
         with open_image(address) as file:
             assert file.read(4) == expected[:4]
 
@@ -86,7 +86,7 @@ def test_plain_files_are_left_to_tensorflow(packed):
 def test_a_range_beyond_the_end_is_told(packed):
     address = packed[1][1].replace("+", "+1")
     with pytest.raises(DataError, match=r"b\.png: the file ends before the image"):
-        read_image(address)
+        read_image_bytes(address)
     assert inspect_image(address).fault == "truncated or damaged image file"
     assert inspect_image(image_address("nothing", 0, 9, "a.jpg")).fault == "missing image file"
 

@@ -6,13 +6,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from keras_retinanet.data.images.image_files import (
-    decode_image,
-    exif_orientation,
-    inspect_image,
-    inspect_images,
-    list_images,
-)
+from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.inspection import inspect_image, inspect_images
+from keras_retinanet.data.images.listing import list_images
+from keras_retinanet.data.images.orientation import exif_orientation
 
 DECODERS_DIFFER = 4  # levels of 255, between Pillow's JPEG decoder and TensorFlow's
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.data.images.image_files import decode_image
+from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.pipeline import cache as module
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import DiskCache, MemoryCache, cached_image

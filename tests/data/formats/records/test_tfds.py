@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from keras_retinanet.data.images.address import image_name, read_image
+from keras_retinanet.data.images.address import image_name, read_image_bytes
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import DataError
 
@@ -84,7 +84,7 @@ def test_images_and_objects(tfds, picture):
     dataset = load_dataset("tfds:shapes/2017", "train")
     assert dataset.image_ids == [30, 10, 20]
     assert [image_name(p) for p in dataset.image_paths] == ["030.jpg", "010.jpg", "020.jpg"]
-    assert {read_image(p) for p in dataset.image_paths} == {picture()}
+    assert {read_image_bytes(p) for p in dataset.image_paths} == {picture()}
     assert dataset.class_names == tuple(CLASSES)
     assert dataset.row_splits.tolist() == [0, 2, 2, 3]
     assert dataset.labels.tolist() == [2, 0, 1]
@@ -231,7 +231,7 @@ def test_against_the_package_itself(tmp_path, picture):
     assert sorted(dataset.image_ids) == sorted(expected)
     for i, name in enumerate(dataset.image_ids):
         objects, rows = expected[name]["objects"], dataset.rows(i)
-        assert read_image(dataset.image_paths[i]) == expected[name]["image"]
+        assert read_image_bytes(dataset.image_paths[i]) == expected[name]["image"]
         boxes = objects["bbox"][:, [1, 0, 3, 2]] * np.tile([dataset.widths[i], 48], 2)
         np.testing.assert_allclose(dataset.boxes[rows], boxes, rtol=1e-6)
         np.testing.assert_array_equal(dataset.labels[rows], objects["label"])

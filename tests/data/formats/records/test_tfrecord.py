@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from keras_retinanet.data.images.address import image_name, read_image
+from keras_retinanet.data.images.address import image_name, read_image_bytes
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import DataError
 
@@ -91,7 +91,11 @@ def test_images_and_objects(folder, picture):
     assert dataset.image_ids == [7, 3, 5]
     assert [image_name(p) for p in dataset.image_paths] == ["7.jpg", "3.png", "5.jpg"]
     assert all(p.startswith(f"{path}@") for p in dataset.image_paths)
-    assert [read_image(p) for p in dataset.image_paths] == [folder.picture, other, folder.picture]
+    assert [read_image_bytes(p) for p in dataset.image_paths] == [
+        folder.picture,
+        other,
+        folder.picture,
+    ]
     assert not folder.findings
 
 

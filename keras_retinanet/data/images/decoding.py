@@ -1,0 +1,74 @@
+"""From the bytes of an image to its pixels: in graphs, and at once."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from keras_retinanet.conventions import Tensor
+from keras_retinanet.data.images.address import read_image_bytes
+from keras_retinanet.data.images.inspection import inspect_image
+from keras_retinanet.data.images.orientation import exif_orientation, turn_upright
+from keras_retinanet.errors import DataError
+
+
+def decode_image(image_bytes: Tensor) -> Tensor:
+    """Decode the bytes of a JPEG, PNG, GIF or BMP to upright RGB, uint8 [H, W, 3].
+
+    Grey and palette images become RGB, alpha is dropped, 16 bits are scaled to 8, and of an
+    animation the first frame is taken.
+    """
+    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+    image.set_shape((None, None, 3))
+    return turn_upright(image, exif_orientation(image_bytes))
+
+
+# Outside of graphs: op by op, finding the orientation takes as long as decoding a small image.
+_decode_at_once = tf.function(
+    decode_image, input_signature=[tf.TensorSpec((), tf.string)], autograph=False
+)
+
+
+def read_pixels(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarray:
+    """Return an image as RGB, uint8 [H, W, 3]; a file's as all of this package sees them.
+
+    Args:
+        image: a file or an address, whose image is turned upright; or pixels, which are taken as
+            they lie: a PIL image, or uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGB, alpha is
+            dropped).
+
+    Raises:
+        DataError: there is no such file, or none that training would read.
+        ValueError: an array of another shape or type.
+    """
+    if isinstance(image, Image.Image):
+        return _pixels_of_pil(image)
+    if isinstance(image, np.ndarray):
+        return _pixels_of_array(image)
+    path = os.fspath(image)
+    fault = inspect_image(path, decode=False).fault
+    if fault is None:
+        try:
+            return _decode_at_once(tf.constant(read_image_bytes(path))).numpy()
+        except (tf.errors.OpError, OSError):
+            fault = inspect_image(path).fault or "truncated or damaged image file"
+    raise DataError(f"{path}: {fault}")
+
+
+def _pixels_of_pil(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16"):  # Pillow clips these where TensorFlow scales them
+        return _pixels_of_array((np.asarray(image) >> 8).astype(np.uint8))
+    return np.asarray(image.convert("RGB"))
+
+
+def _pixels_of_array(pixels: np.ndarray) -> np.ndarray:
+    shape = pixels.shape
+    is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if pixels.dtype != np.uint8 or not is_image or 0 in shape:
+        raise ValueError(
+            f"expected the pixels of one image, uint8 [H, W, 3] in RGB, got {pixels.dtype} "
+            f"{list(shape)}: scale values to 0 ... 255, cast them to uint8, put channels last"
+        )
+    pixels = pixels.reshape(*shape[:2], -1)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]

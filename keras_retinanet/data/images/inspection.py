@@ -1,0 +1,95 @@
+"""Image files looked at before they are used: size of the upright image, or what is wrong."""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+from keras_retinanet.data.images.address import open_image
+from keras_retinanet.data.images.orientation import (
+    FIRST_TRANSPOSED_ORIENTATION,
+    file_orientation,
+)
+
+# What TensorFlow decodes; MPO is a JPEG with more pictures behind the first.
+DECODABLE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP")
+MIN_SIDE = 10  # pixels; smaller files are thumbnails, trackers or mistakes
+_INSPECTION_BLOCK = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """Size of an upright image in pixels, or what is wrong with its file."""
+
+    height: int = 0
+    width: int = 0
+    fault: str | None = None
+
+
+def inspect_images(
+    paths: Sequence[str], *, decode: bool = True, on_image: Callable[[], None] = lambda: None
+) -> list[ImageHeader]:
+    """Return the headers of image files, read in parallel; `decode` also finds truncated ones.
+
+    Args:
+        on_image: called after each image, in the caller's thread.
+    """
+    # The filter is for all threads: set in each, one's exit would bring back another's.
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        # Large images are the user's choice; Pillow's own limit still refuses bombs.
+        warnings.simplefilter("ignore")
+        headers: list[ImageHeader] = []
+        # In blocks: the pool holds a task of a kilobyte for each image that it is given.
+        for start in range(0, len(paths), _INSPECTION_BLOCK):
+            block = paths[start : start + _INSPECTION_BLOCK]
+            for header in pool.map(lambda path: inspect_image(path, decode=decode), block):
+                headers.append(header)
+                on_image()
+        return headers
+
+
+def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
+    """Return the header of one image file; never raises for a bad file."""
+    try:
+        with open_image(path) as file:
+            if file.seek(0, os.SEEK_END) == 0:
+                return ImageHeader(fault="empty image file")
+            with Image.open(file) as image:
+                (width, height), kind = image.size, image.format
+                if kind == "BMP" and image.mode in ("1", "P"):
+                    kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
+            if kind not in DECODABLE_FORMATS:
+                return ImageHeader(fault=f"{kind} images cannot be read: convert to JPEG or PNG")
+            if file_orientation(file) >= FIRST_TRANSPOSED_ORIENTATION:
+                width, height = height, width
+            if decode:
+                file.seek(0)
+                _decode_small(file.read(), kind)
+    except FileNotFoundError:
+        return ImageHeader(fault="missing image file")
+    except PermissionError:
+        return ImageHeader(fault="no permission to read the image file")
+    except Image.DecompressionBombError:
+        return ImageHeader(fault=f"image of more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels")
+    except UnidentifiedImageError:
+        return ImageHeader(fault="not an image, or one of an unknown kind")
+    except Exception:  # TensorFlow's errors, and Pillow's OSError, SyntaxError, struct.error, ...
+        return ImageHeader(fault="truncated or damaged image file")
+    if min(height, width) < MIN_SIDE:
+        return ImageHeader(fault=f"image with a side below {MIN_SIDE} px")
+    return ImageHeader(height, width)
+
+
+def _decode_small(image_bytes: bytes, kind: str) -> None:
+    """Decode as training will, JPEG at an eighth of its size: all compressed data are read.
+
+    Pillow forgives more, for example a missing end of the file.
+    """
+    if kind in ("JPEG", "MPO"):
+        tf.io.decode_jpeg(image_bytes, channels=3, ratio=8)
+    else:
+        tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
