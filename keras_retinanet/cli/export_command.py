@@ -89,7 +89,7 @@ def export(
         "max_pixels": max_pixels,
         "warmup": warmup,
     }
-    thresholds = {
+    thresholds: dict[str, Any] = {
         "score_threshold": score_threshold,
         "nms_iou_threshold": nms_iou_threshold,
         "max_detections": max_detections,

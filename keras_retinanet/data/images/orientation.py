@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
+import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
@@ -57,8 +58,24 @@ def file_orientation(file: BinaryIO) -> int:
     if magic.startswith(_JPEG_MAGIC):
         return _tiff_orientation(_jpeg_exif(file))
     if magic == _PNG_MAGIC:
-        return _tiff_orientation(_png_exif(file).removeprefix(_EXIF_HEADER))
+        return exif_block_orientation(_png_exif(file))
     return UPRIGHT
+
+
+def exif_block_orientation(exif: bytes) -> int:
+    """Return the orientation that a block of EXIF states, with or without a JPEG's header."""
+    return _tiff_orientation(exif.removeprefix(_EXIF_HEADER))
+
+
+def turn_pixels_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return pixels [H, W, C] as they are to be shown: `turn_upright` outside of graphs."""
+    if orientation >= FIRST_TRANSPOSED_ORIENTATION:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
 
 
 def _jpeg_exif(file: BinaryIO) -> bytes:
