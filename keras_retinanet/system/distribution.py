@@ -20,6 +20,6 @@ def clash_warning() -> str | None:
         return None
     return (
         f"{OTHER_DISTRIBUTION} {other.version} is installed, another project that also calls its "
-        f"package keras_retinanet, and their files may be mixed: pip uninstall {OTHER_DISTRIBUTION} "
-        f"{DISTRIBUTION}, then install {DISTRIBUTION} again"
+        f"package keras_retinanet, and their files may be mixed: pip uninstall "
+        f"{OTHER_DISTRIBUTION} {DISTRIBUTION}, then install {DISTRIBUTION} again"
     )

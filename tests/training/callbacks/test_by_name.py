@@ -38,7 +38,7 @@ def test_by_name_and_with_arguments():
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "expected"),
     [
         (
             "no_such_wandb.keras.Logger",
