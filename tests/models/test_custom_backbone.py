@@ -6,6 +6,10 @@ import pytest
 from keras import layers
 
 from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.export.export import export_model
+from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
@@ -142,3 +146,14 @@ def test_what_does_not_fit_is_refused_in_one_line(make, what):
 def test_settings_of_named_backbones_are_refused(settings):
     with pytest.raises(ValueError, match="for backbones that are given by name"):
         RetinaNet(backbone(), **settings, **SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exporter", [SavedModelExporter(), TFLiteExporter()])
+def test_exports_compute_the_same(exporter, tmp_path):
+    model = RetinaNet(backbone(), input_policy=InputPolicy("stretch", 64), prior=0.3, **SMALL)
+    for head in ("class_head", "box_head"):  # scores far apart, and no two boxes alike
+        kernel = model.get_layer(f"{head}_predictions").kernel
+        kernel.assign(np.random.default_rng(0).normal(0, 0.3, kernel.shape))
+    _, parity = export_model(model, tmp_path / "export", exporter)  # raises if it does not
+    assert parity.num_detections > 20
