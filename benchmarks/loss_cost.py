@@ -35,7 +35,7 @@ def main() -> None:
         "targets_bytes": traffic,
         "anchors": int(targets["matches"].shape[1]),
     }
-    medians = {name: spread["median"] for name, spread in result["seconds"].items()}
+    medians = {name: values["median"] for name, values in result["seconds"].items()}
     print(
         f"{options.backbone}, {options.size} px, batch {options.batch_size}, float32, "
         f"{options.classes} classes, {result['anchors']} anchors: "
