@@ -29,7 +29,7 @@ def main() -> None:
     from PIL import Image
 
     from keras_retinanet.config.load import load_config
-    from keras_retinanet.export.tflite.exporter import TFLiteExporter
+    from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
     from keras_retinanet.training.setup.network import build_model
 
     config = load_config(options.config, ["model.weights=none", "model.prior=0.04"])

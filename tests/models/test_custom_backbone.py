@@ -7,8 +7,8 @@ from keras import layers
 
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.saved_model.exporter import SavedModelExporter
-from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
+from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.models.retinanet import RetinaNet
