@@ -13,7 +13,7 @@ from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import DataError
 from keras_retinanet.reports import gallery
 from keras_retinanet.training.setup.input_batches import make_batches, make_plan
-from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
+from keras_retinanet.training.setup.model_and_loss import make_anchor_generator, make_input_policy
 
 
 @dataclass

@@ -40,7 +40,7 @@ def imported(folder):
             elif isinstance(node, ast.ImportFrom):
                 names.add(node.module.split(".")[0])
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-                names |= {a.value for a in node.args if isinstance(a, ast.Constant)}
+                names |= {a.value.split(".")[0] for a in node.args if isinstance(a, ast.Constant)}
     return names - set(sys.stdlib_module_names) - {"keras_retinanet"}
 
 

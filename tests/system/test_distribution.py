@@ -12,7 +12,9 @@ def installed(tmp_path, monkeypatch):
     """A function that installs distributions, given as name=version, and nothing else; each with
     `files`."""
 
-    def install(files=("keras_retinanet/__init__.py", "keras_retinanet/losses.py"), **versions):
+    def install(
+        files=("keras_retinanet/__init__.py", "keras_retinanet/losses/__init__.py"), **versions
+    ):
         for name, version in versions.items():
             folder = tmp_path / f"{name}-{version}.dist-info"
             folder.mkdir()
