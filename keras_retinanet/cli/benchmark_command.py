@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from keras_retinanet.cli.arguments import Models, OptionalData, Split, model_file
+from keras_retinanet.cli.arguments import Models, OptionalData, Split, model_file, output_folder
 from keras_retinanet.cli.console import out, plain
 from keras_retinanet.errors import ConfigError
 
@@ -24,9 +24,7 @@ def benchmark(
     rounds: Annotated[int, typer.Option(min=2, help="Batches measured.")] = 30,
     data: OptionalData = None,
     split: Split = "val",
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for benchmark.json and latency_ap.png.")
-    ] = None,
+    output: Annotated[Path | None, output_folder("For benchmark.json and latency_ap.png.")] = None,
 ) -> None:
     """Measure the way from image files to detections: latency, throughput, peak memory."""
     sizes = [_size(text) for text in image_size or ["480x640"]]

@@ -122,9 +122,9 @@ def draw_rows(
     right.set_title("ours (dots: seeds; bar: mean)", fontsize=10)
     paper = [row.row.paper[0] for row in results if row.row.paper]
     ours = [value for row in results for value in row.values("AP")]
-    for axes, values in ((left, paper), (right, ours)):
+    for axes, figures in ((left, paper), (right, ours)):
         # A file of one's own has no figures of the paper, and all its trainings may have diverged.
-        axes.set(xlabel="AP [%]", xlim=(0, 1.08 * max([1.0, *values])))
+        axes.set(xlabel="AP [%]", xlim=(0, 1.08 * max([1.0, *figures])))
         axes.grid(alpha=0.25)
     figure.suptitle(experiment.title, fontsize=12)
     _write_caption(figure, experiment, notes)

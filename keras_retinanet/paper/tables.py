@@ -49,7 +49,7 @@ def _columns(experiment: Experiment) -> list[str]:
 
 
 def _paper(experiment: Experiment, row: Row) -> dict[str, float]:
-    figures = dict(zip(experiment.figures, row.paper or (), strict=False))
+    figures: dict[str, float] = dict(zip(experiment.figures, row.paper or (), strict=False))
     return figures if row.paper_ms is None else {**figures, "ms": row.paper_ms}
 
 
