@@ -23,7 +23,7 @@ def anchors(
     split: Split = "train",
     fit: Annotated[bool, typer.Option("--fit", help="Propose anchors that fit better.")] = False,
     output: Annotated[
-        Path | None, output_folder("For anchor_recall.json and, with --fit, anchors.yaml.")
+        Path | None, output_folder("Folder for anchor_recall.json and, with --fit, anchors.yaml.")
     ] = None,
 ) -> None:
     """Tell the share of objects that an anchor matches at the training size (anchor recall)."""

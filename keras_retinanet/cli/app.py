@@ -104,7 +104,9 @@ def evaluate(
     model: Model,
     data: Data,
     split: Split = "val",
-    output: Annotated[Path | None, output_folder("For metrics.json and detections.json.")] = None,
+    output: Annotated[
+        Path | None, output_folder("Folder for metrics.json and detections.json.")
+    ] = None,
     batch_size: BatchSize = 8,
 ) -> None:
     """Measure COCO's AP and AR of a model on a data set."""
@@ -125,7 +127,7 @@ def evaluate(
 def predict(
     model: Model,
     images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    output: Annotated[Path, output_folder("For predictions.json and pictures.")],
+    output: Annotated[Path, output_folder("Folder for predictions.json and pictures.")],
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Draw detections from this score on.")
     ] = 0.4,

@@ -24,9 +24,14 @@ def benchmark(
     rounds: Annotated[int, typer.Option(min=2, help="Batches measured.")] = 30,
     data: OptionalData = None,
     split: Split = "val",
-    output: Annotated[Path | None, output_folder("For benchmark.json and latency_ap.png.")] = None,
+    output: Annotated[
+        Path | None, output_folder("Folder for benchmark.json and latency_ap.png.")
+    ] = None,
 ) -> None:
-    """Measure the way from image files to detections: latency, throughput, peak memory."""
+    """Measure the way from image files to detections: latency, throughput, peak memory.
+
+    With --data, AP is measured, too.
+    """
     sizes = [_size(text) for text in image_size or ["480x640"]]
     from keras_retinanet.evaluation.benchmark import COLUMNS
     from keras_retinanet.evaluation.benchmark import benchmark as run

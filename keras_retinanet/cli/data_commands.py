@@ -39,7 +39,7 @@ def demo(
 def convert(
     data: Data,
     to: Annotated[str, typer.Option(help="Format to write: coco, voc, yolo or tfrecord.")],
-    output: Annotated[Path, output_folder("New, or that of an interrupted conversion.")],
+    output: Annotated[Path, output_folder("New folder, or that of an interrupted conversion.")],
     splits: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Splits to convert; by default all.")
     ] = None,
@@ -91,7 +91,7 @@ def check(
     config: Annotated[
         str | None, typer.Option(help="Config whose anchors are tried on every object.")
     ] = None,
-    output: Annotated[Path | None, output_folder("For check.json and plots as PNG.")] = None,
+    output: Annotated[Path | None, output_folder("Folder for check.json and plots as PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and no tables.")] = False,
 ) -> None:
     """Find all faults in a data set, with their places, and count what is in it.
@@ -132,7 +132,7 @@ def check(
 @app.command()
 def show(
     data: Data,
-    output: Annotated[Path, output_folder("For sample.html and sample.png.")],
+    output: Annotated[Path, output_folder("Folder for sample.html and sample.png.")],
     split: Split = "train",
     count: Annotated[int, typer.Option(min=1, help="Images to show.")] = 16,
     augment: Annotated[

@@ -17,7 +17,7 @@ from keras_retinanet.cli.arguments import (
 from keras_retinanet.cli.console import described_dataset, out
 from keras_retinanet.errors import ConfigError, UserError
 
-Output = Annotated[Path, output_folder("Of the versions, as TF Serving polls it.")]
+Output = Annotated[Path, output_folder("Folder of the versions, as TF Serving polls it.")]
 Format = Annotated[str, typer.Option(help="saved_model, tflite, onnx or keras.")]
 Precision = Annotated[str | None, typer.Option(help="Of the weights; see the docs.")]
 Postprocessing = Annotated[

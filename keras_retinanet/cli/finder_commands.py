@@ -22,7 +22,9 @@ def find_lr(
     start: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
     end: Annotated[float, typer.Option(help="The last one.")] = 1.0,
     steps: Annotated[int, typer.Option(min=10, help="Steps from the first to the last.")] = 100,
-    output: Annotated[Path | None, output_folder("New; by default runs/find-lr-001, ...")] = None,
+    output: Annotated[
+        Path | None, output_folder("New folder; by default runs/find-lr-001, ...")
+    ] = None,
 ) -> None:
     """Suggest a learning rate: steps at rising rates, until the loss diverges."""
     settings = load_config(config, overrides or [])

@@ -30,7 +30,7 @@ def reproduce(
             metavar="EXPERIMENT", help=f"{', '.join(EXPERIMENTS)}, or a YAML file like theirs."
         ),
     ],
-    output: Annotated[Path, output_folder("One that was stopped is gone on with.")],
+    output: Annotated[Path, output_folder("Folder; one that was stopped is gone on with.")],
     overrides: Overrides = None,
     data: OptionalData = None,
     scale: Annotated[

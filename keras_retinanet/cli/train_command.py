@@ -31,7 +31,7 @@ def train(
     data: OptionalData = None,
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, output_folder("New; by default runs/CONFIG-001, -002, ...")
+        Path | None, output_folder("New folder; by default runs/CONFIG-001, -002, ...")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder.")
