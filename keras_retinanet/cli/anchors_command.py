@@ -8,8 +8,8 @@ import typer
 import yaml
 from rich.table import Table
 
-from keras_retinanet.cli.arguments import ConfigName, Data, Overrides, Split
-from keras_retinanet.cli.console import err, out, plain, print_findings
+from keras_retinanet.cli.arguments import ConfigName, Data, Overrides, Split, output_folder
+from keras_retinanet.cli.console import counted, err, out, plain, print_findings
 from keras_retinanet.config.load import find_config, load_config, nested_overrides
 
 # The classes with the lowest recall are what one looks for; the file has them all.
@@ -23,8 +23,7 @@ def anchors(
     split: Split = "train",
     fit: Annotated[bool, typer.Option("--fit", help="Propose anchors that fit better.")] = False,
     output: Annotated[
-        Path | None,
-        typer.Option(help="Folder for anchor_recall.json and, with --fit, anchors.yaml."),
+        Path | None, output_folder("Folder for anchor_recall.json and, with --fit, anchors.yaml.")
     ] = None,
 ) -> None:
     """Tell the share of objects that an anchor matches at the training size (anchor recall)."""
@@ -36,13 +35,16 @@ def anchors(
     print_findings(dataset.findings)
     found = make_anchor_recall(settings, dataset)
     sizes = ", ".join(map(str, found.sizes))
-    out.print(f"{split}: {len(dataset)} images, {len(found.rows)} objects at image.size {sizes}")
+    out.print(
+        f"{split}: {counted(len(dataset), 'image')}, {counted(len(found.rows), 'object')} at "
+        f"image.size {sizes}"
+    )
     if found.recall is None:
         err.print("there is no object to measure anchors on")
         raise typer.Exit(0)
     out.print(
-        f"anchor recall {found.recall:.4f}: {len(found.unmatched)} objects have no anchor with an "
-        f"IoU of {found.positive_iou:g}; mean best IoU {found.best_iou.mean():.3f}"
+        f"anchor recall {found.recall:.4f}: {counted(len(found.unmatched), 'object')} without an "
+        f"anchor of IoU {found.positive_iou:g}; mean best IoU {found.best_iou.mean():.3f}"
     )
     _print_tables(found)
     result = {"split": split, **found.as_json(), "unmatched_objects": _unmatched(found, dataset)}

@@ -18,20 +18,21 @@ from keras_retinanet.cli.arguments import (
     Overrides,
     Split,
     model_file,
+    output_folder,
 )
 from keras_retinanet.cli.benchmark_command import benchmark
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
     counted,
-    describe,
+    described_dataset,
     err,
     logged_lines,
     out,
     plain,
     print_findings,
     print_metrics,
-    without_native_lines,
+    quiet_libraries,
 )
 from keras_retinanet.cli.data_commands import app as data_app
 from keras_retinanet.cli.export_command import export
@@ -59,12 +60,11 @@ app.command()(reproduce)
 def main() -> None:
     """Run the command line; a mistake in what was given is one line and exit status 2."""
     debug = "--debug" in sys.argv
-    # Figures are drawn without a window; a notebook's backend may not even be installed here.
-    os.environ.pop("MPLBACKEND", None)
-    with contextlib.ExitStack() as stack:
-        if not debug:
-            stack.enter_context(without_native_lines())
-        stack.enter_context(logged_lines(debug=debug))
+    # No figure needs a window, and pyplot, which Keras and pycocotools import, would fail for the
+    # backend of a notebook, which its shell commands inherit and may not have.
+    os.environ["MPLBACKEND"] = "Agg"
+    quiet = contextlib.nullcontext() if debug else quiet_libraries()
+    with quiet, logged_lines(debug=debug):
         clash = clash_warning()
         if clash is not None:
             err.print(f"[yellow]warning: {plain(clash)}[/]")
@@ -105,19 +105,17 @@ def evaluate(
     data: Data,
     split: Split = "val",
     output: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.json and detections.json.")
+        Path | None, output_folder("Folder for metrics.json and detections.json.")
     ] = None,
     batch_size: BatchSize = 8,
 ) -> None:
     """Measure COCO's AP and AR of a model on a data set."""
-    from keras_retinanet.data.source import load_dataset
     from keras_retinanet.detection.load_detector import load_detector
     from keras_retinanet.evaluation.evaluate import evaluate as run_evaluation
     from keras_retinanet.evaluation.evaluate import write_evaluation
 
     loaded = load_detector(model_file(model))
-    dataset = load_dataset(data, split)
-    describe(split, dataset)
+    dataset = described_dataset(data, split)
     metrics, results = run_evaluation(loaded, dataset, batch_size=batch_size)
     print_metrics(metrics)
     if output is not None:
@@ -129,7 +127,7 @@ def evaluate(
 def predict(
     model: Model,
     images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    output: Annotated[Path, typer.Option(help="Folder for predictions.json and pictures.")],
+    output: Annotated[Path, output_folder("Folder for predictions.json and pictures.")],
     min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Draw detections from this score on.")
     ] = 0.4,

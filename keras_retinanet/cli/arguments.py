@@ -1,20 +1,34 @@
-"""Arguments and options that several verbs have, described alike."""
+"""Arguments and options that several verbs have, described alike, and what they may be."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from keras_retinanet.cli.console import refuse_unwritable
 from keras_retinanet.errors import WeightsError
 
+_CONFIG_HELP = "YAML file, or name of a shipped config."
 _DATA_HELP = "Data YAML, or a folder or file of a known format, or tfds:NAME."
 _MODEL_HELP = (
     "A run directory (its best.keras), a .keras, .tflite or .onnx file, or an export's version."
 )
+_KERAS_MODEL_HELP = "A run directory (its best.keras), a .keras file or a checkpoint."
 
-ConfigName = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config.")
-]
+
+def output_folder(help: str) -> Any:
+    """Return the option --output; a folder that cannot be written is refused before the work."""
+    return typer.Option("--output", metavar="FOLDER", help=help, callback=_writable)
+
+
+def _writable(value: Path | None) -> Path | None:
+    if value is not None:
+        refuse_unwritable(value)
+    return value
+
+
+ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help=_CONFIG_HELP)]
+OptionalConfigName = Annotated[str | None, typer.Argument(metavar="CONFIG", help=_CONFIG_HELP)]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
 ]
@@ -23,6 +37,8 @@ OptionalData = Annotated[str | None, typer.Option(metavar="DATA", help=_DATA_HEL
 Split = Annotated[str, typer.Option(help="Split of the data set.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help=_MODEL_HELP)]
 Models = Annotated[list[Path], typer.Argument(metavar="MODEL...", help=_MODEL_HELP)]
+KerasModel = Annotated[Path, typer.Argument(metavar="MODEL", help=_KERAS_MODEL_HELP)]
+OptionalKerasModel = Annotated[Path | None, typer.Option(metavar="MODEL", help=_KERAS_MODEL_HELP)]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
 
 
@@ -42,3 +58,17 @@ def model_file(model: Path) -> Path:
             f"{model} has no {BEST_MODEL_FILE} yet: train on, or name one of its checkpoints/"
         )
     return best
+
+
+def keras_file(model: Path) -> Path:
+    """Return what a MODEL argument means where a Keras model is needed.
+
+    Raises:
+        WeightsError: as `model_file`; a folder that is no run directory.
+    """
+    file = model_file(model)
+    if file.is_dir():
+        raise WeightsError(
+            f"{model} is no run directory: name one, a .keras file or a checkpoint of a run"
+        )
+    return file

@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from keras_retinanet.cli.arguments import Models, OptionalData, Split, model_file
+from keras_retinanet.cli.arguments import Models, OptionalData, Split, model_file, output_folder
 from keras_retinanet.cli.console import out, plain
 from keras_retinanet.errors import ConfigError
 
@@ -25,10 +25,13 @@ def benchmark(
     data: OptionalData = None,
     split: Split = "val",
     output: Annotated[
-        Path | None, typer.Option(help="Folder for benchmark.json and latency_ap.png.")
+        Path | None, output_folder("Folder for benchmark.json and latency_ap.png.")
     ] = None,
 ) -> None:
-    """Measure the way from image files to detections: latency, throughput, peak memory."""
+    """Measure the way from image files to detections: latency, throughput, peak memory.
+
+    With --data, AP is measured, too.
+    """
     sizes = [_size(text) for text in image_size or ["480x640"]]
     from keras_retinanet.evaluation.benchmark import COLUMNS
     from keras_retinanet.evaluation.benchmark import benchmark as run

@@ -1,10 +1,9 @@
 """What the verbs share: the two consoles, tables, log lines, and silence of what is beneath."""
 
 import contextlib
-import faulthandler
 import logging
 import os
-import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.native_lines import without_native_lines
+from keras_retinanet.system.silence import quiet_loggers
 
 EXIT_USER_ERROR = 2
 # EX_TEMPFAIL of sysexits.h: call again with --resume. A scheduler can tell it from a failure.
@@ -26,6 +27,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def new_folder(wanted: Path | None, default: Path) -> Path:
     """Make and return the folder of a run; without a wish the first free of default-001, ..."""
     if wanted is None:
+        refuse_unwritable(default.parent)
         number = 1
         while True:
             folder = default.with_name(f"{default.name}-{number:03d}")
@@ -40,6 +42,25 @@ def new_folder(wanted: Path | None, default: Path) -> Path:
     return wanted
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written; nothing is made here.
+
+    Raises:
+        ConfigError: it is a file or lies below one, or what is above it may not be written.
+    """
+    # Not Path.exists, which raises an error below a folder that may not be read.
+    place = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not place.is_dir():
+        raise ConfigError(f"--output {folder}: {place} is a file: name a folder")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--output {folder} cannot be written: {error.strerror}: name another folder"
+        ) from error
+
+
 def describe(split: str, dataset: Any) -> None:
     ignored = int(dataset.is_ignored.sum())
     parts = [
@@ -50,6 +71,15 @@ def describe(split: str, dataset: Any) -> None:
     ]
     out.print(f"{split}: {', '.join(parts)}")
     print_findings(dataset.findings)
+
+
+def described_dataset(data: str, split: str) -> Any:
+    """Load a split of a data set, and print what is in it."""
+    from keras_retinanet.data.source import load_dataset
+
+    dataset = load_dataset(data, split)
+    describe(split, dataset)
+    return dataset
 
 
 def print_findings(findings: list) -> None:
@@ -76,7 +106,7 @@ def plain(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: "1 image", "2 images", "2 classes"."""
     if number != 1:
-        noun += "es" if noun.endswith("s") else "s"
+        noun += "es" if noun.endswith(("s", "x")) else "s"
     return f"{number} {noun}"
 
 
@@ -106,41 +136,9 @@ def logged_lines(*, debug: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_native_lines() -> Iterator[None]:
-    """Keep the lines of TensorFlow, XLA, oneDNN and CUDA off the terminal.
-
-    C++ writes them straight to file descriptor 2, some before any log level is read. Python's
-    `sys.stderr` goes on, through a copy of the descriptor; so do tracebacks of crashes.
-    """
+def quiet_libraries() -> Iterator[None]:
+    """Keep off the terminal what TensorFlow and others say, by whichever way they say it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name in ("tensorflow", "absl"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    sys.stderr.flush()
-    shown = os.dup(2)
-    before = sys.stderr
-    if _writes_to_descriptor_2(before):
-        sys.stderr = os.fdopen(os.dup(shown), "w", buffering=1, errors="backslashreplace")
-    tells_of_crashes = not faulthandler.is_enabled()
-    if tells_of_crashes:
-        faulthandler.enable(file=shown)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other packages: ours are logged
-            yield
-    finally:
-        if sys.stderr is not before:
-            sys.stderr.close()
-        sys.stderr = before
-        os.dup2(shown, 2)
-        if tells_of_crashes:
-            faulthandler.disable()
-        os.close(shown)
-
-
-def _writes_to_descriptor_2(stream: Any) -> bool:
-    try:
-        return stream.fileno() == 2
-    except (AttributeError, OSError, ValueError):  # a test's, or a notebook's
-        return False
+    with without_native_lines(), quiet_loggers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of others: this package's are logged
+        yield

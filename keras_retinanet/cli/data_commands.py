@@ -1,14 +1,13 @@
 """The verbs of `retinanet data`."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.arguments import Data
+from keras_retinanet.cli.arguments import Data, Split, output_folder
 from keras_retinanet.cli.check_tables import print_findings_table, print_statistics, progress_bar
 from keras_retinanet.cli.console import counted, err, out, plain, print_findings
 from keras_retinanet.config.load import load_config
@@ -19,7 +18,9 @@ app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="New folder for images and annotations.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="New folder for images and annotations.")
+    ],
     num_train: Annotated[int, typer.Option(min=1, help="Training images.")] = 320,
     num_val: Annotated[int, typer.Option(min=1, help="Validation images.")] = 80,
     seed: Annotated[int, typer.Option(help="Another seed makes another set.")] = 0,
@@ -31,14 +32,14 @@ def demo(
         path = write_demo_dataset(folder, num_train=num_train, num_val=num_val, seed=seed)
     except FileExistsError as error:
         raise UserError(str(error)) from error
-    out.print(f"{num_train} training and {num_val} validation images: {path}")
+    out.print(f"{num_train} training and {counted(num_val, 'validation image')}: {path}")
 
 
 @app.command()
 def convert(
     data: Data,
     to: Annotated[str, typer.Option(help="Format to write: coco, voc, yolo or tfrecord.")],
-    output: Annotated[Path, typer.Option(help="New folder, or that of an interrupted conversion.")],
+    output: Annotated[Path, output_folder("New folder, or that of an interrupted conversion.")],
     splits: Annotated[
         str | None, typer.Option(metavar="NAME,NAME", help="Splits to convert; by default all.")
     ] = None,
@@ -70,18 +71,19 @@ def convert(
     print_findings(done.findings)
     kept = f" ({done.num_kept} were there before)" if done.num_kept else ""
     out.print(
-        f"{to}: {done.num_images} images{kept}, {done.num_boxes} boxes of {done.num_classes} "
-        f"classes: {plain(str(done.data_yaml))}"
+        f"{to}: {counted(done.num_images, 'image')}{kept}, {counted(done.num_boxes, 'box')} of "
+        f"{counted(done.num_classes, 'class')}: {plain(str(done.data_yaml))}"
     )
     if done.findings:
-        out.print(f"{len(done.findings)} findings: {plain(str(output / FINDINGS))}")
+        out.print(f"{counted(len(done.findings), 'finding')}: {plain(str(output / FINDINGS))}")
 
 
 @app.command()
 def check(
     data: Data,
     split: Annotated[
-        list[str] | None, typer.Option(help="Split to check; give it again for more. Default: all.")
+        list[str] | None,
+        typer.Option(help="Split of the data set; give it again for more. Default: all."),
     ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image, and compare how they look.")
@@ -89,9 +91,7 @@ def check(
     config: Annotated[
         str | None, typer.Option(help="Config whose anchors are tried on every object.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for check.json and plots as PNG.")
-    ] = None,
+    output: Annotated[Path | None, output_folder("Folder for check.json and plots as PNG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and no tables.")] = False,
 ) -> None:
     """Find all faults in a data set, with their places, and count what is in it.
@@ -101,8 +101,6 @@ def check(
     stop).
     """
     settings = load_config(config) if config else None
-    # The decoders' own errors say less than the findings, and would tear the progress bar apart.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from keras_retinanet.data.checks.check import check_dataset
     from keras_retinanet.reports.dataset_plots import plot_statistics
     from keras_retinanet.training.setup.input_batches import make_anchor_recall
@@ -119,7 +117,7 @@ def check(
         print_statistics(result["statistics"])
         print_findings_table(result["findings"], Path(data).parent)
         counts = ", ".join(counted(n, level) for level, n in reversed(result["counts"].items()))
-        out.print(f"{result['images']} images read: {counts}")
+        out.print(f"{counted(result['images'], 'image')} read: {counts}")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "check.json").write_text(
@@ -134,8 +132,8 @@ def check(
 @app.command()
 def show(
     data: Data,
-    output: Annotated[Path, typer.Option(help="Folder for sample.html and sample.png.")],
-    split: Annotated[str, typer.Option(help="Split to show.")] = "train",
+    output: Annotated[Path, output_folder("Folder for sample.html and sample.png.")],
+    split: Split = "train",
     count: Annotated[int, typer.Option(min=1, help="Images to show.")] = 16,
     augment: Annotated[
         str | None,
@@ -151,7 +149,6 @@ def show(
         raise ConfigError("--augment and --anchors need the same config: batches hold its matches")
     named = augment or anchors
     settings = load_config(named) if named else None
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from keras_retinanet.cli.data_sample import annotated_sample, network_sample
     from keras_retinanet.reports.contact_sheet import contact_sheet
     from keras_retinanet.reports.gallery_page import write_page
@@ -169,7 +166,9 @@ def show(
     missed = [p for p in sample.pictures if p.is_unmatched.any()]
     if anchors:
         number = sum(int(p.is_unmatched.sum()) for p in missed)
-        out.print(f"{number} objects of {len(missed)} images have no anchor")
+        out.print(
+            f"{counted(number, 'object')} without an anchor, in {counted(len(missed), 'image')}"
+        )
         for picture in missed:
             out.print(f"  {plain(picture.title)}: {int(picture.is_unmatched.sum())}")
-    out.print(f"{len(sample.pictures)} images: {page}, {sheet}")
+    out.print(f"{counted(len(sample.pictures), 'image')}: {page}, {sheet}")

@@ -1,83 +1,80 @@
 """retinanet export: a model in a format for serving, published after it was verified."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from keras_retinanet.cli.arguments import OptionalData, Split, model_file
-from keras_retinanet.cli.console import describe, out
+from keras_retinanet.cli.arguments import (
+    KerasModel,
+    OptionalData,
+    Split,
+    keras_file,
+    output_folder,
+)
+from keras_retinanet.cli.console import described_dataset, out
 from keras_retinanet.errors import ConfigError, UserError
+
+Output = Annotated[Path, output_folder("Folder of the versions, as TF Serving polls it.")]
+Format = Annotated[str, typer.Option(help="saved_model, tflite, onnx or keras.")]
+Precision = Annotated[str | None, typer.Option(help="Of the weights; see the docs.")]
+Postprocessing = Annotated[
+    str | None, typer.Option(help="tflite: op, builtin or none (docs/edge.md).")
+]
+InputType = Annotated[str | None, typer.Option(help="tflite: float32 or uint8.")]
+InputSize = Annotated[int | None, typer.Option(min=32, help="tflite: side of the input in pixels.")]
+CalibrationData = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="tflite int8: as --data; its split train has the images."),
+]
+Signatures = Annotated[
+    list[str] | None, typer.Option(metavar="KIND=NAME", help="Name a SavedModel's signature.")
+]
+Raw = Annotated[str | None, typer.Option(help="Without NMS, for inputs of size: dynamic or fixed.")]
+MaxPixels = Annotated[
+    int | None, typer.Option(min=1, help="Largest image file that a SavedModel decodes.")
+]
+Warmup = Annotated[
+    bool | None, typer.Option(help="Write warm-up requests for TF Serving (default).")
+]
+Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="In place of the model's.")]
+MaxDetections = Annotated[int | None, typer.Option(min=1, help="In place of the model's.")]
+Images = Annotated[Path | None, typer.Option(help="Image or folder to compare the detections on.")]
+Count = Annotated[int, typer.Option(min=1, help="At most this many images.")]
 
 
 def export(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            metavar="MODEL", help="A run directory (its best.keras), a .keras file or a checkpoint."
-        ),
-    ],
-    output: Annotated[Path, typer.Option(help="Folder of the versions, as TF Serving polls it.")],
-    format: Annotated[
-        str, typer.Option(help="saved_model, tflite, onnx or keras.")
-    ] = "saved_model",
-    precision: Annotated[str | None, typer.Option(help="Of the weights; see the docs.")] = None,
-    postprocessing: Annotated[
-        str | None, typer.Option(help="tflite: op, builtin or none (docs/edge.md).")
-    ] = None,
-    input_type: Annotated[str | None, typer.Option(help="tflite: float32 or uint8.")] = None,
-    input_size: Annotated[
-        int | None, typer.Option(min=32, help="tflite: side of the input in pixels.")
-    ] = None,
-    calibrate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA", help="tflite int8: as --data; its split train has the images."
-        ),
-    ] = None,
-    calibrate_count: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 128,
-    signature: Annotated[
-        list[str] | None, typer.Option(metavar="KIND=NAME", help="Name a SavedModel's signature.")
-    ] = None,
-    raw: Annotated[
-        str | None, typer.Option(help="Without NMS, for inputs of size: dynamic or fixed.")
-    ] = None,
-    max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Largest image file that a SavedModel decodes.")
-    ] = None,
-    warmup: Annotated[
-        bool | None, typer.Option(help="Write warm-up requests for TF Serving (default).")
-    ] = None,
-    score_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="In place of the model's.")
-    ] = None,
-    nms_iou_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="In place of the model's.")
-    ] = None,
-    max_detections: Annotated[
-        int | None, typer.Option(min=1, help="In place of the model's.")
-    ] = None,
-    verify_images: Annotated[
-        Path | None, typer.Option(help="Image or folder to compare the detections on.")
-    ] = None,
-    verify_count: Annotated[int, typer.Option(min=1, help="At most this many images.")] = 16,
+    model: KerasModel,
+    output: Output,
+    format: Format = "saved_model",
+    precision: Precision = None,
+    postprocessing: Postprocessing = None,
+    input_type: InputType = None,
+    input_size: InputSize = None,
+    calibrate: CalibrationData = None,
+    calibrate_count: Count = 128,
+    signature: Signatures = None,
+    raw: Raw = None,
+    max_pixels: MaxPixels = None,
+    warmup: Warmup = None,
+    score_threshold: Threshold = None,
+    nms_iou_threshold: Threshold = None,
+    max_detections: MaxDetections = None,
+    verify_images: Images = None,
+    verify_count: Count = 16,
     data: OptionalData = None,
     split: Split = "val",
 ) -> None:
-    """Write OUTPUT/<next version>, after it was seen to give the model's detections."""
-    from keras_retinanet.data.images.listing import list_images
-    from keras_retinanet.data.source import load_dataset
-    from keras_retinanet.detection.model_files import load_model
-    from keras_retinanet.export.export import EXPORTERS, export_model
-    from keras_retinanet.models.saving import copy_for_inference
+    """Write OUTPUT/<next version>, after it was seen to give the model's detections.
 
-    model = model_file(model)
-    calibration_files = None
-    if calibrate is not None:
-        train_set = load_dataset(calibrate, "train")
-        describe("train", train_set)
-        calibration_files = _evenly(train_set.image_paths, calibrate_count)
+    With --data, AP of the model and of the export is measured, too.
+    """
+    from keras_retinanet.export.export import EXPORTERS, export_model
+
+    file = keras_file(model)
+    calibration_files = _calibration_files(calibrate, calibrate_count)
     options = {
         "precision": precision,
         "postprocessing": postprocessing,
@@ -89,38 +86,59 @@ def export(
         "max_pixels": max_pixels,
         "warmup": warmup,
     }
-    thresholds: dict[str, Any] = {
-        "score_threshold": score_threshold,
-        "nms_iou_threshold": nms_iou_threshold,
-        "max_detections": max_detections,
-    }
     exporter = _exporter(EXPORTERS, format, options)
-    files = list((calibration_files or ())[:verify_count])
-    if verify_images is not None:
-        files = [str(path) for path in list_images(verify_images)[:verify_count]]
-        if not files:
-            raise UserError(f"{verify_images} holds no image to verify the export with")
-    loaded = load_model(model)
-    changes = {name: value for name, value in thresholds.items() if value is not None}
-    if changes:
-        inference = dataclasses.replace(loaded.inference, **changes)
-        loaded = copy_for_inference(loaded, inference=inference)
+    images = _verification_files(verify_images, verify_count, calibration_files or ())
+    loaded = _loaded(file, score_threshold, nms_iou_threshold, max_detections)
     dataset = None
     if data is not None:
-        dataset = load_dataset(data, split)
-        describe(split, dataset)
-        if verify_images is None:
-            files = dataset.image_paths[:verify_count]
+        dataset = described_dataset(data, split)
+        images = dataset.image_paths[:verify_count] if verify_images is None else images
     version, parity = export_model(
-        loaded, output, exporter, images=files, dataset=dataset, model_file=model
+        loaded, output, exporter, images=images, dataset=dataset, model_file=file
     )
     out.print(f"{version}: same as the model: {parity}")
 
 
-def _evenly(files: list[str], count: int) -> tuple[str, ...]:
-    """Return at most `count` files, spread over all: neighbours are often alike."""
-    step = max(1, len(files) // count)
-    return tuple(files[::step][:count])
+def _calibration_files(data: str | None, count: int) -> tuple[str, ...] | None:
+    """Return at most `count` images of the split train, spread over all: neighbours are alike."""
+    if data is None:
+        return None
+    files = described_dataset(data, "train").image_paths
+    return tuple(files[:: max(1, len(files) // count)][:count])
+
+
+def _verification_files(images: Path | None, count: int, others: Sequence[str]) -> list[str]:
+    """Return the files to compare detections on: those of `images`, if given, else the others."""
+    from keras_retinanet.data.images.listing import list_images
+
+    if images is None:
+        return list(others[:count])
+    files = [str(path) for path in list_images(images)[:count]]
+    if not files:
+        raise UserError(f"{images} holds no image to verify the export with")
+    return files
+
+
+def _loaded(
+    file: Path,
+    score_threshold: float | None,
+    nms_iou_threshold: float | None,
+    max_detections: int | None,
+) -> Any:
+    """Return the model in a file, with its settings of inference changed as far as given."""
+    from keras_retinanet.detection.model_files import load_model
+    from keras_retinanet.models.saving import copy_for_inference
+
+    model = load_model(file)
+    changes: dict[str, Any] = {
+        "score_threshold": score_threshold,
+        "nms_iou_threshold": nms_iou_threshold,
+        "max_detections": max_detections,
+    }
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if not changes:
+        return model
+    return copy_for_inference(model, inference=dataclasses.replace(model.inference, **changes))
 
 
 def _exporter(exporters: dict[str, type], name: str, options: dict[str, Any]) -> Any:

@@ -1,15 +1,18 @@
 """The verbs `find-lr` and `find-batch`: a learning rate, and the largest batch that fits."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from keras_retinanet.cli.arguments import ConfigName, Data, Overrides
-from keras_retinanet.cli.console import err, new_folder, out, print_findings
+from keras_retinanet.cli.arguments import ConfigName, Data, Overrides, output_folder
+from keras_retinanet.cli.console import counted, err, new_folder, out, print_findings
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from keras_retinanet.training.finders.batch_size import Try
 
 
 def find_lr(
@@ -20,7 +23,7 @@ def find_lr(
     end: Annotated[float, typer.Option(help="The last one.")] = 1.0,
     steps: Annotated[int, typer.Option(min=10, help="Steps from the first to the last.")] = 100,
     output: Annotated[
-        Path | None, typer.Option(help="New folder; by default runs/find-lr-001, ...")
+        Path | None, output_folder("New folder; by default runs/find-lr-001, ...")
     ] = None,
 ) -> None:
     """Suggest a learning rate: steps at rising rates, until the loss diverges."""
@@ -90,9 +93,10 @@ def find_batch(
     if limit is None and not devices:
         limit = free_memory()
     trial = make_trial(settings, dataset, 1)
-    place = f"{devices} GPU{'s' * (devices > 1)}" if devices else "CPU"
+    place = counted(devices, "GPU") if devices else "CPU"
     out.print(
-        f"training steps at {trial.height} x {trial.width}, {trial.num_classes} classes, on {place}"
+        f"training steps at {trial.height} x {trial.width}, "
+        f"{counted(trial.num_classes, 'class')}, on {place}"
         + (f", at most {limit / 1e9:.1f} GB" if limit is not None else "")
     )
 
@@ -106,6 +110,16 @@ def find_batch(
         step=max(1, devices) * settings.training.accumulate,
         largest=min(largest or len(dataset), len(dataset)),
     )
+    _print_tries(tries)
+    if best is None:
+        raise UserError(
+            "not even the smallest batch fits: lower image.size or image.max_size, or take a "
+            "smaller model.backbone"
+        )
+    out.print(f"training.batch_size={best}")
+
+
+def _print_tries(tries: "list[Try]") -> None:
     table = Table("batch size", "", "peak memory", "a step", "images/s")
     for column in table.columns:
         column.justify = "right"
@@ -117,9 +131,3 @@ def find_batch(
         else:
             table.add_row(str(t.batch_size), t.reason, "", "", "")
     out.print(table)
-    if best is None:
-        raise UserError(
-            "not even the smallest batch fits: lower image.size or image.max_size, or take a "
-            "smaller model.backbone"
-        )
-    out.print(f"training.batch_size={best}")

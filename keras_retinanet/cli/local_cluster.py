@@ -52,7 +52,7 @@ def run_cluster(
             if status in FINAL_STATUSES or is_stopping.is_set():
                 return status
             left = restarts - attempt
-            print(f"cluster: a worker ended with {status}; {left} restarts left", flush=True)
+            print(f"cluster: a worker ended with {status}; restarts left: {left}", flush=True)
         return status
     finally:
         _kill(workers)

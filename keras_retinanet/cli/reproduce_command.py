@@ -6,8 +6,15 @@ from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.arguments import OptionalData
-from keras_retinanet.cli.console import describe, out
+from keras_retinanet.cli.arguments import (
+    OptionalData,
+    OptionalKerasModel,
+    Overrides,
+    Split,
+    keras_file,
+    output_folder,
+)
+from keras_retinanet.cli.console import described_dataset, out
 from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.paper.experiment import Scale, experiment_names, load_experiment
@@ -23,24 +30,20 @@ def reproduce(
             metavar="EXPERIMENT", help=f"{', '.join(EXPERIMENTS)}, or a YAML file like theirs."
         ),
     ],
-    output: Annotated[Path, typer.Option(help="Folder; one that was stopped is gone on with.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings to change for all rows."),
-    ] = None,
+    output: Annotated[Path, output_folder("Folder; one that was stopped is gone on with.")],
+    overrides: Overrides = None,
     data: OptionalData = None,
     scale: Annotated[
         str, typer.Option(help="paper, or quick: small networks, images and schedules.")
     ] = "paper",
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 1,
-    model: Annotated[
-        Path | None, typer.Option(help="figure-4: the trained model, a .keras file.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="figure-4: split of the data set.")] = "val",
+    model: OptionalKerasModel = None,
+    split: Split = "val",
 ) -> None:
     """Run an experiment of the paper: its table beside ours, or one of its figures.
 
-    Tables and figure-2 train one model for each row. figure-1 needs neither data nor model.
+    Tables and figure-2 train one model for each row, with KEY=VALUE changed in all; they and
+    figure-4, which shows --model on a --split, need --data. figure-1 needs neither.
     """
     if scale not in SCALES:
         raise ConfigError(f"--scale {scale}: {did_you_mean(scale, list(SCALES))}")
@@ -64,15 +67,13 @@ def _figure_1(output: Path) -> None:
 
 def _figure_4(output: Path, data: str, split: str, model: Path | None) -> None:
     if model is None:
-        raise ConfigError("figure-4 shows a trained model: give --model RUN/best.keras")
-    from keras_retinanet.data.source import load_dataset
+        raise ConfigError("figure-4 shows a trained model: give --model RUN")
     from keras_retinanet.detection.model_files import load_model
     from keras_retinanet.paper.loss_distribution import sample_probabilities
     from keras_retinanet.paper.plots import draw_loss_distribution
 
-    loaded = load_model(model)
-    dataset = load_dataset(data, split)
-    describe(split, dataset)
+    loaded = load_model(keras_file(model))
+    dataset = described_dataset(data, split)
     positives, negatives = sample_probabilities(loaded, dataset)
     if not len(positives):
         raise ConfigError(f"no anchor matches an object of the split {split!r}: nothing to show")
@@ -86,12 +87,9 @@ def _figure_4(output: Path, data: str, split: str, model: Path | None) -> None:
 
 def _rows(name: str, output: Path, data: str, scale: str, seeds: int, overrides: list[str]) -> None:
     experiment = load_experiment(name)
-    from keras_retinanet.data.source import load_dataset
     from keras_retinanet.paper.runner import run_experiment
 
-    train_set, val_set = load_dataset(data, "train"), load_dataset(data, "val")
-    describe("train", train_set)
-    describe("val", val_set)
+    train_set, val_set = described_dataset(data, "train"), described_dataset(data, "val")
     run_experiment(
         experiment,
         train_set,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_retinanet.cli.arguments import OptionalData, Overrides
+from keras_retinanet.cli.arguments import OptionalConfigName, OptionalData, Overrides, output_folder
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
@@ -27,14 +27,11 @@ from keras_retinanet.errors import ConfigError, TrainingInterrupted, UserError
 
 
 def train(
-    config: Annotated[
-        str | None,
-        typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config."),
-    ] = None,
+    config: OptionalConfigName = None,
     data: OptionalData = None,
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option(help="New folder; by default runs/CONFIG-001, -002, ...")
+        Path | None, output_folder("New folder; by default runs/CONFIG-001, -002, ...")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder.")

@@ -138,17 +138,13 @@ def draw_speed(
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for family, marker, color in (("ResNet-50", "o", COLORS[1]), ("ResNet-101", "s", COLORS[3])):
-        rows = [row for row in results if row.row.name.startswith(f"{family},")]
-        paper = [(r.row.paper_ms, r.row.paper[0]) for r in rows if r.row.paper and r.row.paper_ms]
-        ours = [(r.values("ms").mean(), r.values("AP").mean()) for r in rows if len(r.values("ms"))]
-        for axes, points in ((left, paper), (right, ours)):
-            if points:
-                axes.plot(*zip(*points, strict=True), color=color, marker=marker, label=family)
         # The two curves cross: each has its labels on a side of its own.
         place, side = ((6, -9), "left") if family == "ResNet-50" else ((-6, 4), "right")
-        for axes, points in ((left, paper), (right, ours)):
-            for row, point in zip(rows, points, strict=False):
-                size = row.row.name.partition(", ")[2]
+        for axes, points in zip((left, right), speed_points(results, family), strict=True):
+            if points:
+                places = list(points.values())
+                axes.plot(*zip(*places, strict=True), color=color, marker=marker, label=family)
+            for size, point in points.items():
                 axes.annotate(
                     size, point, place, textcoords="offset points", fontsize=7, ha=side, color=color
                 )
@@ -168,6 +164,26 @@ def draw_speed(
     figure.suptitle(experiment.title, fontsize=12)
     _write_caption(figure, experiment, notes)
     figure.savefig(path, dpi=DPI)
+
+
+def speed_points(
+    results: Sequence[RowResults], family: str
+) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
+    """Return the paper's and our (milliseconds, AP in percent) of a family's rows, by image size.
+
+    Rows without both figures, such as those that diverged, are left out.
+    """
+    paper, ours = {}, {}
+    for row in results:
+        name, _, size = row.row.name.partition(", ")
+        if name != family:
+            continue
+        if row.row.paper and row.row.paper_ms:
+            paper[size] = row.row.paper_ms, row.row.paper[0]
+        milliseconds, ap = row.values("ms"), row.values("AP")
+        if len(milliseconds) and len(ap):
+            ours[size] = float(milliseconds.mean()), float(ap.mean())
+    return paper, ours
 
 
 def _write_caption(figure: Figure, experiment: Experiment, notes: Sequence[str]) -> None:

@@ -25,13 +25,27 @@ def silence(what: str) -> Iterator[None]:
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as printed:
         try:
-            with warnings.catch_warnings(), _quiet_loggers(), _redirected(printed):
+            with warnings.catch_warnings(), quiet_loggers(), _redirected(printed):
                 warnings.simplefilter("ignore")
                 yield
         finally:
             printed.seek(0)
             if text := printed.read().strip():
                 logger.debug("%s printed:\n%s", what, text)
+
+
+@contextlib.contextmanager
+def quiet_loggers() -> Iterator[None]:
+    """Let the loggers of other packages tell of errors alone."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -50,16 +64,3 @@ def _redirected(file: IO[str]) -> Iterator[None]:
             os.dup2(file.fileno(), descriptor)
         with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
             yield
-
-
-@contextlib.contextmanager
-def _quiet_loggers() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for each, level in zip(loggers, levels, strict=True):
-            each.setLevel(level)

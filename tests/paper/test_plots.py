@@ -60,6 +60,22 @@ def test_figures_are_written_in_print_quality(tmp_path, some_results):
             assert len(picture.convert("RGB").getcolors(maxcolors=2**24)) > 20
 
 
+def test_points_of_speed_keep_the_size_of_their_row(some_results):
+    """A row that diverged, or that the paper does not have, must not shift the labels."""
+    results = some_results(load_experiment("figure-2"))
+    results[2].row = results[2].row.model_copy(update={"paper": None})
+    names = [each.row.name.partition(", ") for each in results[:3]]
+    assert {family for family, _, _ in names} == {"ResNet-50"}
+    sizes = [size for _, _, size in names]
+    paper, ours = plots.speed_points(results, "ResNet-50")
+    assert sizes[0] in paper and sizes[1] in paper and sizes[2] not in paper
+    assert ours == {
+        sizes[0]: (pytest.approx(51.0), pytest.approx(21.0)),
+        sizes[2]: (pytest.approx(60.5), pytest.approx(30.0)),
+    }
+    assert plots.speed_points(results, "ResNet-18") == ({}, {})
+
+
 def test_rows_without_figures_of_the_paper(tmp_path, some_results):
     """An experiment of one's own, before and after its first training."""
     experiment = load_experiment("table-1b")
