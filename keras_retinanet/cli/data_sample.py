@@ -36,7 +36,7 @@ def annotated_sample(
     with collect_faults() as faults:
         dataset = load_dataset(data, split, decode_images=False)
     findings = dataset.findings + faults.findings
-    images = sample_images(dataset, count, seed)
+    images = sample_images(dataset, count, seed).tolist()
     remarks = remarks_of_images(dataset, faults.raws, findings, images)
     pictures = []
     for i, lines in zip(images, remarks, strict=True):
@@ -44,7 +44,7 @@ def annotated_sample(
             pictures.append(gallery.annotated_picture(dataset, i, lines))
         except DataError as error:  # headers were read before, and say nothing of the pixels
             findings.append(Finding(str(error), dataset.image_paths[i], "not shown"))
-    if len(images) and not pictures:
+    if images and not pictures:
         raise DataError(f"none of the images drawn can be shown; the last: {findings[-1].problem}")
     notes = [_sampled(len(pictures), len(dataset), seed)]
     if anchors is not None:

@@ -74,7 +74,8 @@ def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
     except PermissionError:
         return ImageHeader(fault="no permission to read the image file")
     except Image.DecompressionBombError:
-        return ImageHeader(fault=f"image of more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels")
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # without a limit there is no such error
+        return ImageHeader(fault=f"image of more than {limit:,} pixels")
     except UnidentifiedImageError:
         return ImageHeader(fault="not an image, or one of an unknown kind")
     except Exception:  # TensorFlow's errors, and Pillow's OSError, SyntaxError, struct.error, ...
