@@ -44,7 +44,7 @@ def annotated_sample(
             pictures.append(gallery.annotated_picture(dataset, i, lines))
         except DataError as error:  # headers were read before, and say nothing of the pixels
             findings.append(Finding(str(error), dataset.image_paths[i], "not shown"))
-    if len(images) and not pictures:
+    if images and not pictures:
         raise DataError(f"none of the images drawn can be shown; the last: {findings[-1].problem}")
     notes = [_sampled(len(pictures), len(dataset), seed)]
     if anchors is not None:

@@ -12,18 +12,18 @@ HUE_STEP = 0.618034
 # Saturation and value, in turn: hues come near again after 5, 8, 13, 21, 34, ... classes, none of
 # them a multiple of six.
 _TONES = ((0.85, 0.95), (0.50, 0.95), (0.90, 0.62), (0.60, 0.75), (0.85, 0.80), (0.45, 0.70))
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 UNMATCHED_COLOR = (214, 20, 30)
 IGNORED_COLOR = (245, 245, 245)
-# What ImageFont.load_default returns, with and without FreeType.
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _SHADE, _HATCH = (20, 20, 20, 70), (245, 245, 245, 120)
 _HATCH_DISTANCE = 9
 
 
 def class_color(label: int) -> tuple[int, int, int]:
     """Return the colour of a class, the same in every picture."""
-    red, green, blue = colorsys.hsv_to_rgb((label * HUE_STEP) % 1.0, *_TONES[label % len(_TONES)])
-    return round(255 * red), round(255 * green), round(255 * blue)
+    rgb = colorsys.hsv_to_rgb((label * HUE_STEP) % 1.0, *_TONES[label % len(_TONES)])
+    red, green, blue = (round(255 * channel) for channel in rgb)
+    return red, green, blue
 
 
 def is_light(color: tuple[int, int, int]) -> bool:

@@ -116,8 +116,8 @@ def test_boxes_are_drawn_on_the_pixels_that_were_looked_at(model, tmp_path, name
     with Image.open(tmp_path / "out" / "images" / f"{name}.jpg") as picture:
         assert picture.size == size
         small = tf.image.resize(np.asarray(picture), (64, 64)).numpy()
-    # JPEG at quality 92 blurs the noise; turned otherwise, the pictures have nothing in common.
-    assert np.corrcoef(small.ravel(), seen["image"].ravel().astype(float))[0, 1] > 0.8
+    # A JPEG blurs the colours of noise; but turned otherwise, noise has nothing in common.
+    assert np.corrcoef(small.ravel(), seen["image"].ravel().astype(float))[0, 1] > 0.5
 
 
 def test_bad_files_are_counted_and_the_rest_is_done(model, tmp_path):
