@@ -125,14 +125,16 @@ class LogLines(logging.Handler):
 def logged_lines(*, debug: bool) -> Iterator[None]:
     """Inside this context, what `keras_retinanet` logs is printed."""
     logger, handler = logging.getLogger("keras_retinanet"), LogLines()
-    before = logger.level
+    before = logger.level, logger.propagate
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    logger.propagate = False  # absl gives the root logger a handler, which would print it again
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(before)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 @contextlib.contextmanager
