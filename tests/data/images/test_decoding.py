@@ -122,7 +122,7 @@ def test_files_without_pixels_are_named(picture, tmp_path, content, fault):
         read_pixels(path)
 
 
-def test_given_pixels_are_taken_as_they_lie(picture, exif, rng):
+def test_given_pixels_are_taken_as_they_lie(rng):
     rgb = rng.integers(0, 256, (5, 7, 3), np.uint8)
     alpha = np.concatenate([rgb, rng.integers(0, 256, (5, 7, 1), np.uint8)], axis=2)
     grey = np.repeat(rgb[..., :1], 3, axis=2)
@@ -139,8 +139,15 @@ def test_given_pixels_are_taken_as_they_lie(picture, exif, rng):
         found = read_pixels(given)
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found, expected)
-    # Whoever opened it draws on it as it is.
-    assert read_pixels(Image.open(io.BytesIO(picture(exif=exif(6))))).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_opened_image_is_turned_as_its_file_is(picture, exif, kind, orientation):
+    image_bytes = picture(kind=kind, exif=exif(orientation))
+    opened = Image.open(io.BytesIO(image_bytes))
+    assert_alike(read_pixels(opened), decoded(image_bytes))
+    assert np.asarray(opened).shape == (48, 64, 3)  # itself it stays as it was
 
 
 @pytest.mark.parametrize(
@@ -155,5 +162,5 @@ def test_given_pixels_are_taken_as_they_lie(picture, exif, rng):
     ],
 )
 def test_other_arrays_are_refused(pixels):
-    with pytest.raises(ValueError, match=r"uint8 \[H, W, 3\] in RGB, got \w+ \[\d"):
+    with pytest.raises(ValueError, match=r"an array must (hold uint8|be \[H, W\]).*got "):
         read_pixels(pixels)
