@@ -138,6 +138,16 @@ def test_one_that_says_nothing(processes, make):
     assert worker.failed == "exit status 3"
 
 
+def test_one_that_the_system_ends(processes, make):
+    program = (
+        "import os, sys; print('a line', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"
+    )
+    worker = make(program)
+    with processes.taking_turns({"a": worker}, rounds=1):
+        pass
+    assert worker.failed == "ended by SIGKILL"
+
+
 def test_an_error_of_the_benchmark_ends_them(processes, make):
     worker = make(SLEEPING)
     with pytest.raises(KeyboardInterrupt), processes.taking_turns({"a": worker}, rounds=1):
