@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -21,7 +22,15 @@ GAMMAS_FIGURE_1 = (0.0, 0.5, 1.0, 2.0, 5.0)
 GAMMAS_FIGURE_4 = (0.0, 0.5, 1.0, 2.0)
 # Okabe and Ito's colours: told apart by colour-blind readers.
 COLORS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("-", (0, (6, 2)), (0, (3, 1.5)), "-.", ":", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (6, 2)),
+    (0, (3, 1.5)),
+    "-.",
+    ":",
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1, 1, 1)),
+)
 DPI = 200
 CAPTION_WIDTH = 130  # characters
 

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from keras_retinanet.data.convert.runner import convert
 from PIL import Image
 
+from keras_retinanet.data.convert.convert import convert
 from keras_retinanet.data.source import load_dataset
 
 OPTIONS = {
