@@ -23,7 +23,8 @@ def backbone(strides=(2, 2, 2), *, size=None, frozen_bn=False, nested=False):
     keras.utils.set_random_seed(1)
     images = keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 127.5, -1.0, name="scaling")(images)
-    x = layers.Conv2D(8, 3, strides=4, padding="same", name="stem")(x)
+    # Not 3 x 3, of which TFLite's XNNPACK makes zeros at stride 4.
+    x = layers.Conv2D(8, 4, strides=4, padding="same", name="stem")(x)
     maps = []
     for i, stride in enumerate(strides):
         norm = layers.BatchNormalization(name=f"bn_{i}", trainable=not frozen_bn)
