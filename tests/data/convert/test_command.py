@@ -29,8 +29,8 @@ def test_a_line_of_counts_and_the_findings(call, data, tmp_path):
     status, stdout, stderr = call(*arguments)
     assert status == 0
     assert stdout.splitlines() == [
-        f"yolo: 2 images, 1 boxes of 2 classes: {out / 'data.yaml'}",
-        f"1 findings: {out / 'data_findings.json'}",
+        f"yolo: 2 images, 1 box of 2 classes: {out / 'data.yaml'}",
+        f"1 finding: {out / 'data_findings.json'}",
     ]
     assert "1 x a crowd or difficult object, which YOLO cannot hold: box dropped" in stderr
     assert len(load_dataset(out / "data.yaml", "train")) == 2
