@@ -29,8 +29,8 @@ def main() -> None:
     from PIL import Image
 
     from keras_retinanet.config.load import load_config
-    from keras_retinanet.export.tflite.exporter import TFLiteExporter
-    from keras_retinanet.training.setup.network import build_model
+    from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
+    from keras_retinanet.training.setup.model_and_loss import build_model
 
     config = load_config(options.config, ["model.weights=none", "model.prior=0.04"])
     model = build_model(config, tuple(f"class {i}" for i in range(options.classes)))

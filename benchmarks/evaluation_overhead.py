@@ -25,7 +25,7 @@ def main() -> None:
     from keras_retinanet.config.load import load_config
     from keras_retinanet.data.source import load_dataset
     from keras_retinanet.evaluation.evaluate import DatasetEvaluation
-    from keras_retinanet.training.setup.network import build_model
+    from keras_retinanet.training.setup.model_and_loss import build_model
 
     keras.utils.set_random_seed(0)
     overrides = ["inference.score_threshold=0", "model.weights=none"]

@@ -20,7 +20,7 @@ def main() -> None:
 
     import tensorflow as tf
 
-    from keras_retinanet.data.convert.runner import convert
+    from keras_retinanet.data.convert.convert import convert
     from keras_retinanet.data.images.address import image_reader
     from keras_retinanet.data.images.decoding import decode_image
     from keras_retinanet.data.source import load_dataset

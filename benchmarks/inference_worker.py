@@ -53,7 +53,7 @@ def prepare(options: argparse.Namespace) -> None:
     from keras_retinanet import InputPolicy, RetinaNet
     from keras_retinanet.detection.model_files import load_model
     from keras_retinanet.export.export import export_model
-    from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+    from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
     from keras_retinanet.models.saving import save_for_inference
 
     options.folder.mkdir(parents=True, exist_ok=True)

@@ -158,7 +158,8 @@ def lines(result: dict[str, Any], options: argparse.Namespace) -> list[str]:
 def decoded_images(dataset: Any) -> Any:
     """Return what no pipeline can do without: the decoder alone, on the same cores."""
     import tensorflow as tf
-    from keras_retinanet.data.images.image_files import decode_image
+
+    from keras_retinanet.data.images.decoding import decode_image
 
     paths = tf.data.Dataset.from_tensor_slices(dataset.image_paths)
     images = paths.map(

@@ -35,11 +35,12 @@ def main() -> None:
         "targets_bytes": traffic,
         "anchors": int(targets["matches"].shape[1]),
     }
+    medians = {name: values["median"] for name, values in result["seconds"].items()}
     print(
         f"{options.backbone}, {options.size} px, batch {options.batch_size}, float32, "
-        f"{options.classes} classes, {result['anchors']} anchors: {result['seconds']['detection_loss']['median']:.3f} s a "
-        f"step, with a mean loss {result['seconds']['mean_loss']['median']:.3f} s: ratio "
-        f"{result['ratio']['median']:.3f} (of minima {result['ratio_of_minima']:.3f})"
+        f"{options.classes} classes, {result['anchors']} anchors: "
+        f"{medians['detection_loss']:.3f} s a step, with a mean loss {medians['mean_loss']:.3f} s: "
+        f"ratio {result['ratio']['median']:.3f} (of minima {result['ratio_of_minima']:.3f})"
     )
     dense = options.batch_size * result["anchors"] * options.classes * 4
     print(

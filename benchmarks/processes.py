@@ -103,8 +103,10 @@ class Worker:
         status = self.process.wait()
         self._errors.seek(0)
         errors = self._errors.read().strip().splitlines()
-        # A process that the system killed for its memory says nothing itself.
-        self.failed = errors[-1][:300] if errors else f"exit status {status}"
+        if status < 0:  # as for its memory; it says nothing itself
+            self.failed = f"ended by {signal.Signals(-status).name}"
+        else:
+            self.failed = errors[-1][:300] if errors else f"exit status {status}"
         return {}
 
 

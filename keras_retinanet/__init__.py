@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # for editors and type checkers; a test keeps this list equal
     from keras_retinanet.data.pipeline.plan import TrainingPlan as TrainingPlan
     from keras_retinanet.data.pipeline.targets import make_targets as make_targets
     from keras_retinanet.data.source import load_dataset as load_dataset
-    from keras_retinanet.detection.load import load_detector as load_detector
+    from keras_retinanet.detection.load_detector import load_detector as load_detector
     from keras_retinanet.detection.model_files import load_model as load_model
     from keras_retinanet.evaluation.evaluate import evaluate as evaluate
     from keras_retinanet.export.export import export_model as export_model
@@ -51,7 +51,7 @@ _PUBLIC = {
     "export_saved_model": "export.export",
     "load_config": "config.load",
     "load_dataset": "data.source",
-    "load_detector": "detection.load",
+    "load_detector": "detection.load_detector",
     "load_model": "detection.model_files",
     "make_targets": "data.pipeline.targets",
     "train": "training.train",

@@ -100,7 +100,10 @@ def _fit(
     """Print, and write into `output`, anchors fitted to the first of the data sets."""
     from keras_retinanet.data.checks.anchor_fit import fit_anchors
     from keras_retinanet.training.setup.input_batches import make_anchor_recall
-    from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
+    from keras_retinanet.training.setup.model_and_loss import (
+        make_anchor_generator,
+        make_input_policy,
+    )
 
     fitted = fit_anchors(
         next(iter(datasets.values())),

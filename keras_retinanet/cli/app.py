@@ -110,7 +110,7 @@ def evaluate(
     batch_size: BatchSize = 8,
 ) -> None:
     """Measure COCO's AP and AR of a model on a data set."""
-    from keras_retinanet.detection.load import load_detector
+    from keras_retinanet.detection.load_detector import load_detector
     from keras_retinanet.evaluation.evaluate import evaluate as run_evaluation
     from keras_retinanet.evaluation.evaluate import write_evaluation
 
@@ -134,7 +134,7 @@ def predict(
     batch_size: BatchSize = 8,
 ) -> None:
     """Draw a model's detections on images, and write them as JSON."""
-    from keras_retinanet.detection.load import load_detector
+    from keras_retinanet.detection.load_detector import load_detector
     from keras_retinanet.detection.predict import predict as run_prediction
 
     summary = run_prediction(

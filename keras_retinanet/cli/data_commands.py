@@ -52,8 +52,8 @@ def convert(
     """Write a data set in another format; the same command goes on after an interruption."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from keras_retinanet.data.convert.runner import FINDINGS
-    from keras_retinanet.data.convert.runner import convert as run_conversion
+    from keras_retinanet.data.convert.convert import FINDINGS
+    from keras_retinanet.data.convert.convert import convert as run_conversion
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress("images", *columns, console=err, disable=not err.is_terminal) as bar:

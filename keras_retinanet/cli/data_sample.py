@@ -13,7 +13,7 @@ from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import DataError
 from keras_retinanet.reports import gallery
 from keras_retinanet.training.setup.input_batches import make_batches, make_plan
-from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
+from keras_retinanet.training.setup.model_and_loss import make_anchor_generator, make_input_policy
 
 
 @dataclass
@@ -44,7 +44,7 @@ def annotated_sample(
             pictures.append(gallery.annotated_picture(dataset, i, lines))
         except DataError as error:  # headers were read before, and say nothing of the pixels
             findings.append(Finding(str(error), dataset.image_paths[i], "not shown"))
-    if len(images) and not pictures:
+    if images and not pictures:
         raise DataError(f"none of the images drawn can be shown; the last: {findings[-1].problem}")
     notes = [_sampled(len(pictures), len(dataset), seed)]
     if anchors is not None:

@@ -7,31 +7,15 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from keras_retinanet.conventions import Tensor
-from keras_retinanet.data.images.address import read_image
-from keras_retinanet.data.images.image_files import (
-    EXIF_ORIENTATION_TAG,
-    decode_image,
-    inspect_images,
-)
+from keras_retinanet.data.images.decoding import read_pixels
+from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.detection.detector import Detections, NetworkDetector
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.keras_model import KerasDetector
 from keras_retinanet.errors import DataError
 from keras_retinanet.models.retinanet import RetinaNet
-
-# What undoes each EXIF orientation (EXIF 2.3, tag 274).
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -107,7 +91,7 @@ class _Images:
     """
 
     def __init__(self, images: Sequence[Any]) -> None:
-        self._images = [x if isinstance(x, str | Path) else _pixels(x) for x in images]
+        self._images = [x if isinstance(x, str | Path) else read_pixels(x) for x in images]
         files = [str(x) for x in self._images if not isinstance(x, np.ndarray)]
         headers = iter(inspect_images(files))
         sides = []
@@ -128,48 +112,7 @@ class _Images:
         return tf.ensure_shape(tf.numpy_function(self._load, [index], tf.uint8), (None, None, 3))
 
     def _load(self, index: np.ndarray) -> np.ndarray:
-        image = self._images[int(index)]
-        return image if isinstance(image, np.ndarray) else _read(image)
-
-
-def _read(path: str | Path) -> np.ndarray:
-    """Return the upright pixels of an image file, as training and evaluation see them."""
-    return decode_image(tf.constant(read_image(str(path)))).numpy()
-
-
-def _pixels(image: Any) -> np.ndarray:
-    """Return the pixels uint8 [H, W, 3] of an array or a PIL image."""
-    if isinstance(image, Image.Image):
-        image = _from_pil(image)
-    if not isinstance(image, np.ndarray):
-        raise ValueError(
-            f"an image must be a path, a NumPy array or a PIL image, got {type(image).__name__}"
-        )
-    if image.dtype != np.uint8:
-        raise ValueError(
-            f"an array must hold uint8 values 0 to 255, got {image.dtype}: convert it, for example "
-            "by (255 * image).round().astype('uint8') if it is in 0 to 1"
-        )
-    if image.ndim == 2:
-        image = image[:, :, None]
-    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
-        raise ValueError(f"an array must be [H, W], [H, W, 3] or [H, W, 4], got {image.shape}")
-    if image.shape[2] == 1:
-        return np.repeat(image, 3, axis=2)
-    return image[:, :, :3]
-
-
-def _from_pil(image: Image.Image) -> np.ndarray:
-    orientation = image.getexif().get(EXIF_ORIENTATION_TAG)
-    if orientation in _UPRIGHT:
-        image = image.transpose(_UPRIGHT[orientation])
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image) >> 8).astype(np.uint8)
-    if image.mode in ("I", "F"):
-        raise ValueError(
-            f"PIL images of mode {image.mode!r} have no range of values: convert it to 'L' or 'RGB'"
-        )
-    return np.asarray(image.convert("RGB"))
+        return read_pixels(self._images[int(index)])
 
 
 def _objects(found: Detections, class_names: tuple[str, ...], min_score: float) -> FoundObjects:

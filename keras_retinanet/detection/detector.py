@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.batches import network_inputs, scaled_inputs
-from keras_retinanet.detection.prefetch import prefetched
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.system.prefetch import prefetched
 
 # Batches that wait decoded and stacked while the network runs.
 BATCHES_AHEAD = 2

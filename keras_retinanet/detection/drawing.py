@@ -12,6 +12,7 @@ HUE_STEP = 0.618034
 # Saturation and value, in turn: hues come near again after 5, 8, 13, 21, 34, ... classes, none of
 # them a multiple of six.
 _TONES = ((0.85, 0.95), (0.50, 0.95), (0.90, 0.62), (0.60, 0.75), (0.85, 0.80), (0.45, 0.70))
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 UNMATCHED_COLOR = (214, 20, 30)
 IGNORED_COLOR = (245, 245, 245)
 _SHADE, _HATCH = (20, 20, 20, 70), (245, 245, 245, 120)
@@ -21,7 +22,8 @@ _HATCH_DISTANCE = 9
 def class_color(label: int) -> tuple[int, int, int]:
     """Return the colour of a class, the same in every picture."""
     rgb = colorsys.hsv_to_rgb((label * HUE_STEP) % 1.0, *_TONES[label % len(_TONES)])
-    return tuple(round(255 * channel) for channel in rgb)
+    red, green, blue = (round(255 * channel) for channel in rgb)
+    return red, green, blue
 
 
 def is_light(color: tuple[int, int, int]) -> bool:
@@ -32,9 +34,9 @@ def is_light(color: tuple[int, int, int]) -> bool:
 def draw_detections(
     image: Image.Image,
     boxes: np.ndarray,
-    labels: Sequence[int],
+    labels: Sequence[int] | np.ndarray,
     class_names: Sequence[str],
-    scores: Sequence[float] | None = None,
+    scores: Sequence[float] | np.ndarray | None = None,
 ) -> Image.Image:
     """Return a copy of an upright image with boxes [n, 4], xyxy in its pixels, and their names."""
     picture = image.convert("RGB")
@@ -59,7 +61,7 @@ def draw_label(
     text: str,
     corner: tuple[float, float],
     color: tuple[int, int, int],
-    font: ImageFont.ImageFont,
+    font: Font,
     size: tuple[int, int],
 ) -> None:
     """Write a label above the box's corner, or inside where there is no room, within the image."""

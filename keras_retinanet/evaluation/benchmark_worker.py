@@ -13,7 +13,7 @@ from PIL import Image
 
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detection.detector import Detector
-from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.system.memory import peak_process_memory

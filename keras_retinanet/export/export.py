@@ -16,8 +16,8 @@ from keras_retinanet.export.exporter import Exporter
 from keras_retinanet.export.keras_exporter import KerasExporter
 from keras_retinanet.export.onnx_exporter import OnnxExporter
 from keras_retinanet.export.publish import publish
-from keras_retinanet.export.saved_model.exporter import SavedModelExporter
-from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
+from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.export.verify import Parity, compare, with_ap
 from keras_retinanet.export.write_manifest import describe_source, write_manifest
 from keras_retinanet.models.retinanet import RetinaNet

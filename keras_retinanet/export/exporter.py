@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from keras_retinanet.detection.detector import Detector
-from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.export.verify import FLOAT32, Tolerance
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -21,7 +22,15 @@ GAMMAS_FIGURE_1 = (0.0, 0.5, 1.0, 2.0, 5.0)
 GAMMAS_FIGURE_4 = (0.0, 0.5, 1.0, 2.0)
 # Okabe and Ito's colours: told apart by colour-blind readers.
 COLORS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("-", (0, (6, 2)), (0, (3, 1.5)), "-.", ":", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (6, 2)),
+    (0, (3, 1.5)),
+    "-.",
+    ":",
+    (0, (1, 1)),
+    (0, (5, 1, 1, 1, 1, 1)),
+)
 DPI = 200
 CAPTION_WIDTH = 130  # characters
 
@@ -120,11 +129,11 @@ def draw_rows(
     left.set(ylim=(len(results) - 0.5, -0.5))
     left.set_title("paper", fontsize=10)
     right.set_title("ours (dots: seeds; bar: mean)", fontsize=10)
-    paper = [row.row.paper[0] for row in results if row.row.paper]
-    ours = [value for row in results for value in row.values("AP")]
-    for axes, figures in ((left, paper), (right, ours)):
+    of_paper = [row.row.paper[0] for row in results if row.row.paper]
+    of_ours = [float(value) for row in results for value in row.values("AP")]
+    for axes, shown in ((left, of_paper), (right, of_ours)):
         # A file of one's own has no figures of the paper, and all its trainings may have diverged.
-        axes.set(xlabel="AP [%]", xlim=(0, 1.08 * max([1.0, *figures])))
+        axes.set(xlabel="AP [%]", xlim=(0, 1.08 * max([1.0, *shown])))
         axes.grid(alpha=0.25)
     figure.suptitle(experiment.title, fontsize=12)
     _write_caption(figure, experiment, notes)

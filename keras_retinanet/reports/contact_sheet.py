@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from keras_retinanet.detection.drawing import (
     UNMATCHED_COLOR,
+    Font,
     class_color,
     draw_dashed_box,
     draw_hatched_box,
@@ -50,16 +51,17 @@ def draw_picture(picture: Picture, class_names: Sequence[str], scale: float) -> 
     width, height = (max(1, round(side * scale)) for side in picture.image.size)
     drawn = picture.image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     font = ImageFont.load_default(size=TEXT_SIZE - 2)
-    if picture.anchors is not None:
-        _draw_anchors(drawn, picture, scale)
+    if picture.anchors is not None and picture.anchor_objects is not None:
+        colors = [class_color(int(picture.labels[i])) for i in picture.anchor_objects]
+        _draw_anchors(drawn, picture.anchors * scale, colors)
     draw = ImageDraw.Draw(drawn)
     boxes = picture.boxes * scale
     for box in boxes[picture.is_ignored]:
         draw_hatched_box(drawn, box)
     unmatched = picture.is_unmatched
     # Large boxes first, so that small ones and their labels stay in sight.
-    order = np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(axis=1), kind="stable")
-    order = [i for i in order if not picture.is_ignored[i]]
+    by_area = np.argsort(-(boxes[:, 2:] - boxes[:, :2]).prod(axis=1), kind="stable")
+    order = [i for i in by_area if not picture.is_ignored[i]]
     for i in order:
         color = class_color(int(picture.labels[i]))
         if unmatched[i]:
@@ -74,13 +76,14 @@ def draw_picture(picture: Picture, class_names: Sequence[str], scale: float) -> 
     return drawn
 
 
-def _draw_anchors(drawn: Image.Image, picture: Picture, scale: float) -> None:
+def _draw_anchors(
+    drawn: Image.Image, anchors: np.ndarray, colors: Sequence[tuple[int, int, int]]
+) -> None:
     """Draw the anchors thin and half transparent: there are dozens to an object."""
     layer = Image.new("RGBA", drawn.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)
-    for box, i in zip(picture.anchors * scale, picture.anchor_objects, strict=True):
-        color = (*class_color(int(picture.labels[i])), 110)
-        draw.rectangle(tuple(box), outline=color, width=1)
+    for box, color in zip(anchors, colors, strict=True):
+        draw.rectangle(tuple(box), outline=(*color, 110), width=1)
     drawn.paste(layer, (0, 0), layer)
 
 
@@ -105,7 +108,7 @@ def _card(picture: Picture, class_names: Sequence[str]) -> Image.Image:
     return card
 
 
-def _shortened(text: str, font: ImageFont.ImageFont, width: int) -> str:
+def _shortened(text: str, font: Font, width: int) -> str:
     """Return the text without its middle, if it is too long: names differ at their ends."""
     cut = len(text)
     shown = text

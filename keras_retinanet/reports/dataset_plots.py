@@ -70,11 +70,11 @@ def _bars(axes: Any, names: list[str], statistics: dict, value: Any, is_horizont
         at = np.arange(len(names)) + (i - (len(statistics) - 1) / 2) * thickness
         color = COLORS[i % len(COLORS)]
         if is_horizontal:
-            counts = [value(figures, name).get("objects", 0) for name in names]
-            axes.barh(at, counts, thickness, color=color, label=split)
+            objects = [value(figures, name).get("objects", 0) for name in names]
+            axes.barh(at, objects, thickness, color=color, label=split)
         else:
-            counts = np.array([value(figures, name) for name in names], float)
-            shares = 100 * counts / max(counts.sum(), 1)
+            numbers = np.array([value(figures, name) for name in names], float)
+            shares = 100 * numbers / max(numbers.sum(), 1)
             axes.bar(at, shares, thickness, color=color, label=split)
     if is_horizontal:
         axes.set_yticks(np.arange(len(names)), names)

@@ -100,7 +100,7 @@ def _card(picture: Picture, class_names: Sequence[str]) -> str:
 def _shapes(picture: Picture, class_names: Sequence[str]) -> str:
     shapes = []
     room = 1.4 * max(picture.image.size) * LETTER_SHARE
-    if picture.anchors is not None:
+    if picture.anchors is not None and picture.anchor_objects is not None:
         for box, i in zip(picture.anchors, picture.anchor_objects, strict=True):
             label = int(picture.labels[i])
             shapes.append(

@@ -12,11 +12,14 @@ OTHER_DISTRIBUTION = "keras-retinanet"
 def clash_warning() -> str | None:
     """Return one line that says what to do where the other project is installed, too, or None."""
     try:
-        version = importlib.metadata.version(OTHER_DISTRIBUTION)
+        other = importlib.metadata.distribution(OTHER_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         return None
+    # A checkout of this project that was installed by its former name has no files there.
+    if not any(file.parts[0] == "keras_retinanet" for file in other.files or ()):
+        return None
     return (
-        f"{OTHER_DISTRIBUTION} {version} is installed, another project that also calls its package "
-        f"keras_retinanet, and their files may be mixed: pip uninstall {OTHER_DISTRIBUTION} "
-        f"{DISTRIBUTION}, then install {DISTRIBUTION} again"
+        f"{OTHER_DISTRIBUTION} {other.version} is installed, another project that also calls its "
+        f"package keras_retinanet, and their files may be mixed: pip uninstall "
+        f"{OTHER_DISTRIBUTION} {DISTRIBUTION}, then install {DISTRIBUTION} again"
     )

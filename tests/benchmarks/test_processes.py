@@ -10,20 +10,26 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-# A thread that never ends, as some libraries' pools spin for a while after a call.
-SPINNING = """
+# A thread that goes on after the call, as some libraries' pools do for a while.
+RESTLESS = """
 import threading, time
 import processes
 
-cpu = [time.process_time()]
+ticks, calls = [], []
+
+def tick():
+    while True:
+        ticks.append(time.monotonic())
+        time.sleep(0.01)
 
 def call():
-    if len(cpu) == 1:
-        threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True).start()
-    cpu.append(time.process_time())
+    if not calls:
+        threading.Thread(target=tick, daemon=True).start()
+    calls.append(time.monotonic())
 
 def facts():
-    return {"cpu": [b - a for a, b in zip(cpu, cpu[1:])]}
+    pairs = zip(calls, calls[1:])
+    return {"ticks": [sum(a < tick < b for tick in ticks) for a, b in pairs]}
 
 processes.serve(call, facts, warmup=1)
 """
@@ -82,15 +88,14 @@ def test_calls_are_timed_and_facts_told(processes, make):
 
 
 def test_an_idle_worker_does_not_run(processes, make):
-    worker = make(SPINNING)
+    worker = make(RESTLESS)
     with processes.taking_turns({"a": worker}, rounds=0):
         for _ in range(3):
+            time.sleep(1.0)  # of some hundred ticks
             worker.call()
-            time.sleep(0.5)
         facts = worker.finish()
-    # The first of these lies between the warm-up and the first call.
-    assert len(facts["cpu"]) == 4
-    assert max(facts["cpu"]) < 0.25, "it has run while others were measured"
+    assert len(facts["ticks"]) == 3
+    assert max(facts["ticks"]) < 8, "it has run while others were measured"
 
 
 def test_workers_take_turns(processes, make):
@@ -131,6 +136,16 @@ def test_one_that_says_nothing(processes, make):
     with processes.taking_turns({"a": worker}, rounds=1):
         pass
     assert worker.failed == "exit status 3"
+
+
+def test_one_that_the_system_ends(processes, make):
+    program = (
+        "import os, sys; print('a line', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"
+    )
+    worker = make(program)
+    with processes.taking_turns({"a": worker}, rounds=1):
+        pass
+    assert worker.failed == "ended by SIGKILL"
 
 
 def test_an_error_of_the_benchmark_ends_them(processes, make):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.data.images.image_files import inspect_images
+from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.detection.keras_model import KerasDetector
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import DataError

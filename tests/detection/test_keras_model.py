@@ -9,12 +9,12 @@ import pytest
 from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detection.keras_model import KerasDetector
-from keras_retinanet.detection.prefetch import prefetched
 from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
 from keras_retinanet.evaluation.evaluate import DatasetEvaluation
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.system.prefetch import prefetched
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from keras_retinanet.data.pipeline.batches import network_inputs
 from keras_retinanet.detection.predict import predict
 from keras_retinanet.errors import DataError
 from keras_retinanet.geometry.inference_settings import InferenceSettings
@@ -77,6 +79,45 @@ def test_rotated_image_is_shown_upright(model, tmp_path):
     assert (entries[0]["width"], entries[0]["height"]) == (60, 80)
     with Image.open(tmp_path / "out" / "images" / "x.jpg.jpg") as picture:
         assert picture.size == (60, 80)
+
+
+def _jpeg_behind_a_profile(path, exif):
+    write_image(path, exif=exif, quality=95)
+    content = path.read_bytes()
+    at = content.index(b"\xff\xe1")  # EXIF; behind it what would have been found at once
+    profile = b"".join(b"\xff\xe2\xea\x62" + bytes(60_000) for _ in range(2))
+    path.write_bytes(content[:at] + profile + content[at:])
+
+
+def _jpeg_with_xmp(path, exif):
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    write_image(path, xmp=xmp, quality=95)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "size"),
+    [
+        ("x.png", lambda path, exif: write_image(path, exif=exif), (60, 80)),
+        ("x.jpg", _jpeg_behind_a_profile, (60, 80)),
+        ("x.jpg", _jpeg_with_xmp, (80, 60)),
+    ],
+    ids=["png", "behind a profile", "xmp alone"],
+)
+def test_boxes_are_drawn_on_the_pixels_that_were_looked_at(model, tmp_path, name, write, size):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write(tmp_path / name, exif)
+    file = tmp_path / name
+    _, entries = run(model, file, tmp_path / "out", min_score=2)  # no box hides a pixel
+    assert (entries[0]["width"], entries[0]["height"]) == size
+    (seen,) = network_inputs(
+        [str(file)], np.array(size[1:]), np.array(size[:1]), InputPolicy("stretch", 64)
+    ).as_numpy_iterator()
+    with Image.open(tmp_path / "out" / "images" / f"{name}.jpg") as picture:
+        assert picture.size == size
+        small = tf.image.resize(np.asarray(picture), (64, 64)).numpy()
+    # A JPEG blurs the colours of noise; but turned otherwise, noise has nothing in common.
+    assert np.corrcoef(small.ravel(), seen["image"].ravel().astype(float))[0, 1] > 0.5
 
 
 def test_bad_files_are_counted_and_the_rest_is_done(model, tmp_path):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 

@@ -8,9 +8,9 @@ import tensorflow as tf
 from keras_retinanet.errors import DataError, WeightsError
 from keras_retinanet.export.converters import converting, one_line_errors, summary
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 from keras_retinanet.export.tflite import network
-from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 
 MLIR = """Could not translate MLIR to FlatBuffer./f.py:11:1: error: 'tf.Conv2D' op is not built in
         TFLiteExporter().write(m, folder)

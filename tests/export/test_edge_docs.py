@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.detection.manifest import read_manifest
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import DataError, WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.keras_exporter import KerasExporter
-from keras_retinanet.export.saved_model import exporter as saved_model_module
-from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.export.saved_model import saved_model_exporter as saved_model_module
+from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 from keras_retinanet.export.write_manifest import sha256
 from keras_retinanet.models.saving import save_for_inference
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.errors import ConfigError, WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.onnx_exporter import OnnxExporter

@@ -14,8 +14,8 @@ from keras_retinanet.export.export import export_model
 from keras_retinanet.export.exporter import as_float32
 from keras_retinanet.export.keras_exporter import KerasExporter
 from keras_retinanet.export.onnx_exporter import OnnxExporter
-from keras_retinanet.export.saved_model.exporter import SavedModelExporter
-from keras_retinanet.export.tflite.exporter import TFLiteExporter
+from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
+from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.geometry.boxes import pairwise_iou
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")

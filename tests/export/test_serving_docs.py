@@ -95,7 +95,7 @@ def test_python(square, photo):
 def test_openvino(make_finder, tmp_path):
     pytest.importorskip("openvino", reason="needs OpenVINO: pip install openvino")
     from keras_retinanet.export.export import export_model
-    from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+    from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 
     model = make_finder()
     version, _ = export_model(model, tmp_path, SavedModelExporter(raw="dynamic"))

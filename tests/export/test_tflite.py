@@ -11,12 +11,12 @@ from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
 from keras_retinanet.detection.keras_model import KerasDetector
-from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.detection.tflite_file import read_file
 from keras_retinanet.errors import ConfigError, DataError, WeightsError
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.tflite.exporter import TFLiteExporter, calibration_images
 from keras_retinanet.export.tflite.join import BUFFER_ALIGNMENT, refuse_variables
+from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter, calibration_images
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 
@@ -341,7 +341,7 @@ def test_export_of_a_model_trained_with_padding_is_measured_stretched(
 
 @pytest.mark.slow
 def test_other_weights_are_noticed(model, files, tmp_path, monkeypatch):
-    import keras_retinanet.export.tflite.exporter as module
+    import keras_retinanet.export.tflite.tflite_exporter as module
 
     original = module.convert_network
 

@@ -1,3 +1,5 @@
+import dataclasses
+import inspect
 from contextlib import contextmanager
 
 import keras
@@ -13,6 +15,7 @@ from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss, FocalLoss
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.saving import copy_for_inference
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
 
@@ -304,6 +307,18 @@ class TestSaving:
         variables = zip(loaded.optimizer.variables, model.optimizer.variables, strict=True)
         for ours, theirs in variables:
             np.testing.assert_array_equal(ours, theirs)
+
+    def test_a_copy_may_have_other_inference_settings(self, model, images):
+        other = dataclasses.replace(model.inference, max_detections=5)
+        copy = copy_for_inference(model, inference=other)  # as `retinanet export` makes one
+        assert (copy.inference, copy.box_coder) == (other, model.box_coder)
+        assert model.inference.max_detections == 33
+        for name, value in model(images).items():
+            np.testing.assert_array_equal(copy(images)[name], value)
+
+    def test_every_setting_of_the_signature_is_saved(self, model):
+        signature = set(inspect.signature(RetinaNet.__init__).parameters)
+        assert set(model.get_config()) == signature - {"self", "num_classes", "weights"}
 
     def test_needs_no_weights_of_the_backbone(self, make_tiny, tiny, tmp_path):
         """A model built from a file does not look for that file again."""

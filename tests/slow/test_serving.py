@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detection.keras_model import detect_files
-from keras_retinanet.detection.load import load_detector
+from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.export.export import export_model
-from keras_retinanet.export.saved_model.exporter import SavedModelExporter
+from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_data]
 

@@ -9,15 +9,23 @@ from keras_retinanet.system.distribution import DISTRIBUTION, clash_warning
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """A function that installs distributions, given as name=version, and nothing else."""
+    """A function that installs distributions, given as name=version, and nothing else; each with
+    `files`."""
 
-    def install(**versions):
+    def install(
+        files=("keras_retinanet/__init__.py", "keras_retinanet/losses/__init__.py"), **versions
+    ):
         for name, version in versions.items():
             folder = tmp_path / f"{name}-{version}.dist-info"
             folder.mkdir()
             folder.joinpath("METADATA").write_text(
                 f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n"
             )
+            for file in files:
+                (tmp_path / file).parent.mkdir(exist_ok=True)
+                (tmp_path / file).touch()
+            record = "".join(f"{file},,\n" for file in files)
+            folder.joinpath("RECORD").write_text(record)
         monkeypatch.setattr(sys, "path", [str(tmp_path)])
 
     return install
@@ -25,6 +33,11 @@ def installed(tmp_path, monkeypatch):
 
 def test_ours_alone_is_no_clash(installed):
     installed(retinanet_keras="0.1.0", gkeras_retinanet="0.5.0")
+    assert clash_warning() is None
+
+
+def test_a_checkout_of_ours_by_the_former_name_is_no_clash(installed):
+    installed(keras_retinanet="0.1.0", files=["__editable__.keras_retinanet-0.1.0.pth"])
     assert clash_warning() is None
 
 

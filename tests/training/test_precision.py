@@ -17,7 +17,7 @@ from keras_retinanet.optimizers.weight_decay import SGDWithL2
 from keras_retinanet.training import train as training
 from keras_retinanet.training.narrow_batches import NARROW_WIDTH, refuse_narrow_batches
 from keras_retinanet.training.setup import prepare
-from keras_retinanet.training.setup.network import build_model
+from keras_retinanet.training.setup.model_and_loss import build_model
 from keras_retinanet.training.setup.optimization import make_optimizer, resolve_jit_compile
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.demo.drawing import (
+from keras_retinanet.data.demo.shapes import (
     draw_background,
     draw_distractors,
     draw_sprite,

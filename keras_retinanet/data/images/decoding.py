@@ -9,7 +9,12 @@ from PIL import Image
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.images.address import read_image_bytes
 from keras_retinanet.data.images.inspection import inspect_image
-from keras_retinanet.data.images.orientation import exif_orientation, turn_upright
+from keras_retinanet.data.images.orientation import (
+    exif_block_orientation,
+    exif_orientation,
+    turn_pixels_upright,
+    turn_upright,
+)
 from keras_retinanet.errors import DataError
 
 
@@ -31,21 +36,25 @@ _decode_at_once = tf.function(
 
 
 def read_pixels(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarray:
-    """Return an image as RGB, uint8 [H, W, 3]; a file's as all of this package sees them.
+    """Return an image as upright RGB, uint8 [H, W, 3], as all of this package sees it.
 
     Args:
-        image: a file or an address, whose image is turned upright; or pixels, which are taken as
-            they lie: a PIL image, or uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGB, alpha is
-            dropped).
+        image: a file or an address, or a PIL image, which are turned upright as their EXIF says; or
+            pixels, which are taken as they lie: uint8 [H, W] or [H, W, 1] (grey), [H, W, 3] (RGB)
+            or [H, W, 4] (alpha is dropped).
 
     Raises:
         DataError: there is no such file, or none that training would read.
-        ValueError: an array of another shape or type.
+        ValueError: it is of another kind, or an array of another shape or type.
     """
     if isinstance(image, Image.Image):
         return _pixels_of_pil(image)
     if isinstance(image, np.ndarray):
         return _pixels_of_array(image)
+    if not isinstance(image, str | os.PathLike):
+        raise ValueError(
+            f"an image must be a path, a NumPy array or a PIL image, got {type(image).__name__}"
+        )
     path = os.fspath(image)
     fault = inspect_image(path, decode=False).fault
     if fault is None:
@@ -57,18 +66,28 @@ def read_pixels(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarr
 
 
 def _pixels_of_pil(image: Image.Image) -> np.ndarray:
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"PIL images of mode {image.mode!r} have no range of values: convert it to 'L' or 'RGB'"
+        )
     if image.mode.startswith("I;16"):  # Pillow clips these where TensorFlow scales them
-        return _pixels_of_array((np.asarray(image) >> 8).astype(np.uint8))
-    return np.asarray(image.convert("RGB"))
+        pixels = _pixels_of_array((np.asarray(image) >> 8).astype(np.uint8))
+    else:
+        pixels = np.asarray(image.convert("RGB"))
+    # Not Pillow's own way, which follows XMP, too.
+    orientation = exif_block_orientation(image.info.get("exif") or b"")
+    return turn_pixels_upright(pixels, orientation)
 
 
 def _pixels_of_array(pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype != np.uint8:
+        raise ValueError(
+            f"an array must hold uint8 values 0 to 255, got {pixels.dtype}: convert it, for "
+            "example by (255 * image).round().astype('uint8') if it is in 0 to 1"
+        )
     shape = pixels.shape
     is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
-    if pixels.dtype != np.uint8 or not is_image or 0 in shape:
-        raise ValueError(
-            f"expected the pixels of one image, uint8 [H, W, 3] in RGB, got {pixels.dtype} "
-            f"{list(shape)}: scale values to 0 ... 255, cast them to uint8, put channels last"
-        )
+    if not is_image or 0 in shape:
+        raise ValueError(f"an array must be [H, W], [H, W, 3] or [H, W, 4], got {shape}")
     pixels = pixels.reshape(*shape[:2], -1)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
@@ -56,31 +57,38 @@ def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
     """Return the header of one image file; never raises for a bad file."""
     try:
         with open_image(path) as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return ImageHeader(fault="empty image file")
-            with Image.open(file) as image:
-                (width, height), kind = image.size, image.format
-                if kind == "BMP" and image.mode in ("1", "P"):
-                    kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
-            if kind not in DECODABLE_FORMATS:
-                return ImageHeader(fault=f"{kind} images cannot be read: convert to JPEG or PNG")
-            if file_orientation(file) >= FIRST_TRANSPOSED_ORIENTATION:
-                width, height = height, width
-            if decode:
-                file.seek(0)
-                _decode_small(file.read(), kind)
+            header = _read_header(file, decode=decode)
     except FileNotFoundError:
         return ImageHeader(fault="missing image file")
     except PermissionError:
         return ImageHeader(fault="no permission to read the image file")
     except Image.DecompressionBombError:
-        return ImageHeader(fault=f"image of more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels")
+        # Pillow refuses twice the number from which on it warns.
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return ImageHeader(fault=f"image of more than {limit:,} pixels")
     except UnidentifiedImageError:
         return ImageHeader(fault="not an image, or one of an unknown kind")
     except Exception:  # TensorFlow's errors, and Pillow's OSError, SyntaxError, struct.error, ...
         return ImageHeader(fault="truncated or damaged image file")
-    if min(height, width) < MIN_SIDE:
+    if header.fault is None and min(header.height, header.width) < MIN_SIDE:
         return ImageHeader(fault=f"image with a side below {MIN_SIDE} px")
+    return header
+
+
+def _read_header(file: BinaryIO, *, decode: bool) -> ImageHeader:
+    if file.seek(0, os.SEEK_END) == 0:
+        return ImageHeader(fault="empty image file")
+    with Image.open(file) as image:
+        (width, height), kind = image.size, image.format
+        if kind == "BMP" and image.mode in ("1", "P"):
+            kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
+    if kind not in DECODABLE_FORMATS:
+        return ImageHeader(fault=f"{kind} images cannot be read: convert to JPEG or PNG")
+    if file_orientation(file) >= FIRST_TRANSPOSED_ORIENTATION:
+        width, height = height, width
+    if decode:
+        file.seek(0)
+        _decode_small(file.read(), kind)
     return ImageHeader(height, width)
 
 

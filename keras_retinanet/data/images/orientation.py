@@ -12,8 +12,10 @@ equal, and both to Pillow.
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
+import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
@@ -57,8 +59,24 @@ def file_orientation(file: BinaryIO) -> int:
     if magic.startswith(_JPEG_MAGIC):
         return _tiff_orientation(_jpeg_exif(file))
     if magic == _PNG_MAGIC:
-        return _tiff_orientation(_png_exif(file).removeprefix(_EXIF_HEADER))
+        return exif_block_orientation(_png_exif(file))
     return UPRIGHT
+
+
+def exif_block_orientation(exif: bytes) -> int:
+    """Return the orientation that a block of EXIF states, with or without a JPEG's header."""
+    return _tiff_orientation(exif.removeprefix(_EXIF_HEADER))
+
+
+def turn_pixels_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Return pixels [H, W, C] as they are to be shown: `turn_upright` outside of graphs."""
+    if orientation >= FIRST_TRANSPOSED_ORIENTATION:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
 
 
 def _jpeg_exif(file: BinaryIO) -> bytes:
@@ -122,27 +140,42 @@ def _tiff_orientation(tiff: bytes) -> int:
 def exif_orientation(image_bytes: Tensor) -> Tensor:
     """Return the orientation, int32, of an image file's bytes: `file_orientation` as a graph."""
 
-    def starts_with(magic: bytes) -> Tensor:
-        return tf.strings.substr(image_bytes, 0, len(magic)) == magic
+    def occurs(pattern: str) -> Tensor:
+        rest = tf.strings.regex_replace(image_bytes, pattern, "", replace_global=False)
+        return tf.strings.length(rest) < tf.strings.length(image_bytes)
 
-    def upright() -> Tensor:
-        return tf.constant(UPRIGHT)
-
-    def where_it_occurs(pattern: str, find: Callable[[Tensor], Tensor]) -> Callable[[], Tensor]:
-        """The walk costs a tenth of the decoding; most files do not hold what it looks for."""
-
-        def search() -> Tensor:
-            others = tf.strings.regex_replace(image_bytes, pattern, "", replace_global=False)
-            occurs = tf.strings.length(others) < tf.strings.length(image_bytes)
-            return tf.cond(occurs, lambda: _tiff_orientation_graph(find(image_bytes)), upright)
-
-        return search
-
-    return tf.cond(
-        starts_with(_JPEG_MAGIC),
-        where_it_occurs(r"Exif\x00\x00", _jpeg_exif_graph),
-        lambda: tf.cond(starts_with(_PNG_MAGIC), where_it_occurs("eXIf", _png_exif_graph), upright),
+    # The walk costs a tenth of the decoding, and most files do not hold what it looks for.
+    may_have_exif = tf.cond(
+        _starts_with(image_bytes, _PNG_MAGIC),
+        lambda: occurs("eXIf"),
+        lambda: occurs(r"Exif\x00\x00"),
     )
+    return tf.cond(
+        may_have_exif, lambda: _walked_orientation(image_bytes), lambda: tf.constant(UPRIGHT)
+    )
+
+
+# A function that stays one: within the graph its many small ops would cost time even where the
+# branch is not taken.
+@partial(
+    tf.function,
+    input_signature=[tf.TensorSpec((), tf.string)],
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+)
+def _walked_orientation(image_bytes: Tensor) -> Tensor:
+    exif = tf.case(
+        [
+            (_starts_with(image_bytes, _JPEG_MAGIC), lambda: _jpeg_exif_graph(image_bytes)),
+            (_starts_with(image_bytes, _PNG_MAGIC), lambda: _png_exif_graph(image_bytes)),
+        ],
+        default=lambda: tf.constant(b""),
+    )
+    return _tiff_orientation_graph(exif)
+
+
+def _starts_with(image_bytes: Tensor, magic: bytes) -> Tensor:
+    return tf.strings.substr(image_bytes, 0, len(magic)) == magic
 
 
 def turn_upright(image: Tensor, orientation: Tensor) -> Tensor:
@@ -231,8 +264,7 @@ def _png_exif_graph(image_bytes: Tensor) -> Tensor:
         step,
     )
     exif = _part(image_bytes, offset + _PNG_HEAD.size, tf.where(is_exif(head), head[0], 0))
-    has_header = tf.strings.substr(exif, 0, len(_EXIF_HEADER)) == _EXIF_HEADER
-    skipped = tf.where(has_header, len(_EXIF_HEADER), 0)
+    skipped = tf.where(_starts_with(exif, _EXIF_HEADER), len(_EXIF_HEADER), 0)
     return tf.strings.substr(exif, skipped, tf.strings.length(exif))
 
 
@@ -242,11 +274,10 @@ def _part(image_bytes: Tensor, start: Tensor, length: Tensor) -> Tensor:
 
 
 def _tiff_orientation_graph(tiff: Tensor) -> Tensor:
-    header = tf.strings.substr(tiff, 0, 4)
     result = tf.constant(UPRIGHT)
     for magic, order in _TIFF_HEADERS.items():
         result = tf.cond(
-            header == magic,
+            _starts_with(tiff, magic),
             lambda order=order: _directory_orientation(tiff, order),
             lambda result=result: result,
         )

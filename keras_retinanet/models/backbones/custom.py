@@ -52,10 +52,11 @@ def custom_features(backbone: keras.Model, images: Tensor) -> tuple[Tensor, ...]
         ValueError: the feature maps have other strides.
     """
 
-    def copy(layer: layers.Layer) -> layers.Layer:
+    def copy(layer: keras.Operation) -> keras.Operation:
         config = layer.get_config()
-        is_scaling = isinstance(layer, layers.Rescaling | layers.Normalization)
-        config["dtype"] = "float32" if is_scaling else keras.config.dtype_policy()
+        if isinstance(layer, layers.Layer):  # and no operation such as keras.ops.relu
+            is_scaling = isinstance(layer, layers.Rescaling | layers.Normalization)
+            config["dtype"] = "float32" if is_scaling else keras.config.dtype_policy()
         return type(layer).from_config(config)
 
     model = keras.models.clone_model(

@@ -16,7 +16,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import UserError
 from keras_retinanet.system.memory import process_memory
 from keras_retinanet.training.finders.batch_trial import Trial, as_json
-from keras_retinanet.training.setup.network import make_input_policy
+from keras_retinanet.training.setup.model_and_loss import make_input_policy
 from keras_retinanet.training.setup.prepare import without_other_weights
 
 # Seconds between two looks at a process' memory.

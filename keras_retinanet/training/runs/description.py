@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_retinanet.data.checks.anchor_recall import AnchorRecall
 from keras_retinanet.data.dataset import Finding, write_findings
 from keras_retinanet.system.atomic_files import write_whole
+from keras_retinanet.system.distribution import DISTRIBUTION
 from keras_retinanet.training.fine_tuning import TransferReport
 from keras_retinanet.training.runs.run_directory import CONFIG_FILE
 
@@ -70,7 +71,7 @@ def report_transfer(transfer: TransferReport, output: Path) -> None:
 
 def describe_environment() -> dict[str, Any]:
     """Return what a run depends on beside its config: versions, devices, the command."""
-    packages = ("keras-retinanet", "tensorflow", "keras", "numpy", "pycocotools", "Pillow")
+    packages = (DISTRIBUTION, "tensorflow", "keras", "numpy", "pycocotools", "Pillow")
     return {
         "command": sys.argv,
         "python": platform.python_version(),

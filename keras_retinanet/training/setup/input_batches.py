@@ -15,7 +15,7 @@ from keras_retinanet.data.pipeline.cache import DiskCache, ImageCache, MemoryCac
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
 from keras_retinanet.system.workers import this_worker
-from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
+from keras_retinanet.training.setup.model_and_loss import make_anchor_generator, make_input_policy
 from keras_retinanet.training.setup.optimization import count_epochs
 
 

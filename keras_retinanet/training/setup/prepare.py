@@ -16,7 +16,7 @@ from keras_retinanet.system.workers import Worker, this_worker
 from keras_retinanet.training.fine_tuning import TransferReport, load_source, take_weights
 from keras_retinanet.training.narrow_batches import refuse_narrow_batches
 from keras_retinanet.training.setup.input_batches import make_batches, make_plan, planned_files
-from keras_retinanet.training.setup.network import build_model, make_loss
+from keras_retinanet.training.setup.model_and_loss import build_model, make_loss
 from keras_retinanet.training.setup.optimization import (
     count_epochs,
     make_optimizer,

@@ -11,7 +11,7 @@ from keras_retinanet.data.checks.anchor_recall import anchor_recall
 from keras_retinanet.data.checks.check import check_dataset
 from keras_retinanet.data.checks.duplicates import LEAKAGE
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.training.setup.network import make_anchor_generator, make_input_policy
+from keras_retinanet.training.setup.model_and_loss import make_anchor_generator, make_input_policy
 
 pytestmark = pytest.mark.real_data
 

@@ -23,7 +23,7 @@ from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.training.callbacks import EarlyStopping, EvaluateOnDataset
 from keras_retinanet.training.progress import Progress
 from keras_retinanet.training.setup.input_batches import make_batches, make_plan
-from keras_retinanet.training.setup.network import build_model, make_loss
+from keras_retinanet.training.setup.model_and_loss import build_model, make_loss
 from keras_retinanet.training.setup.optimization import make_optimizer
 from keras_retinanet.training.setup.run_callbacks import (
     collect_state,

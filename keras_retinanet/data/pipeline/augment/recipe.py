@@ -41,12 +41,28 @@ def augment(
         planned: "index", "scaled_size" [2], "canvas_size" [2], "seed" [2] and "partners" [4], three
             images for a mosaic and one for mixup; -1 for none (`TrainingPlan.epoch`).
     """
-    seed, partners = planned["seed"], planned["partners"]
-    height, width = tf.unstack(planned["canvas_size"])
-    chances = tf.random.stateless_uniform((4,), _step(seed, CHOICE))
 
     def upright(index: Tensor, seed: Tensor) -> Example:
         return random_flip(load(index), seed, horizontal=horizontal_flip, vertical=vertical_flip)
+
+    if settings != Augmentation():
+        return _augmented(upright, planned, settings)
+    height, width = tf.unstack(planned["canvas_size"])
+    example = upright(planned["index"], planned["seed"])
+    return fit_example(example, planned["scaled_size"], height, width)
+
+
+def _augmented(
+    upright: Callable[[Tensor, Tensor], Example], planned: dict[str, Tensor], settings: Augmentation
+) -> Example:
+    """Return the example of a planned image with all that the settings ask for.
+
+    Args:
+        upright: index of an image and its seed -> its example, flipped or not.
+    """
+    seed, partners = planned["seed"], planned["partners"]
+    height, width = tf.unstack(planned["canvas_size"])
+    chances = tf.random.stateless_uniform((4,), _step(seed, CHOICE))
 
     def single() -> Example:
         example = upright(planned["index"], seed)
@@ -76,8 +92,6 @@ def augment(
                 e, _step(seed, CUTOUT), count=settings.cutout_count, size=settings.cutout_size
             ),
         )
-    if settings == Augmentation():
-        return example  # nothing can have cut an object
     return ignore_cut_objects(example, min_visible=settings.min_visible)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from keras_retinanet.data.convert.runner import convert
+from keras_retinanet.data.convert.convert import convert
 from keras_retinanet.data.images.address import image_name
 from keras_retinanet.data.source import load_dataset
 

@@ -94,6 +94,15 @@ def test_images_and_objects(tfds, picture):
     assert not dataset.findings
 
 
+@pytest.mark.parametrize(
+    "options", [(), ("--anchors", "quickstart"), ("--augment", "quickstart")], ids=str
+)
+def test_data_show(tfds, call, tmp_path, options):
+    arguments = ("--data", "tfds:shapes/2017", "--split", "train", "--output", tmp_path / "out")
+    assert call("data", "show", *arguments, "--count", 2, *options) == 0
+    assert (tmp_path / "out" / "sample.html").read_text().count("<figure") == 2
+
+
 def test_splits(tfds, tmp_path):
     assert split_names("tfds:shapes/2017") == ["train", "val"]
     assert load_dataset("tfds:shapes/2017", "val").image_ids == [40]

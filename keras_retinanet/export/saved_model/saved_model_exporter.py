@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.detector_settings import DetectorSettings
-from keras_retinanet.detection.load import SAVED_MODEL_FILE
+from keras_retinanet.detection.load_detector import SAVED_MODEL_FILE
 from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.saved_model_runtime import open_signatures
 from keras_retinanet.errors import ConfigError, WeightsError

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from keras_retinanet.data.convert import runner
+from keras_retinanet.data.convert import convert as conversion
+from keras_retinanet.data.convert.convert import PLANNERS, convert
 from keras_retinanet.data.convert.output import Output
-from keras_retinanet.data.convert.runner import PLANNERS, convert
 from keras_retinanet.data.images.address import image_name, read_image_bytes
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import ConfigError, DataError
@@ -261,7 +261,7 @@ def test_an_interrupted_conversion_goes_on(source, target, interruption, tmp_pat
         return call
 
     with monkeypatch.context() as patch, pytest.raises(interruption):
-        patch.setattr(runner.os, "cpu_count", lambda: 1)
+        patch.setattr(conversion.os, "cpu_count", lambda: 1)
         for name in ("put_image", "write_file"):
             patch.setattr(Output, name, failing(getattr(Output, name)))
         convert(source, out, **options)

@@ -3,11 +3,11 @@
 import pytest
 
 from keras_retinanet.config.load import load_config
-from keras_retinanet.training.setup import network
+from keras_retinanet.training.setup import model_and_loss
 
 
 def test_frozen_stages_of_a_config(small_resnet18, tiny_config):
-    model = network.build_model(tiny_config("model.frozen_stages=2"), ("a", "b"))
+    model = model_and_loss.build_model(tiny_config("model.frozen_stages=2"), ("a", "b"))
     assert not model.get_layer("conv2_block1_1_conv").trainable
     assert model.get_layer("conv3_block1_1_conv").trainable
 
@@ -33,10 +33,10 @@ LOSS_SETTINGS = (
 )
 
 
-@pytest.mark.parametrize("name", network.CLASS_LOSSES)
+@pytest.mark.parametrize("name", model_and_loss.CLASS_LOSSES)
 def test_class_loss_of_a_config(name):
     config = load_config("quickstart", [f"loss.class_loss={name}", *LOSS_SETTINGS])
-    found = network.make_loss(config).class_loss.get_config()
+    found = model_and_loss.make_loss(config).class_loss.get_config()
     assert CLASS_LOSSES[name].items() <= found.items()
 
 
@@ -49,7 +49,7 @@ def test_class_loss_of_a_config(name):
     ],
 )
 def test_box_loss_of_a_config(settings, name, expected):
-    loss = network.make_loss(load_config("quickstart", [*settings, "loss.box_weight=2"]))
+    loss = model_and_loss.make_loss(load_config("quickstart", [*settings, "loss.box_weight=2"]))
     found = loss.box_loss.get_config()
     assert found["name"] == name and expected.items() <= found.items()
     assert loss.box_weight == 2
@@ -57,11 +57,11 @@ def test_box_loss_of_a_config(settings, name, expected):
 
 def test_normalizer_of_a_config():
     config = load_config("quickstart", ["loss.normalizer=moving_average"])
-    assert network.make_loss(config).normalizer == "moving_average"
+    assert model_and_loss.make_loss(config).normalizer == "moving_average"
 
 
 def test_only_the_softmax_loss_makes_a_softmax_model(small_resnet18, tiny_config):
-    for name in network.CLASS_LOSSES:
+    for name in model_and_loss.CLASS_LOSSES:
         config = tiny_config(f"loss.class_loss={name}")
-        model = network.build_model(config, ("a", "b"))
+        model = model_and_loss.build_model(config, ("a", "b"))
         assert model.class_activation == ("softmax" if name == "softmax_focal" else "sigmoid")
