@@ -61,6 +61,7 @@ def test_check_with_plots(data, tmp_path):
     assert "images read" in done.stdout
 
 
+@pytest.mark.slow  # one such backend is tried by every other test here
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense", ""])
 def test_no_backend_of_matplotlib_is_inherited(backend, tmp_path):
     done = retinanet("reproduce", "figure-1", "--output", tmp_path / "out", backend=backend)
