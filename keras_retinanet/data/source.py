@@ -6,8 +6,8 @@ from keras_retinanet.config.yaml_files import did_you_mean, expand_variables, sh
 from keras_retinanet.data.cleaning import clean
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.formats.data_yaml import SOURCES, DataSource, MixSource, PathOf
-from keras_retinanet.data.formats.detect_format import DATA_YAML, HOW_TO_SPLIT, detect_format
 from keras_retinanet.data.formats.records.tfds import PREFIX
+from keras_retinanet.data.layouts.detect_format import DATA_YAML, HOW_TO_SPLIT, detect_format
 from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.errors import ConfigError, DataError
 

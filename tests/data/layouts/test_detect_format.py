@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from keras_retinanet.data.formats.detect_format import DETECTORS, HOW_TO_SPLIT, detect_format
+from keras_retinanet.data.layouts.detect_format import DETECTORS, HOW_TO_SPLIT, detect_format
 from keras_retinanet.data.source import SOURCES, how_to_split, load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
 

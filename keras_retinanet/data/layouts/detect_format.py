@@ -1,0 +1,88 @@
+"""Which format the data set in a folder has: its settings, as a data YAML would hold them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_retinanet.config.yaml_files import read_yaml
+from keras_retinanet.data.layouts.coco_layouts import coco_layout, json_settings
+from keras_retinanet.data.layouts.csv_layouts import classes_file, csv_layout, open_images_layout
+from keras_retinanet.data.layouts.kitti_layouts import kitti_layout
+from keras_retinanet.data.layouts.places import EXAMPLE, Settings, split_of
+from keras_retinanet.data.layouts.record_layouts import tfrecord_layout
+from keras_retinanet.data.layouts.voc_layouts import voc_layout
+from keras_retinanet.data.layouts.yolo_layouts import yolo_layout, yolo_settings
+from keras_retinanet.errors import ConfigError
+
+# In a folder: ours if it has `format`, else YOLO's.
+DATA_YAML = "data.yaml"
+# How to get a split "val" out of data that has none.
+HOW_TO_SPLIT = {
+    "coco": "take some of the images, with their annotations, to a JSON file of their own",
+    "voc": "list the names of some of the images in ImageSets/Main/val.txt, the rest in train.txt",
+    "csv": "move the rows of some of the images to val.csv",
+    "kitti": "list the names of some of the images in ImageSets/val.txt, the rest in train.txt",
+    "open_images": "list the ids of some of the images in a file, as image_list of a split val",
+    "yolo": "move some of the images, with their labels, to a folder that `val` names in data.yaml",
+    "tfrecord": "name some of the files val instead of train",
+}
+
+
+def detect_format(path: Path) -> tuple[Settings, Path]:
+    """Return the settings of a data set, and the folder that their paths are relative to.
+
+    Args:
+        path: a data YAML, or one of YOLO; a folder; a CSV, or a COCO JSON file.
+
+    Raises:
+        ConfigError: nothing known is there, or more than one thing.
+    """
+    if path.is_dir():
+        return _folder_settings(path)
+    suffix = path.suffix.lower()
+    if suffix == ".csv" and path.is_file():
+        splits = {split_of(path.stem): path.name}
+        return {"format": "csv", "splits": splits, **classes_file(path.parent)}, path.parent
+    if suffix == ".json" and path.is_file():
+        return json_settings(path), path.parent
+    values = read_yaml(path)
+    return (yolo_settings(path.name, values) or values), path.parent
+
+
+def _folder_settings(folder: Path) -> tuple[Settings, Path]:
+    own = _own_yaml(folder)
+    if own is not None:
+        return own, folder
+    found = {name: settings for name, look in DETECTORS.items() if (settings := look(folder))}
+    if len(found) == 1:
+        return next(iter(found.values())), folder
+    if found:
+        raise ConfigError(
+            f"{folder} looks like {' and '.join(found)}: name one of the files, or {EXAMPLE}"
+        )
+    inside = [
+        sub
+        for sub in sorted(p for p in folder.iterdir() if p.is_dir())
+        if _own_yaml(sub) is not None or any(look(sub) for look in DETECTORS.values())
+    ]
+    if inside:
+        raise ConfigError(f"{folder} is no data set, but {inside[0]} looks like one")
+    names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir()) or ["nothing"]
+    held = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    raise ConfigError(f"{folder} holds {held}: no data set of a known layout; {EXAMPLE}")
+
+
+def _own_yaml(folder: Path) -> Settings | None:
+    path = folder / DATA_YAML
+    values = read_yaml(path) if path.is_file() else {}
+    return values if "format" in values else None
+
+
+DETECTORS: dict[str, Callable[[Path], Settings | None]] = {
+    "coco": coco_layout,
+    "voc": voc_layout,
+    "csv": csv_layout,
+    "kitti": kitti_layout,
+    "open_images": open_images_layout,
+    "yolo": yolo_layout,
+    "tfrecord": tfrecord_layout,
+}
