@@ -60,16 +60,35 @@ class Found(Boxes):
 
 
 @dataclass(frozen=True)
+class ClassMatches:
+    """How COCO matched the detections of one class, objects of any size counted.
+
+    Attributes:
+        scores, images: [n] of the detections, image by image.
+        is_right, is_ignored: [T, n] at IOU_THRESHOLDS; those ignored count neither way.
+        num_objects: [N] of the class in each image, regions to ignore left out.
+    """
+
+    scores: np.ndarray
+    images: np.ndarray
+    is_right: np.ndarray
+    is_ignored: np.ndarray
+    num_objects: np.ndarray
+
+
+@dataclass(frozen=True)
 class CocoSummary:
     """What COCO says of a set of detections.
 
     Attributes:
         figures: by the names of COCO_FIGURES; None where there is no object to measure it on.
         precisions: [T, R, K] at IOU_THRESHOLDS and RECALLS; -1 for a class without objects.
+        matches: of each class.
     """
 
     figures: dict[str, float | None]
     precisions: np.ndarray
+    matches: tuple[ClassMatches, ...]
 
     def class_ap(self) -> list[float | None]:
         """Return the AP of each class; None for a class without objects."""
@@ -102,7 +121,32 @@ def summarize(
         name: None if value == -1 else float(value)
         for name, value in zip(COCO_FIGURES, result.stats, strict=True)
     }
-    return CocoSummary(figures, result.eval["precision"][..., _ANY_SIZE, _MOST_DETECTIONS])
+    num_sizes = len(result.params.areaRng)
+    matches = []
+    for label in range(num_classes):
+        first = (label * num_sizes + _ANY_SIZE) * num_images  # class by class, size by size
+        matches.append(_class_matches(result.evalImgs[first : first + num_images]))
+    return CocoSummary(
+        figures,
+        result.eval["precision"][..., _ANY_SIZE, _MOST_DETECTIONS],
+        tuple(matches),
+    )
+
+
+def _class_matches(images: Sequence[dict[str, Any] | None]) -> ClassMatches:
+    """Return COCOeval's matches of one class; images that have nothing of it are None."""
+    held = [(i, image) for i, image in enumerate(images) if image is not None]
+    num_objects = np.zeros(len(images), np.int64)
+    none = np.zeros((len(IOU_THRESHOLDS), 0))
+    for i, image in held:
+        num_objects[i] = int((np.asarray(image["gtIgnore"]) == 0).sum())
+    return ClassMatches(
+        scores=np.concatenate([np.zeros(0), *(image["dtScores"] for _, image in held)]),
+        images=np.repeat([i for i, _ in held], [len(m["dtScores"]) for _, m in held]).astype(int),
+        is_right=np.concatenate([none, *(image["dtMatches"] for _, image in held)], axis=1) > 0,
+        is_ignored=np.concatenate([none, *(m["dtIgnore"] for _, m in held)], axis=1) > 0,
+        num_objects=num_objects,
+    )
 
 
 def _coco(annotations: list[dict[str, Any]], num_images: int, num_classes: int) -> COCO:
