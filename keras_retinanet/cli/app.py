@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,7 @@ from keras_retinanet.cli.console import (
     quiet_libraries,
 )
 from keras_retinanet.cli.data_commands import app as data_app
+from keras_retinanet.cli.evaluation_report import write_evaluation_report
 from keras_retinanet.cli.export_command import export
 from keras_retinanet.cli.finder_commands import find_batch, find_lr
 from keras_retinanet.cli.reproduce_command import reproduce
@@ -105,22 +107,29 @@ def evaluate(
     data: Data,
     split: Split = "val",
     output: Annotated[
-        Path | None, output_folder("Folder for metrics.json and detections.json.")
+        Path | None,
+        output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
     ] = None,
     batch_size: BatchSize = 8,
 ) -> None:
-    """Measure COCO's AP and AR of a model on a data set."""
+    """Measure COCO's AP and AR of a model on a data set, and report what to do next."""
     from keras_retinanet.detection.load_detector import load_detector
-    from keras_retinanet.evaluation.evaluate import evaluate as run_evaluation
-    from keras_retinanet.evaluation.evaluate import write_evaluation
+    from keras_retinanet.evaluation.evaluate import DatasetEvaluation, write_evaluation
 
-    loaded = load_detector(model_file(model))
+    file = model_file(model)
+    loaded = load_detector(file)
     dataset = described_dataset(data, split)
-    metrics, results = run_evaluation(loaded, dataset, batch_size=batch_size)
+    start = time.perf_counter()
+    evaluator = DatasetEvaluation(loaded, dataset, batch_size=batch_size).run()
+    seconds = time.perf_counter() - start
+    metrics = evaluator.metrics()
     print_metrics(metrics)
     if output is not None:
-        write_evaluation(metrics, results, output)
-        out.print(f"{output / 'metrics.json'}, {output / 'detections.json'}")
+        write_evaluation(metrics, evaluator.results, output)
+        report = write_evaluation_report(
+            evaluator, output, model=file, data=data, split=split, seconds=seconds
+        )
+        out.print(f"{report}, {output / 'metrics.json'}, {output / 'detections.json'}")
 
 
 @app.command()

@@ -11,7 +11,13 @@ import tensorflow as tf
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.keras_model import KerasDetector
-from keras_retinanet.evaluation.coco_eval import CocoSummary, Found, Objects, summarize
+from keras_retinanet.evaluation.coco_eval import (
+    ClassMatches,
+    CocoSummary,
+    Found,
+    Objects,
+    summarize,
+)
 from keras_retinanet.geometry.boxes import xyxy_to_xywh
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.workers import this_worker
@@ -128,6 +134,26 @@ class CocoEvaluator:
         per_class = dict(zip(self._dataset.class_names, summary.class_ap(), strict=True))
         return {**summary.figures, "per_class": per_class}
 
+    @property
+    def dataset(self) -> DetectionDataset:
+        """The data set, with the model's classes."""
+        return self._dataset
+
+    @property
+    def objects(self) -> list[Objects]:
+        """The objects of each image; a region for ANY_CLASS is one of every class."""
+        return _objects(self._dataset)
+
+    @property
+    def found(self) -> list[Found]:
+        """The detections of the images that were added."""
+        return list(self._found.values())
+
+    @property
+    def matches(self) -> tuple[ClassMatches, ...]:
+        """How COCO matched the detections of each class."""
+        return self._summarized().matches
+
     def precisions(self) -> np.ndarray:
         """Return the precisions [T, R, K] at COCO's IoU thresholds and recalls; -1: no objects."""
         return self._summarized().precisions
@@ -146,8 +172,8 @@ class CocoEvaluator:
         """Return COCO's summary of what was added; matching takes seconds, and is done once."""
         if self._summary is None:
             self._summary = summarize(
-                _objects(self._dataset),
-                list(self._found.values()),
+                self.objects,
+                self.found,
                 num_images=len(self._dataset),
                 num_classes=len(self._dataset.class_names),
             )

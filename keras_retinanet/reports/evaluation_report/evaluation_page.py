@@ -1,0 +1,109 @@
+"""report.html: one file that needs no network, for the desk, the phone and the printer."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
+from keras_retinanet.reports.evaluation_report.advice import advise, points
+from keras_retinanet.reports.evaluation_report.charts import as_svg, make_charts, write_charts
+from keras_retinanet.reports.evaluation_report.examples import pick_examples
+from keras_retinanet.reports.evaluation_report.measured import Measured
+from keras_retinanet.system.atomic_files import write_whole
+
+TEMPLATE = Path(__file__).with_name("evaluation_page.html")
+PAGE, PLOTS = "report.html", "plots"
+_CHART_TITLES = {
+    "error_costs": "What costs AP",
+    "precision_recall": "Precision over recall",
+    "f1_over_score": "Which score to trust",
+    "calibration": "Whether scores are probabilities",
+    "confusion": "What is taken for what",
+}
+
+
+def write_report(
+    measured: Measured, folder: Path, *, title: str, facts: Mapping[str, str], command: str
+) -> Path:
+    """Write report.html, and its plots as PNG and SVG into plots/; return the page's path.
+
+    Args:
+        facts: what else a reader may want to know, by name: model, data, versions.
+        command: repeats the evaluation.
+    """
+    import jinja2
+
+    charts = make_charts(measured)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_charts(charts, folder / PLOTS)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    page = template.render(
+        title=title,
+        headline=_headline(measured),
+        advice=advise(measured),
+        points=points,
+        charts=[(_CHART_TITLES[name], as_svg(figure)) for name, figure in charts.items()],
+        figures=[(name, measured.metrics[name]) for name in COCO_FIGURES],
+        sizes=measured.missed_by_size,
+        classes=_class_rows(measured),
+        examples=pick_examples(measured),
+        facts=facts,
+        command=command,
+    )
+    write_whole(folder / PAGE, page)
+    return folder / PAGE
+
+
+def _headline(measured: Measured) -> list[tuple[str, str, str]]:
+    """Return the name, the value and a note of the figures that come first."""
+    interval = measured.interval
+    note = "no objects" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+    points = measured.overall
+    best = points.best
+    counts = f"{len(measured.dataset)} images"
+    return [
+        ("AP", _number(measured.metrics["AP"]), f"95 % interval {note}"),
+        ("AP50", _number(measured.metrics["AP50"]), "boxes overlap by half"),
+        (
+            "best score",
+            f"{measured.best_score:.2f}",
+            "no detection is right" if best is None else f"F1 {points.f1[best]:.2f} there",
+        ),
+        (
+            "found",
+            "0 %" if best is None else f"{100 * points.recall[best]:.0f} %",
+            f"of {points.num_objects} objects, at that score",
+        ),
+        (
+            "right",
+            "n/a" if best is None else f"{100 * points.precision[best]:.0f} %",
+            f"of the detections, in {counts}",
+        ),
+    ]
+
+
+def _class_rows(measured: Measured) -> list[dict[str, Any]]:
+    rows = []
+    per_class = measured.metrics["per_class"]
+    for label, name in enumerate(measured.class_names):
+        points, curve = measured.per_class[label], measured.precisions[0, :, label]
+        best = points.best
+        row = {
+            "name": name,
+            "objects": int(measured.num_objects[label]),
+            "AP": per_class[name],
+            "AP50": None if curve[0] < 0 else float(curve.mean()),
+            "score": None if best is None else float(points.scores[best]),
+            "precision": None if best is None else float(points.precision[best]),
+            "recall": None if best is None else float(points.recall[best]),
+            "F1": None if best is None else float(points.f1[best]),
+        }
+        rows.append(row)
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

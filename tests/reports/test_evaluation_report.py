@@ -1,0 +1,191 @@
+"""report.html: what it says, and that it works in a browser."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.evaluation.analysis.image_errors import ErrorKind
+from keras_retinanet.evaluation.evaluate import CocoEvaluator
+from keras_retinanet.reports.evaluation_report.advice import advise
+from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
+from keras_retinanet.reports.evaluation_report.examples import SUSPECT, pick_examples
+from keras_retinanet.reports.evaluation_report.measured import Measured, size_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CAT, DOG = (10.0, 10.0, 40.0, 40.0), (50.0, 10.0, 90.0, 50.0)
+NAMES = ("cat", "<b>dog</b>")
+
+
+def make_dataset(folder, num_images=4):
+    paths = []
+    for i in range(num_images):
+        pixels = np.full((60, 100, 3), 40 * i, np.uint8)
+        paths.append(str(folder / f"{i}.png"))
+        Image.fromarray(pixels).save(paths[-1])
+    boxes = np.array([CAT, DOG] * num_images, np.float32)
+    return DetectionDataset(
+        image_paths=paths,
+        image_ids=list(range(num_images)),
+        heights=np.full(num_images, 60),
+        widths=np.full(num_images, 100),
+        row_splits=np.arange(num_images + 1) * 2,
+        boxes=boxes,
+        labels=np.array([0, 1] * num_images, np.int32),
+        is_ignored=np.zeros(len(boxes), bool),
+        areas=(boxes[:, 2:] - boxes[:, :2]).prod(axis=1),
+        class_names=NAMES,
+        category_ids=(1, 2),
+    )
+
+
+def measured_of(dataset, detections):
+    """detections: of each image a list of (box xyxy, label, score)."""
+    evaluator = CocoEvaluator(dataset)
+    for image, rows in enumerate(detections):
+        evaluator.add(
+            image,
+            {
+                "boxes": np.array([row[0] for row in rows], float).reshape(-1, 4),
+                "classes": np.array([row[1] for row in rows], int),
+                "scores": np.array([row[2] for row in rows], float),
+            },
+        )
+    return Measured(
+        dataset=evaluator.dataset,
+        metrics=evaluator.metrics(),
+        precisions=evaluator.precisions(),
+        objects=evaluator.objects,
+        found=evaluator.found,
+        matches=evaluator.matches,
+    )
+
+
+@pytest.fixture
+def measured(tmp_path):
+    return measured_of(
+        make_dataset(tmp_path),
+        [
+            [(CAT, 0, 0.9), (DOG, 1, 0.8)],
+            [(CAT, 0, 0.9), (DOG, 0, 0.85)],  # a dog taken for a cat
+            [(CAT, 0, 0.7), ((60, 30, 95, 58), 1, 0.6)],  # a box that is far off
+            [(CAT, 0, 0.7), ((2, 45, 12, 55), 1, 0.95)],  # a false alarm, and a dog missed
+        ],
+    )
+
+
+def page_of(measured, folder):
+    path = write_report(measured, folder, title="T <i>", facts={"a": "<x>"}, command="run & go")
+    return path.read_text(encoding="utf-8")
+
+
+def test_what_is_measured(measured):
+    assert measured.best_score == 0.7  # an F1 of 10 / 15; at 0.6, of 10 / 16
+    assert measured.num_errors[ErrorKind.CLASS] == 1
+    assert measured.num_errors[ErrorKind.LOCATION] == 0  # its score is 0.6
+    assert measured.num_errors[ErrorKind.BACKGROUND] == 1
+    assert measured.num_errors[ErrorKind.MISSED] == 3  # at the best score, whatever the reason
+    assert measured.missed_by_size == {"small": (0, 4), "medium": (3, 4), "large": (0, 0)}
+    assert measured.confusion.tolist() == [[4, 0, 0], [1, 1, 2], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("area", "name"), [(0, "small"), (1023, "small"), (1024, "medium"), (9216, "large")]
+)
+def test_sizes_are_those_of_coco(area, name):
+    assert size_of(area) == name
+
+
+def test_the_most_costly_error_comes_first(measured):
+    advice = advise(measured)
+    lost = [entry.lost for entry in advice]
+    assert lost == sorted(lost, reverse=True)
+    assert any("<b>dog</b> is taken for cat (1 times)" in entry.found for entry in advice)
+    assert any("2 confident detections" in entry.found for entry in advice)
+
+
+def test_examples_show_each_kind(measured):
+    examples = pick_examples(measured)
+    kinds = [example.kind for example in examples]
+    assert sorted(set(kinds)) == sorted(
+        {"missed", "false alarm", "wrong class", "box too far off", SUSPECT}
+    )
+    wrong = next(example for example in examples if example.kind == "wrong class")
+    assert wrong.text == "cat, score 0.85; labelled <b>dog</b>"
+    truth, *_, found = wrong.boxes
+    # The detection lies on the label of the dog, and the cat beside it is drawn as well.
+    assert truth.text == "cat"
+    dog = next(b for b in wrong.boxes if b.kind == "truth" and b.text == "<b>dog</b>")
+    assert (dog.x1, dog.y1, dog.x2, dog.y2) == (found.x1, found.y1, found.x2, found.y2)
+
+
+def test_the_page_needs_nothing_else_and_escapes_names(measured, tmp_path):
+    page = page_of(measured, tmp_path / "out")
+    assert "<b>dog</b>" not in page and "&lt;b&gt;dog&lt;/b&gt;" in page
+    assert "T &lt;i&gt;" in page and "run &amp; go" in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert not re.findall(r"@import|url\((?!#)", page)
+    names = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
+    assert {"error_costs.png", "error_costs.svg", "confusion.png"} <= names
+
+
+def test_the_same_evaluation_gives_the_same_page(measured, tmp_path):
+    assert page_of(measured, tmp_path / "a") == page_of(measured, tmp_path / "b")
+
+
+@pytest.mark.parametrize("detections", [[], [[], [], [], []]])
+def test_without_detections(tmp_path, detections):
+    measured = measured_of(make_dataset(tmp_path), detections)
+    page = page_of(measured, tmp_path / "out")
+    assert "no detection is right" in page
+    assert "8 of 8 objects are not found" in page
+
+
+def test_without_objects(tmp_path):
+    dataset = make_dataset(tmp_path)
+    dataset.is_ignored[:] = True
+    page = page_of(measured_of(dataset, [[(CAT, 0, 0.9)]]), tmp_path / "out")
+    assert "n/a" in page and "no objects" in page
+
+
+_PROBE = """
+<pre id="probe"></pre><script>
+const rows = () => [...document.querySelectorAll("[data-sortable] tbody tr")]
+  .map((row) => row.cells[0].textContent);
+const shown = () => document.querySelectorAll("#examples figure:not([hidden])").length;
+const report = [];
+const head = document.querySelectorAll("[data-sortable] th")[2];
+head.click(); report.push(rows().join()); head.click(); report.push(rows().join());
+report.push(shown());
+const kind = document.querySelector("[data-filter=kind]");
+kind.value = "false alarm"; kind.dispatchEvent(new Event("input", { bubbles: true }));
+report.push(shown());
+kind.value = ""; const score = document.querySelector("[data-score]");
+score.value = 0.9; score.dispatchEvent(new Event("input", { bubbles: true }));
+report.push(shown(), document.querySelector("#examples output").textContent);
+report.push(document.documentElement.scrollWidth <= window.innerWidth);
+document.getElementById("probe").textContent = JSON.stringify(report);
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [1440, 500])
+def test_sorting_and_filters_in_a_browser(measured, tmp_path, width):
+    page = page_of(measured, tmp_path / "out").replace("</body>", _PROBE)
+    (tmp_path / "probe.html").write_text(page, encoding="utf-8")
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--dump-dom",
+         f"file://{tmp_path / 'probe.html'}"],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in done.stderr
+    report = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)[1]
+    by_ap = ["cat,&lt;b&gt;dog&lt;/b&gt;", "&lt;b&gt;dog&lt;/b&gt;,cat"]
+    total = len(pick_examples(measured))
+    # No score is no reason to hide a missed object: it stays.
+    assert report == (f'["{by_ap[0]}","{by_ap[1]}",{total},1,3,"3 of {total} pictures",true]')
