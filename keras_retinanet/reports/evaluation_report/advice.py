@@ -78,7 +78,7 @@ def _class(measured: Measured) -> tuple[str, str]:
     matrix = measured.confusion[:-1, :-1].copy()
     np.fill_diagonal(matrix, 0)
     found = counted(measured.num_errors[ErrorKind.CLASS], "detection")
-    found += " of another class than the object below"
+    found += " on an object of another class"
     if matrix.any():
         true, taken = np.unravel_index(matrix.argmax(), matrix.shape)
         names = measured.class_names

@@ -77,10 +77,7 @@ def _error_costs(measured: Measured) -> Any:
     lost = sorted(measured.lost.lost.items(), key=lambda item: item[1])
     values = [100 * value for _, value in lost]
     bars = axes.barh([ERROR_NAMES[kind] for kind, _ in lost], values, color=RED, height=0.65)
-    counts = [
-        f" {value:.1f}  ({measured.lost.counts[kind]})" for value, (kind, _) in zip(values, lost)
-    ]
-    axes.bar_label(bars, counts, fontsize=9, color="#444a52")
+    axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=4, fontsize=9)
     axes.set_xlim(0, max(*values, 1) * 1.25)
     axes.set_xlabel("points of AP50 that mending them all would gain")
     return figure
