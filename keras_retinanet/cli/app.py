@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from keras_retinanet import __version__
+from keras_retinanet.cli.about_commands import configs, doctor
 from keras_retinanet.cli.anchors_command import anchors
 from keras_retinanet.cli.arguments import (
     BatchSize,
@@ -50,7 +51,6 @@ from keras_retinanet.system.distribution import clash_warning
 app = typer.Typer(
     help="RetinaNet: train, evaluate, look, export.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -166,6 +166,8 @@ def config(
     sys.stdout.write(dump_config(load_config(name, overrides or [])))
 
 
+app.command()(configs)
+app.command()(doctor)
 app.command()(export)
 app.command()(benchmark)
 app.command()(anchors)
