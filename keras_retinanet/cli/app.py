@@ -127,7 +127,14 @@ def evaluate(
     if output is not None:
         write_evaluation(metrics, evaluator.results, output)
         report = write_evaluation_report(
-            evaluator, output, model=file, data=data, split=split, seconds=seconds
+            evaluator,
+            output,
+            title=f"{file.stem} on {Path(data).name}, {split}",
+            facts={
+                "model": str(file),
+                "data": f"{data}, {split}",
+                "speed": f"{seconds / len(dataset):.3f} s an image, start included",
+            },
         )
         out.print(f"{report}, {output / 'metrics.json'}, {output / 'detections.json'}")
 

@@ -1,8 +1,11 @@
-"""From an evaluation on the command line to its report."""
+"""From an evaluation, or a finished run, on the command line to its report."""
 
+import csv
+import json
 import platform
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,19 @@ from keras_retinanet import __version__
 
 
 def write_evaluation_report(
-    evaluator: Any, folder: Path, *, model: Path, data: str, split: str, seconds: float
+    evaluator: Any,
+    folder: Path,
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    history: Sequence[Mapping[str, str]] = (),
 ) -> Path:
-    """Write report.html of a finished evaluation, and return its path.
+    """Write report.html of an evaluation, and return its path.
 
     Args:
         evaluator: a `CocoEvaluator` with all detections.
-        seconds: the evaluation took.
+        facts: by name, beside the versions and the data.
+        history: the rows of a training's metrics.csv.
     """
     import keras
     import tensorflow as tf
@@ -32,22 +41,51 @@ def write_evaluation_report(
         found=evaluator.found,
         matches=evaluator.matches,
     )
-    num_images = len(evaluator.dataset)
+    versions = (
+        f"keras_retinanet {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
+    dataset = evaluator.dataset
     facts = {
-        "model": str(model),
-        "data": f"{data}, {split}: {evaluator.dataset.fingerprint()}",
-        "left out of the data": f"{len(evaluator.dataset.findings)} findings",
-        "speed": f"{seconds / max(num_images, 1):.3f} s an image, start included",
-        "versions": (
-            f"keras_retinanet {__version__}, TensorFlow {tf.__version__}, Keras "
-            f"{keras.__version__}, Python {platform.python_version()}"
-        ),
-        "machine": f"{platform.machine()}, {platform.system()}",
+        **facts,
+        "measured on": dataset.fingerprint(),
+        "findings in these data": str(len(dataset.findings)),
+        "versions": versions,
     }
+    command = shlex.join(["retinanet", *sys.argv[1:]])
     return write_report(
-        measured,
-        folder,
-        title=f"{model.stem} on {Path(data).name}, {split}",
-        facts=facts,
-        command=shlex.join(["retinanet", *sys.argv[1:]]),
+        measured, folder, title=title, facts=facts, command=command, history=history
+    )
+
+
+def write_run_report(run: Path, val_set: Any) -> Path | None:
+    """Write report.html of a run's best model into its folder; None if it was not evaluated.
+
+    Args:
+        val_set: the validation split that the run was evaluated on.
+    """
+    from keras_retinanet.detection.model_files import load_model
+    from keras_retinanet.evaluation.evaluate import CocoEvaluator
+    from keras_retinanet.training.runs.run_directory import (
+        BEST_DETECTIONS_FILE,
+        BEST_MODEL_FILE,
+        CONFIG_FILE,
+    )
+
+    detections = run / BEST_DETECTIONS_FILE
+    if not detections.is_file():
+        return None
+    class_names = load_model(run / BEST_MODEL_FILE).class_names
+    results = json.loads(detections.read_text(encoding="utf-8"))
+    evaluator = CocoEvaluator.of_results(val_set.with_classes(class_names), results)
+    with open(run / "metrics.csv", encoding="utf-8", newline="") as file:
+        history = list(csv.DictReader(file))
+    facts = {
+        "model": str(run / BEST_MODEL_FILE),
+        "settings": str(run / CONFIG_FILE),
+        "epochs": history[-1]["epoch"] if history else "0",
+        "seconds": history[-1].get("seconds", "") if history else "",
+    }
+    return write_evaluation_report(
+        evaluator, run, title=f"{run.name}: the best model", facts=facts, history=history
     )

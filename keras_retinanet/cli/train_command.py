@@ -21,6 +21,7 @@ from keras_retinanet.cli.console import (
     out,
     plain,
 )
+from keras_retinanet.cli.evaluation_report import write_run_report
 from keras_retinanet.config.load import load_config, refuse_changes
 from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import ConfigError, TrainingInterrupted, UserError
@@ -156,6 +157,9 @@ def _absolute(data: str) -> str:
 def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
     left_out = len(train_set.findings) + (len(val_set.findings) if val_set else 0)
     out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
+    report = write_run_report(output, val_set) if val_set is not None else None
+    if report is not None:
+        out.print(f"report: {report}")
     out.print(f"metrics: {output / 'metrics.csv'}; TensorBoard: {output / 'tensorboard'}")
     if left_out:
         out.print(f"{counted(left_out, 'finding')} in the data: {output / 'data_findings.json'}")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation.coco_eval import (
     ClassMatches,
     CocoSummary,
@@ -20,6 +21,7 @@ from keras_retinanet.evaluation.coco_eval import (
 )
 from keras_retinanet.geometry.boxes import xyxy_to_xywh
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.atomic_files import write_whole
 from keras_retinanet.system.workers import this_worker
 
 # Decimals of boxes and scores in results: what is measured is what is written.
@@ -107,6 +109,33 @@ class CocoEvaluator:
             scores=np.asarray(detections["scores"], np.float64).round(SCORE_DECIMALS),
         )
         self._summary = None
+
+    @classmethod
+    def of_results(cls, dataset: DetectionDataset, results: Sequence[dict]) -> "CocoEvaluator":
+        """Return the evaluator whose `results` were written.
+
+        Raises:
+            DataError: they are of other images or classes.
+        """
+        image_of = {image_id: i for i, image_id in enumerate(dataset.image_ids)}
+        label_of = {category: label for label, category in enumerate(dataset.category_ids)}
+        by_image: dict[int, list[dict]] = {}
+        for result in results:
+            if result["image_id"] not in image_of or result["category_id"] not in label_of:
+                raise DataError(
+                    f"the detections are not of this data set: it has no image "
+                    f"{result['image_id']!r} or no category {result['category_id']!r}"
+                )
+            by_image.setdefault(image_of[result["image_id"]], []).append(result)
+        evaluator = cls(dataset)
+        for image, rows in by_image.items():
+            evaluator._found[image] = Found(
+                image=image,
+                boxes=np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4),
+                labels=np.array([label_of[row["category_id"]] for row in rows], np.int64),
+                scores=np.array([row["score"] for row in rows], np.float64),
+            )
+        return evaluator
 
     @property
     def results(self) -> list[dict]:
@@ -243,4 +272,9 @@ def write_evaluation(metrics: dict[str, Any], results: Sequence[dict], folder: P
     """Write metrics.json and detections.json."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))
-    (folder / "detections.json").write_text(json.dumps(list(results)))
+    write_results(results, folder / "detections.json")
+
+
+def write_results(results: Sequence[dict], path: Path) -> None:
+    """Write detections as COCO results, whole or not at all."""
+    write_whole(path, json.dumps(list(results)))

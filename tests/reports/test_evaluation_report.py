@@ -1,5 +1,6 @@
 """report.html: what it says, and that it works in a browser."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,9 +10,11 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation.analysis.image_errors import ErrorKind
 from keras_retinanet.evaluation.evaluate import CocoEvaluator
 from keras_retinanet.reports.evaluation_report.advice import advise
+from keras_retinanet.reports.evaluation_report.charts import training_curves
 from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
 from keras_retinanet.reports.evaluation_report.examples import SUSPECT, pick_examples
 from keras_retinanet.reports.evaluation_report.measured import Measured, size_of
@@ -189,3 +192,29 @@ def test_sorting_and_filters_in_a_browser(measured, tmp_path, width):
     total = len(pick_examples(measured))
     # No score is no reason to hide a missed object: it stays.
     assert report == (f'["{by_ap[0]}","{by_ap[1]}",{total},1,3,"3 of {total} pictures",true]')
+
+
+def test_what_was_written_gives_the_same_evaluation(measured):
+    evaluator = CocoEvaluator(measured.dataset)
+    evaluator._found = {found.image: found for found in measured.found}
+    results = json.loads(json.dumps(evaluator.results))
+    again = CocoEvaluator.of_results(measured.dataset, results)
+    assert again.metrics() == measured.metrics
+    assert again.results == results
+
+
+def test_results_of_other_data_are_refused(measured):
+    result = {"image_id": 99, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 0.5}
+    with pytest.raises(DataError, match="no image 99"):
+        CocoEvaluator.of_results(measured.dataset, [result])
+
+
+def test_curves_of_a_training(measured, tmp_path):
+    history = [
+        {"epoch": "1", "loss": "2.0", "class_loss": "1.5", "box_loss": "0.5", "AP": ""},
+        {"epoch": "2", "loss": "1.0", "class_loss": "0.5", "box_loss": "0.5", "AP": "0.25"},
+    ]
+    assert training_curves([]) is None
+    path = write_report(measured, tmp_path, title="t", facts={}, command="", history=history)
+    assert "The training" in path.read_text(encoding="utf-8")
+    assert (tmp_path / "plots" / "training.png").is_file()

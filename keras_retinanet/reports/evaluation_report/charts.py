@@ -1,6 +1,7 @@
 """The plots of a report, as SVG for the page and as files."""
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,31 @@ def make_charts(measured: Measured) -> dict[str, Any]:
         "calibration": _calibration(measured),
         "confusion": _confusion(measured),
     }
+
+
+def training_curves(rows: Sequence[Mapping[str, str]]) -> Any | None:
+    """Return a plot of the losses and of AP over the epochs of metrics.csv; None without rows."""
+    losses = [(float(r["epoch"]), float(r["loss"])) for r in rows if r.get("loss")]
+    if not losses:
+        return None
+    figure, axes = _figure()
+    for name, color in (("loss", "black"), ("class_loss", RED), ("box_loss", ORANGE)):
+        told = [(float(r["epoch"]), float(r[name])) for r in rows if r.get(name)]
+        axes.plot(*zip(*told, strict=True), color=color, lw=1.3, label=name.replace("_", " "))
+    measured = [(float(r["epoch"]), float(r["AP"])) for r in rows if r.get("AP")]
+    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    handles, labels = axes.get_legend_handles_labels()
+    if measured:
+        right = axes.twinx()
+        right.spines["top"].set_visible(False)
+        right.plot(*zip(*measured, strict=True), color=BLUE, lw=2, marker="o", ms=3, label="AP")
+        right.set(ylabel="AP", ylim=(0, None))
+        more = right.get_legend_handles_labels()
+        handles, labels = handles + more[0], labels + more[1]
+    axes.legend(handles, labels, frameon=False, fontsize=8, loc="upper center", ncols=4)
+    axes.grid(color="#e3e6ea", lw=0.6)
+    return figure
 
 
 def as_svg(figure: Any) -> str:

@@ -1,12 +1,17 @@
 """report.html: one file that needs no network, for the desk, the phone and the printer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
 from keras_retinanet.reports.evaluation_report.advice import advise, points
-from keras_retinanet.reports.evaluation_report.charts import as_svg, make_charts, write_charts
+from keras_retinanet.reports.evaluation_report.charts import (
+    as_svg,
+    make_charts,
+    training_curves,
+    write_charts,
+)
 from keras_retinanet.reports.evaluation_report.examples import pick_examples
 from keras_retinanet.reports.evaluation_report.measured import Measured
 from keras_retinanet.system.atomic_files import write_whole
@@ -14,6 +19,7 @@ from keras_retinanet.system.atomic_files import write_whole
 TEMPLATE = Path(__file__).with_name("evaluation_page.html")
 PAGE, PLOTS = "report.html", "plots"
 _CHART_TITLES = {
+    "training": "The training",
     "error_costs": "What costs AP",
     "precision_recall": "Precision over recall",
     "f1_over_score": "Which score to trust",
@@ -23,17 +29,27 @@ _CHART_TITLES = {
 
 
 def write_report(
-    measured: Measured, folder: Path, *, title: str, facts: Mapping[str, str], command: str
+    measured: Measured,
+    folder: Path,
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    command: str,
+    history: Sequence[Mapping[str, str]] = (),
 ) -> Path:
     """Write report.html, and its plots as PNG and SVG into plots/; return the page's path.
 
     Args:
         facts: what else a reader may want to know, by name: model, data, versions.
         command: repeats the evaluation.
+        history: the rows of metrics.csv, of a training's report.
     """
     import jinja2
 
     charts = make_charts(measured)
+    curves = training_curves(history)
+    if curves is not None:
+        charts = {"training": curves, **charts}
     folder.mkdir(parents=True, exist_ok=True)
     write_charts(charts, folder / PLOTS)
     environment = jinja2.Environment(

@@ -9,10 +9,11 @@ from typing import Any
 import keras
 
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.evaluation.evaluate import DatasetEvaluation
+from keras_retinanet.evaluation.evaluate import DatasetEvaluation, write_results
 from keras_retinanet.models.saving import save_for_inference
 from keras_retinanet.training.callbacks.clock import Clock
 from keras_retinanet.training.callbacks.run_callback import Evaluation, RunCallback
+from keras_retinanet.training.runs.run_directory import BEST_DETECTIONS_FILE
 
 
 class EvaluateOnDataset(RunCallback):
@@ -25,8 +26,8 @@ class EvaluateOnDataset(RunCallback):
             that another callback makes the last.
         every_steps: takes the place of `every_epochs`: steps between evaluations.
         batch_size: of all replicas of this process.
-        best_path: where the model with the highest AP so far is saved, for use, not for resuming;
-            None: nowhere.
+        best_path: where the model with the highest AP so far is saved, for use, not for resuming,
+            with its detections beside it; None: nowhere.
         evaluated_weights: a context in which the model has the weights that are to be measured and
             saved, for example their moving average.
     """
@@ -89,6 +90,8 @@ class EvaluateOnDataset(RunCallback):
                 self.best_ap = ap
                 self.best_epoch, self.best_step = self.progress.epoch, self.progress.step
                 save_for_inference(self.model, self.best_path)
+                if self.best_path is not None:
+                    write_results(found.results, self.best_path.with_name(BEST_DETECTIONS_FILE))
         self._last_step = self.progress.step
         evaluation = Evaluation(
             epoch=self.progress.epoch,

@@ -17,6 +17,8 @@ RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 CONFIG_FILE = "config.yaml"
 BEST_MODEL_FILE = "best.keras"
+# What that model found in the validation split, as COCO results.
+BEST_DETECTIONS_FILE = "best_detections.json"
 
 
 @dataclass(frozen=True)

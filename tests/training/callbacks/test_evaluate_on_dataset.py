@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+from pathlib import Path
 
 import pytest
 
 from keras_retinanet.training.callbacks import EvaluateOnDataset, MetricsHistory, RunCallback
 from keras_retinanet.training.callbacks import evaluate_on_dataset as module
+from keras_retinanet.training.runs.run_directory import BEST_DETECTIONS_FILE
 
 
 @pytest.fixture
@@ -15,6 +17,8 @@ def aps(monkeypatch):
     queue, saved = [], []
 
     class Measured:
+        results = ()
+
         def __init__(self, model, dataset, *, batch_size):
             pass
 
@@ -27,6 +31,7 @@ def aps(monkeypatch):
 
     monkeypatch.setattr(module, "DatasetEvaluation", Measured)
     monkeypatch.setattr(module, "save_for_inference", lambda model, path: saved.append(path))
+    monkeypatch.setattr(module, "write_results", lambda results, path: saved.append(path))
     queue_and_saved = queue, saved
     return queue_and_saved
 
@@ -41,7 +46,7 @@ class Notes(RunCallback):
 
 
 def make(clock, notes, **settings):
-    settings = {"every_epochs": 1, "best_path": "best", **settings}
+    settings = {"every_epochs": 1, "best_path": Path("best"), **settings}
     return EvaluateOnDataset(None, clock=clock, batch_size=1, listeners=[notes], **settings)
 
 
@@ -87,7 +92,7 @@ def test_the_best_is_saved_and_known_after_a_restart(make_clock, drive, aps):
     clock = make_clock(num_epochs=7)
     evaluate = make(clock, Notes())
     drive([clock, evaluate], [4] * 4)
-    assert aps[1] == ["best", "best"]
+    assert aps[1] == [Path("best"), Path(BEST_DETECTIONS_FILE)] * 2
     assert (evaluate.best_ap, evaluate.best_epoch, evaluate.best_step) == (0.3, 3, 12)
     again = make(clock, Notes())
     again.set_state(json.loads(json.dumps(evaluate.get_state())))
@@ -131,7 +136,7 @@ def test_measured_and_saved_with_the_weights_that_are_meant(make_clock, drive, a
 
     clock = make_clock(num_epochs=1)
     drive([clock, make(clock, Notes(), evaluated_weights=averaged)], [4])
-    assert inside == [(1, 0), (0, 1)]
+    assert inside == [(1, 0), (0, 2)]  # the model and its detections
 
 
 def test_the_epoch_s_row_holds_its_evaluation(make_clock, drive, aps, tmp_path):
