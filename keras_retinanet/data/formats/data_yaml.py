@@ -81,16 +81,49 @@ class CocoSource(DataSource):
         return read_coco(path_of(files.images), path_of(files.annotations))
 
 
+class VocSplit(_Settings):
+    """Folders of images and XML files; or image sets, of which several are those of classes."""
+
+    images: str | None = None
+    annotations: str | None = None
+    image_set: str | list[str] | None = None
+
+
 class VocSource(DataSource):
-    """A data set in Pascal VOC's format; a split is the name of an image set."""
+    """A data set in Pascal VOC's format; a split is the name of an image set, or folders."""
 
     format: Literal["voc"]
-    root: str
-    splits: dict[str, str]
+    root: str = "."
+    images: str | None = None
+    annotations: str | None = None
+    splits: dict[str, str | VocSplit]
     classes: ClassNames | None = None
+    first_pixel: Literal[0, 1] | None = None
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
-        return read_voc(path_of(self.root), self.splits[split], self.classes)
+        root = path_of(self.root)
+        images, annotations, image_set = self._places(split, root)
+        return read_voc(
+            root,
+            image_set,
+            self.classes,
+            annotations=annotations,
+            images=images,
+            other_annotations=[self._places(name, root)[1] for name in self.splits],
+            first_pixel=self.first_pixel,
+        )
+
+    def _places(self, split: str, root: Path) -> tuple[Path, Path, str | list[str] | None]:
+        """Return the folder of images, that of XML files, and the image sets of a split."""
+        entry = self.splits[split]
+        own = VocSplit(image_set=entry) if isinstance(entry, str) else entry
+        annotations = own.annotations or self.annotations or own.images or "Annotations"
+        images = own.images or self.images or (own.annotations or "JPEGImages")
+        return (
+            root / images.replace("\\", "/"),
+            root / annotations.replace("\\", "/"),
+            own.image_set,
+        )
 
 
 class CsvSource(DataSource):
@@ -111,6 +144,8 @@ class KittiSplit(_Settings):
 
     folder: str = "training"
     image_list: str | None = None
+    images: str = "image_2"
+    annotations: str = "label_2"
 
 
 class KittiSource(DataSource):
@@ -136,6 +171,8 @@ class KittiSource(DataSource):
             None if files.image_list is None else root / files.image_list,
             self.classes,
             ignored=self.ignored,
+            images_folder=root / files.folder / files.images,
+            labels_folder=root / files.folder / files.annotations,
         )
 
 
@@ -193,6 +230,8 @@ class YoloSource(DataSource):
         return whole.model_copy(update={"splits": splits})
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
+        if not self.splits:
+            raise RuntimeError("a YOLO data set is read after `completed` has told its splits")
         yaml, key = self._yaml(path_of), self.splits[split]
         if isinstance(key, str) and (split_entry(yaml.values, key) or not path_of(key).exists()):
             return read_yolo(yaml, key)
