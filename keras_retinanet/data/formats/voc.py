@@ -97,18 +97,19 @@ def _read_folder(folder: Path) -> dict[str, VocFile]:
     for parent, below, names in os.walk(folder, followlinks=True):
         below[:] = sorted(sub for sub in below if not sub.startswith("."))
         paths += [
-            Path(parent, name)
+            os.path.join(parent, name)
             for name in sorted(names)
             if name.lower().endswith(".xml") and not name.startswith(".")
         ]
-    stamps = [(path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.is_file()]
+    stamps = [(s.st_mtime_ns, s.st_size) for s in map(os.lstat, paths)]
     state = hash((folder, tuple(paths), tuple(stamps)))
     # All splits of a folder ask the same: parsing is most of the time that reading them takes.
     if state not in _folders_read:
         if len(_folders_read) >= _MAX_FOLDERS_KEPT:
             _folders_read.clear()
+        start = len(os.path.join(folder, ""))
         _folders_read[state] = {
-            path.relative_to(folder).with_suffix("").as_posix(): read_voc_file(path)
+            path[start : -len(".xml")].replace(os.sep, "/"): read_voc_file(Path(path))
             for path in paths
         }
     return _folders_read[state]
