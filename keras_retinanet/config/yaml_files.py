@@ -1,5 +1,6 @@
 """YAML files and mappings checked against pydantic models, with errors that a user can mend."""
 
+import codecs
 import difflib
 import os
 import re
@@ -29,7 +30,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML (with the line), or not a mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        values = yaml.safe_load(_decoded(path.read_bytes()))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -48,6 +49,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected `name: value` lines, got {type(values).__name__}")
     return values
+
+
+def _decoded(content: bytes) -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with its mark, as Windows saves it."""
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def expand_variables(text: str, source: str) -> str:

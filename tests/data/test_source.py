@@ -125,7 +125,7 @@ COCO_SPLIT = {"images": "images", "annotations": "train.json"}
         ({"format": "cocoo", "splits": {}}, "format = 'cocoo': did you mean 'coco'"),
         ({"splits": {}}, "known: coco, voc, csv, kitti, open_images, yolo, tfrecord, tfds"),
         ({"format": "coco", "split": {}}, "unknown setting 'split': did you mean 'splits'"),
-        ({"format": "voc", "splits": {}}, "'root' is missing"),
+        ({"format": "kitti", "splits": {}}, "'root' is missing"),
         ({"format": "coco", "splits": {"train": {"images": "x"}}}, "'splits.train.annotations' is"),
         (
             {"format": "coco", "splits": {"train": {**COCO_SPLIT, "anotations": "x"}}},

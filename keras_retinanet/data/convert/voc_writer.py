@@ -50,6 +50,7 @@ def plan_voc(splits: Sequence[Split], output: Output) -> Plan:
     data_yaml = {
         "format": "voc",
         "root": ".",
+        "first_pixel": 1,  # else corners between pixels would look as if counted from 0
         "classes": list(splits[0].dataset.class_names),
         "splits": {split.name: split.name for split in splits},
     }

@@ -1,12 +1,14 @@
 """What a data YAML may hold: the settings of each format, which know how to read a split."""
 
 import abc
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 
+from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.data.formats.coco import read_coco
 from keras_retinanet.data.formats.fizyr_csv import read_csv
 from keras_retinanet.data.formats.kitti import DONT_CARE, read_kitti
@@ -16,7 +18,8 @@ from keras_retinanet.data.formats.records.shards import find_shards
 from keras_retinanet.data.formats.records.tfds import read_tfds, tfds_splits
 from keras_retinanet.data.formats.records.tfrecord import read_tfrecord
 from keras_retinanet.data.formats.voc import read_voc
-from keras_retinanet.data.formats.yolo import read_yolo, yolo_splits
+from keras_retinanet.data.formats.yolo import read_yolo
+from keras_retinanet.data.formats.yolo_yaml import YoloYaml, present_splits, split_entry
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 
@@ -78,16 +81,49 @@ class CocoSource(DataSource):
         return read_coco(path_of(files.images), path_of(files.annotations))
 
 
+class VocSplit(_Settings):
+    """Folders of images and XML files; or image sets, of which several are those of classes."""
+
+    images: str | None = None
+    annotations: str | None = None
+    image_set: str | list[str] | None = None
+
+
 class VocSource(DataSource):
-    """A data set in Pascal VOC's format; a split is the name of an image set."""
+    """A data set in Pascal VOC's format; a split is the name of an image set, or folders."""
 
     format: Literal["voc"]
-    root: str
-    splits: dict[str, str]
+    root: str = "."
+    images: str | None = None
+    annotations: str | None = None
+    splits: dict[str, str | VocSplit]
     classes: ClassNames | None = None
+    first_pixel: Literal[0, 1] | None = None
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
-        return read_voc(path_of(self.root), self.splits[split], self.classes)
+        root = path_of(self.root)
+        images, annotations, image_set = self._places(split, root)
+        return read_voc(
+            root,
+            image_set,
+            self.classes,
+            annotations=annotations,
+            images=images,
+            other_annotations=[self._places(name, root)[1] for name in self.splits],
+            first_pixel=self.first_pixel,
+        )
+
+    def _places(self, split: str, root: Path) -> tuple[Path, Path, str | list[str] | None]:
+        """Return the folder of images, that of XML files, and the image sets of a split."""
+        entry = self.splits[split]
+        own = VocSplit(image_set=entry) if isinstance(entry, str) else entry
+        annotations = own.annotations or self.annotations or own.images or "Annotations"
+        images = own.images or self.images or (own.annotations or "JPEGImages")
+        return (
+            root / images.replace("\\", "/"),
+            root / annotations.replace("\\", "/"),
+            own.image_set,
+        )
 
 
 class CsvSource(DataSource):
@@ -108,6 +144,8 @@ class KittiSplit(_Settings):
 
     folder: str = "training"
     image_list: str | None = None
+    images: str = "image_2"
+    annotations: str = "label_2"
 
 
 class KittiSource(DataSource):
@@ -133,6 +171,8 @@ class KittiSource(DataSource):
             None if files.image_list is None else root / files.image_list,
             self.classes,
             ignored=self.ignored,
+            images_folder=root / files.folder / files.images,
+            labels_folder=root / files.folder / files.annotations,
         )
 
 
@@ -161,9 +201,16 @@ class OpenImagesSource(DataSource):
         )
 
 
+class YoloSplit(_Settings):
+    """Where a split's images are, and the folder of its label files."""
+
+    images: str
+    annotations: str | None = None
+
+
 class YoloSource(DataSource):
     """A YOLO data set: `data_yaml` is Ultralytics' file, or `root` the folder that holds it; a file
-    with neither is itself that file. A split is one of its keys.
+    with neither is itself that file. A split is one of its keys, or the place of its images.
     """
 
     model_config = pydantic.ConfigDict(extra="allow")  # Ultralytics' own keys
@@ -171,17 +218,35 @@ class YoloSource(DataSource):
     format: Literal["yolo"]
     root: str | None = None
     data_yaml: str | None = None
-    splits: dict[str, str] = {}
+    splits: dict[str, str | YoloSplit] = {}
 
     def completed(self, path: Path, path_of: PathOf) -> "YoloSource":
-        file = self.data_yaml or (f"{self.root}/data.yaml" if self.root else path.name)
-        splits = self.splits or {key: key for key in yolo_splits(path_of(file))}
-        return self.model_copy(update={"data_yaml": file, "splits": splits})
+        file = self.data_yaml or (f"{self.root}/data.yaml" if self.root else None)
+        # A file of names alone, beside images and labels, is in the settings already.
+        if file is None and path.is_file() and (self.splits or present_splits(read_yaml(path))):
+            file = path.name
+        whole = self.model_copy(update={"data_yaml": file})
+        splits = self.splits or {key: key for key in present_splits(whole._yaml(path_of).values)}
+        return whole.model_copy(update={"splits": splits})
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
-        if self.data_yaml is None:
-            raise RuntimeError("a YOLO data set is read after `completed` has named its data_yaml")
-        return read_yolo(path_of(self.data_yaml), self.splits[split])
+        if not self.splits:
+            raise RuntimeError("a YOLO data set is read after `completed` has told its splits")
+        yaml, key = self._yaml(path_of), self.splits[split]
+        if isinstance(key, str) and (split_entry(yaml.values, key) or not path_of(key).exists()):
+            return read_yolo(yaml, key)
+        entry = key if isinstance(key, str) else key.model_dump()
+        return read_yolo(dataclasses.replace(yaml, values={**yaml.values, split: entry}), split)
+
+    def _yaml(self, path_of: PathOf) -> YoloYaml:
+        """Return Ultralytics' file; or what it would hold, of a folder that has none."""
+        if self.data_yaml is not None:
+            file = path_of(self.data_yaml)
+            return YoloYaml(read_yaml(file), file, file.parent)
+        values = self.model_extra or {}
+        folder = path_of(".")
+        names = values.get("names")
+        return YoloYaml(values, folder / names if isinstance(names, str) else folder, folder)
 
 
 class TfrecordSource(DataSource):

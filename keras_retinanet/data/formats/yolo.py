@@ -1,244 +1,238 @@
 """Reader of YOLO data sets: a data.yaml as Ultralytics has it, and a label file for each image."""
 
 import os
-import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from keras_retinanet.config.yaml_files import did_you_mean, read_yaml
 from keras_retinanet.data.dataset import Finding
+from keras_retinanet.data.faults import stop
+from keras_retinanet.data.formats.image_finder import ImageFinder
+from keras_retinanet.data.formats.text_lines import read_lines
+from keras_retinanet.data.formats.yolo_labels import LABEL_SUFFIX, LabelFinder, Row, read_rows
+from keras_retinanet.data.formats.yolo_yaml import (
+    Part,
+    YoloYaml,
+    class_names,
+    keypoint_values,
+    roots,
+    split_parts,
+)
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.raw_annotations import RawAnnotations
-from keras_retinanet.errors import DataError
 
-# What the file calls splits; other keys may be splits, too, where they are named.
-SPLIT_KEYS = ("train", "val", "test")
 # YOLO's tools read these, too: they are reported, where a shorter list would pass them over.
 _ALL_SUFFIXES = (*IMAGE_SUFFIXES, ".webp", ".tif", ".tiff", ".mpo", ".dng", ".heic", ".pfm")
 # Annotation tools leave these beside the labels.
 _NOT_LABELS = ("classes.txt", "notes.txt")
-_NUM_BOX_COLUMNS = 5  # class, cx, cy, w, h
-_MIN_POLYGON_COLUMNS = 7  # class and three points
-
-_Box = tuple[int, float, float, float, float]
+# Above this share of images without a label file, labels have probably been lost.
+_MANY_WITHOUT_FILE = 0.2
 
 
-def read_yolo(data_yaml: Path, split: str) -> RawAnnotations:
-    """Read a split, `split` being its key in `data_yaml`.
+@dataclass
+class _Labelled:
+    """Images in order, their label files, and the objects in these.
 
-    The labels of `images/a.jpg` are in `labels/a.txt`; an image without a file there has no
-    objects. A row with a polygon counts as the box around it.
+    Attributes:
+        files: the label file of each image; None: it has none.
+        rows: the objects; `row_images` says in which image each is.
+        tried: where the label file of the first image was looked for.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    files: list[Path | None] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    row_images: list[int] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    tried: str = ""
+
+    def where(self, t: int) -> str:
+        return f"{self.files[self.row_images[t]]}:{self.rows[t].number}"
+
+
+def read_yolo(yaml: YoloYaml, split: str) -> RawAnnotations:
+    """Read a split, `split` being its key in the YAML.
+
+    The labels of `images/a.jpg` are in `labels/a.txt`; `LabelFinder` says where else. An image
+    without a label file has no objects, but some images must have one. A row with a polygon or a
+    rotated box counts as the box around it.
 
     Raises:
-        DataError: a file is missing or malformed (with its line), or a class has no name.
+        DataError: a file is missing or malformed (with its line), a class has no name, or no image
+            has a label file.
     """
-    values = read_yaml(data_yaml)
-    names = _class_names(values, data_yaml)
-    findings: list[Finding] = []
-    paths = _image_paths(values, data_yaml, split, findings)
+    source = f"{yaml.path} {split}"
+    names = class_names(yaml)
+    num_values = keypoint_values(yaml)
+    found = _Labelled()
+    bases = _bases(yaml)
+    for part in split_parts(yaml, split):
+        _read_part(part, bases, found, f"{yaml.path}: {split}")
+    if found.images and not any(found.files):
+        _stop_without_labels(found, f"{yaml.path}: {split}")
     label_of = {class_id: label for label, class_id in enumerate(names)}
-    rows, places, box_images = [], [], []
-    for i, path in enumerate(paths):
-        label_file = _label_path(path)
-        for number, (class_id, *box) in _read_labels(label_file):
-            if class_id not in label_of:
-                raise DataError(
-                    f"{label_file}:{number}: the class {class_id} has no name in {data_yaml}, "
-                    f"whose classes are {_short(names)}"
-                )
-            rows.append((label_of[class_id], *box))
-            places.append(f"{label_file}:{number}")
-            box_images.append(i)
-
-    table = np.array(rows, np.float64).reshape(-1, 5)
+    for i, file in enumerate(found.files):
+        for row in read_rows(file, num_values) if file is not None else ():
+            if row.class_id in label_of:
+                found.rows.append(row)
+                found.row_images.append(i)
+            else:
+                _stop_at_class(row, f"{file}:{row.number}", names, yaml.path)
+    _tell_apart_images_without_objects(found, source)
+    _tell_shapes(found, source, yaml.path)
     return RawAnnotations(
-        source=f"{data_yaml} {split}",
-        image_paths=[str(path) for path in paths],
-        image_ids=_image_ids(paths),
-        declared_sizes=[None] * len(paths),
-        box_images=np.array(box_images, np.int64),
-        boxes=table[:, 1:],
-        labels=table[:, 0].astype(np.int32),
-        is_ignored=np.zeros(len(table), bool),
-        areas=np.full(len(table), np.nan),
+        source=source,
+        image_paths=[str(path) for path in found.images],
+        image_ids=_image_ids(found.images),
+        declared_sizes=[None] * len(found.images),
+        box_images=np.array(found.row_images, np.int64),
+        boxes=np.array([row.box for row in found.rows], np.float64).reshape(-1, 4),
+        labels=np.array([label_of[row.class_id] for row in found.rows], np.int32),
+        is_ignored=np.zeros(len(found.rows), bool),
+        areas=np.full(len(found.rows), np.nan),
         class_names=tuple(names.values()),
         category_ids=tuple(names),
-        describe_box=lambda t: places[t],
-        findings=findings,
+        describe_box=found.where,
+        findings=found.findings,
         boxes_normalized=True,
     )
 
 
-def yolo_splits(data_yaml: Path) -> list[str]:
-    """Return the keys of the splits that a data.yaml has; "validation" stands for "val"."""
-    values = read_yaml(data_yaml)
-    return [key for key in SPLIT_KEYS if _entry(values, key)]
+def _bases(yaml: YoloYaml) -> list[Path]:
+    """Return the folders of the data set, as they may begin the paths of images."""
+    tops = roots(yaml)
+    plain = [Path(os.path.normpath(top)) for top in tops]
+    return list(dict.fromkeys([*tops, *plain, *(path.absolute() for path in plain)]))
 
 
-def _entry(values: dict[str, Any], split: str) -> Any:
-    if split == "val":
-        return values.get("val") or values.get("validation")
-    return values.get(split)
+def _read_part(part: Part, bases: list[Path], found: _Labelled, where: str) -> None:
+    """Add the images of a folder or list, and their label files."""
+    if part.moved_from is not None:
+        text = f"{where}: {part.moved_from} is not there: {part.place} is read"
+        found.findings.append(Finding("path of another place", text, "noted"))
+    is_folder = os.path.isdir(part.place)
+    images = _images_in(part.place) if is_folder else _listed_images(part.place, bases)
+    if not images:
+        stop("split without images", f"{part.place}", f"{where}: {part.place} holds no image")
+    given = (part.place if is_folder else bases[-1], part.labels) if part.labels else None
+    finder = LabelFinder(bases, given)
+    seen = set(found.images)
+    used = set()
+    for image in images:
+        if image in seen:
+            text = f"{where} lists {image} more than once"
+            stop("image listed more than once", text, text)
+            continue
+        seen.add(image)
+        label = finder.find(image)
+        used.add(label)
+        found.images.append(image)
+        found.files.append(label)
+    # Elsewhere, the files may be those of other splits.
+    if is_folder:
+        _report_lonely_labels(part.place, finder, used, found.findings)
+    found.tried = found.tried or (finder.tried(images[0]) if images else "")
 
 
-def _class_names(values: dict[str, Any], path: Path) -> dict[int, str]:
-    """Return the names by class id, in the order of the ids."""
-    names, count = values.get("names"), values.get("nc")
-    if names is None and isinstance(count, int) and 0 < count < 100_000:
-        names = [f"class_{i}" for i in range(count)]
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names:
-        raise DataError(f"{path}: 'names' must list the classes, or map their numbers to names")
-    result = {}
-    for key, name in names.items():
-        if not re.fullmatch(r"\d{1,6}", str(key)):
-            raise DataError(f"{path}: names: {key!r} is not the number of a class (0, 1, ...)")
-        if isinstance(name, bool) or not isinstance(name, str | int | float) or name == "":
-            raise DataError(f"{path}: names: {key}: {name!r} is not a name: put it in quotes")
-        result[int(key)] = str(name)
-    if len(result) < len(names) or len(set(result.values())) < len(result):
-        raise DataError(f"{path}: names: a class is listed twice")
-    if count is not None and count != len(result):
-        raise DataError(f"{path}: nc = {count!r}, but there are {len(result)} names")
-    return dict(sorted(result.items()))
-
-
-def _image_paths(
-    values: dict[str, Any], data_yaml: Path, split: str, findings: list[Finding]
-) -> list[Path]:
-    entry = _entry(values, split)
-    if not entry:
-        raise DataError(f"{data_yaml} has no {split!r}: {did_you_mean(split, list(values))}")
-    entries = entry if isinstance(entry, list) else [entry]
-    if not all(isinstance(e, str) for e in entries):
-        raise DataError(
-            f"{data_yaml}: {split} must name a folder of images, a .txt list, or several of them"
-        )
-    paths = []
-    for text in entries:
-        place = _find(values, data_yaml, text)
-        if os.path.isdir(place):
-            found = sorted(_files(place, _ALL_SUFFIXES))
-            _report_lonely_labels(place, found, findings)
-        else:
-            found = _read_list(place, data_yaml)
-        paths += found
-    seen: set[Path] = set()
-    for path in paths:
-        if path in seen:
-            raise DataError(f"{data_yaml}: {split} lists {path} more than once")
-        seen.add(path)
-    return paths
-
-
-def _find(values: dict[str, Any], data_yaml: Path, text: str) -> Path:
-    """Return the folder or list that an entry names.
-
-    `path` may be relative to a folder that only the exporting tool knows, or repeat the name of the
-    folder that the file is in; and Roboflow writes ../train/images for train/images.
-    """
-    here = data_yaml.parent
-    roots = [here / str(values["path"]), here] if values.get("path") else [here]
-    tried = [root / t for root in roots for t in dict.fromkeys((text, text.removeprefix("../")))]
-    for place in tried:
-        if os.path.exists(place):  # Path.exists raises for names that are too long
-            return place
-    raise DataError(
-        f"{data_yaml}: there is no {text}: looked for {', '.join(dict.fromkeys(map(str, tried)))}"
-    )
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(_files(folder, _ALL_SUFFIXES))
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return [
-        Path(parent, name)
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(suffixes) and not name.startswith(".")
-    ]
+    """Return the files with one of the suffixes in a folder and below, hidden ones left out."""
+    found = []
+    for parent, subfolders, names in os.walk(folder, followlinks=True):
+        subfolders[:] = [sub for sub in subfolders if not sub.startswith(".")]
+        found += [
+            Path(parent, name)
+            for name in names
+            if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
+    return found
 
 
-def _read_list(path: Path, data_yaml: Path) -> list[Path]:
+def _listed_images(path: Path, bases: list[Path]) -> list[Path]:
     """Return the images that a .txt file lists, relative to it or to the data set."""
-    lines = [line.strip() for line in _read_text(path).splitlines()]
-    roots = (path.parent, data_yaml.parent)
-
-    def image(line: str) -> Path:
-        places = [root / line for root in roots]
-        return next((place for place in places if os.path.exists(place)), places[0])
-
-    return [image(line) for line in lines if line]
+    lines = [line.strip().strip("'\"") for line in read_lines(path)]
+    finder = ImageFinder(path.parent, *bases)
+    # "..", so that the folder of the labels is found by name.
+    return [Path(os.path.normpath(finder.find(line))) for line in lines if line]
 
 
-def _label_path(image: Path) -> Path:
-    """Return the label file of an image: the last folder "images" becomes "labels"."""
-    parts = list(image.parts)
-    for i in range(len(parts) - 2, -1, -1):
-        if parts[i] == "images":
-            parts[i] = "labels"
-            break
-    return Path(os.path.splitext(Path(*parts))[0] + ".txt")
-
-
-def _report_lonely_labels(folder: Path, images: list[Path], findings: list[Finding]) -> None:
-    labels = _label_path(folder / "a.jpg").parent
+def _report_lonely_labels(
+    folder: Path, finder: LabelFinder, used: set[Path | None], findings: list[Finding]
+) -> None:
+    """Note label files that have no image, in the folder of labels that belongs to `folder`."""
+    labels = finder.folders(folder)[0]
     if labels == folder or not os.path.isdir(labels):
         return
-    expected = {_label_path(image) for image in images}
-    for file in sorted(_files(labels, (".txt",))):
-        if file not in expected and file.name not in _NOT_LABELS:
+    for file in sorted(_files(labels, (LABEL_SUFFIX,))):
+        if file not in used and file.name not in _NOT_LABELS:
             findings.append(Finding("label file without an image", str(file), "noted"))
 
 
-def _read_labels(path: Path) -> list[tuple[int, _Box]]:
-    """Return (line, (class id, x1, y1, x2, y2)) of the objects, in shares of the image."""
-    if not os.path.exists(path):
-        return []
-    lines = _read_text(path).splitlines()
-    return [(n, _parse_row(line, f"{path}:{n}")) for n, line in enumerate(lines, 1) if line.strip()]
+def _stop_without_labels(found: _Labelled, where: str) -> None:
+    text = (
+        f"{where}: none of {len(found.images)} images has a label file: for {found.images[0]}, "
+        f"looked for {found.tried}: name the folder, as in "
+        "{images: images/train, annotations: labels/train}, or give images without objects an "
+        "empty label file each"
+    )
+    stop("split without label files", text, text)
 
 
-def _parse_row(line: str, where: str) -> _Box:
-    """Return (class id, x1, y1, x2, y2) of a row, in shares of the image."""
-    columns = line.split()
-    is_polygon = len(columns) >= _MIN_POLYGON_COLUMNS and len(columns) % 2 == 1
-    try:
-        class_id, *values = map(float, columns)
-    except ValueError as error:
-        raise DataError(f"{where}: expected numbers: class cx cy w h: {error}") from error
-    if not (len(columns) == _NUM_BOX_COLUMNS or is_polygon):
-        raise DataError(
-            f"{where}: expected class cx cy w h, or a class and the points of a polygon, not "
-            f"{len(columns)} columns"
+def _stop_at_class(row: Row, where: str, names: dict[int, str], named_in: Path) -> None:
+    shown = [f"{i}: {name}" for i, name in list(names.items())[:20]]
+    text = ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
+    if row.class_id == 0 and min(names) == 1:
+        text += ": do their numbers begin with 0 in the label files?"
+    stop(
+        "class without a name",
+        f"{where}: class {row.class_id}",
+        f"{where}: the class {row.class_id} has no name in {named_in}, whose classes are {text}",
+    )
+
+
+def _tell_apart_images_without_objects(found: _Labelled, source: str) -> None:
+    """Say how many images have no label file, and how many an empty one."""
+    missing = [image for image, file in zip(found.images, found.files, strict=True) if not file]
+    if not missing or len(missing) == len(found.images):
+        return
+    with_objects = set(found.row_images)
+    num_empty = sum(
+        file is not None and i not in with_objects for i, file in enumerate(found.files)
+    )
+    where = (
+        f"{source}: {len(missing)} of {len(found.images)} have none (first: {missing[0]}), "
+        f"{num_empty} have one without objects"
+    )
+    if len(missing) > _MANY_WITHOUT_FILE * len(found.images):
+        problem = "many images without a label file: are labels missing?"
+        found.findings.append(Finding(problem, where, "taken as background"))
+    else:
+        problem = "images without a label file, which count as background"
+        found.findings.append(Finding(problem, where, "noted"))
+
+
+def _tell_shapes(found: _Labelled, source: str, yaml_path: Path) -> None:
+    """Say how many rows are polygons; stop if all of them may be poses."""
+    shapes = [t for t, row in enumerate(found.rows) if row.is_shape]
+    if not shapes:
+        return
+    first = found.where(shapes[0])
+    if all(found.rows[t].may_be_pose for t in shapes):
+        text = (
+            f"{first}: {len(shapes)} rows may be poses, with visibilities of keypoints: if they "
+            f"are, write kpt_shape: [number of keypoints, 3] in {yaml_path}"
         )
-    if not class_id.is_integer():  # neither are NaN and infinity
-        raise DataError(f"{where}: the class {columns[0]!r} is not a whole number")
-    if is_polygon:
-        xs, ys = values[::2], values[1::2]
-        if any(v != v for v in values):  # min and max pass NaN over
-            xs = ys = [float("nan")]
-        return int(class_id), min(xs), min(ys), max(xs), max(ys)
-    cx, cy, width, height = values
-    return int(class_id), cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file in UTF-8: {error}") from error
+        stop("rows that may be poses", text, text)
+    where = f"{source}: {len(shapes)} rows, first {first}"
+    problem = "polygons or rotated boxes: the boxes around them are taken"
+    found.findings.append(Finding(problem, where, "noted"))
 
 
 def _image_ids(paths: list[Path]) -> list[str]:
     """Return the names without suffix, or where two are the same, the whole paths."""
     stems = [path.stem for path in paths]
     return stems if len(set(stems)) == len(stems) else [path.as_posix() for path in paths]
-
-
-def _short(names: dict[int, str]) -> str:
-    shown = [f"{i}: {name}" for i, name in list(names.items())[:20]]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

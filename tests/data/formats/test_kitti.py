@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from keras_retinanet.data.checks.check import check_dataset, severity
 from keras_retinanet.data.dataset import ANY_CLASS
 from keras_retinanet.errors import DataError
 
@@ -129,3 +130,28 @@ def test_a_missing_folder_is_named(annotated):
     annotated.write = lambda: None
     with pytest.raises(DataError, match=r"cannot read the folder .*label_2: No such file"):
         annotated.load()
+
+
+def test_all_faults_of_a_split_are_told_at_once(annotated):
+    annotated.add_image("b.png")
+    annotated.add_image("c.png")
+    row = annotated.labels["a"][0]
+    annotated.labels["a"] += ["cat 1 2", row.replace("cat", "cow"), row.replace("40", "x")]
+    annotated.labels["c"] = [row]
+    del annotated.labels["b"]
+    annotated.write()
+    report = check_dataset(annotated.root / "data.yaml")
+    errors = [f.where for f in report.findings if severity(f) == "error"]
+    assert len(errors) == 4
+    for place in ("a.txt:2 ", "a.txt:3:", "a.txt:4 ", "b.txt "):
+        assert sum(place in where for where in errors) == 1
+    assert report.statistics["train"]["objects"] == 2
+
+
+def test_folders_may_have_other_names(annotated):
+    annotated.write()
+    (annotated.root / "training" / "label_2").rename(annotated.root / "training" / "boxes")
+    split = {"folder": "training", "annotations": "boxes", "images": "image_2"}
+    annotated.write_yaml({"format": "kitti", "root": ".", "splits": {"train": split}})
+    annotated.write = lambda: None
+    assert annotated.load().num_boxes == 1

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,28 @@ def test_pixels_are_counted_from_1_and_inclusive(annotated):
 
 def test_corners_may_hold_fractions(annotated):
     set_corners(annotated, xmin="9.5", xmax=" 40.25 ")
+    annotated.settings["first_pixel"] = 1
     np.testing.assert_array_equal(annotated.load().boxes, [(8.5, 4, 40.25, 30)])
+    assert not annotated.findings
+    del annotated.settings["first_pixel"]
+    np.testing.assert_array_equal(annotated.load().boxes, [(9.5, 5, 40.25, 30)])
+    assert annotated.findings == {("pixels are counted from 0", "noted"): 1}
+
+
+def test_few_fractions_among_many_boxes_do_not_tell_where_pixels_begin(annotated):
+    for _ in range(20):
+        annotated.add_box("a.jpg", BOX)
+    set_corners(annotated, xmax=40.5)
+    assert annotated.load().boxes[1].tolist() == list(BOX)
+    assert not annotated.findings
+
+
+@pytest.mark.parametrize("corner", ["xmin", "ymin"])
+def test_an_index_below_1_shows_that_pixels_are_counted_from_0(annotated, corner):
+    annotated.add_box("a.jpg", BOX)
+    set_corners(annotated, **{corner: 0})
+    assert annotated.load().boxes[1].tolist() == [9, 5, 40, 30]
+    assert annotated.findings == {("pixels are counted from 0", "noted"): 1}
 
 
 @pytest.mark.parametrize("swapped", ["x", "y", "xy"])
@@ -165,3 +188,92 @@ def test_else_the_image_is_found_by_filename(voc):
     path.rename(path.with_name("other.jpg"))
     voc.trees["a"].find("filename").text = "other.jpg"
     assert voc.load().image_paths == [str(path.with_name("other.jpg"))]
+
+
+def rewrite(folder, change, encoding="utf-8"):
+    """Change the text of the one annotation."""
+    folder.write()
+    file = folder.annotation_folder / "a.xml"
+    file.write_bytes(change(file.read_text()).encode(encoding))
+    folder.write = lambda: None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.replace("<annotation>", '<annotation xmlns="http://example.org/voc">'),
+        lambda s: s.replace("<annotation>", '<v:a xmlns:v="x">').replace("</annotation>", "</v:a>"),
+        lambda s: s.replace("annotation>", "Annotation>"),
+        lambda s: s.replace("annotation>", "root>"),
+        lambda s: s.replace("object>", "Object>"),
+        lambda s: s.replace("object>", "item>"),
+        lambda s: s.replace("bndbox>", "BndBox>"),
+        lambda s: s.replace("<object>", "<objects><object>", 1).replace(
+            "</annotation>", "</objects></annotation>"
+        ),
+        lambda s: s.replace("<object>", '<extra><o id="1">', 1)
+        .replace("</object>", "</o></extra>", 1),
+    ],
+)  # fmt: skip
+def test_xml_of_other_spellings(annotated, change):
+    annotated.add_box("a.jpg", (1, 2, 30, 40), "dog")
+    rewrite(annotated, change)
+    dataset = annotated.load()
+    assert dataset.boxes.tolist() == [list(BOX), [1, 2, 30, 40]]
+    assert dataset.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<annotations><image id='0' name='a.jpg'><box xtl='1'/></image></annotations>",
+        "<annotation><filename>a.jpg</filename><bndbox><xmin>1</xmin></bndbox></annotation>",
+        "<x/>",
+        "",
+    ],
+)
+@pytest.mark.parametrize("classes", [True, False])
+def test_xml_that_cannot_be_understood_is_refused_with_the_file(annotated, text, classes):
+    if not classes:
+        annotated.settings = {}
+    rewrite(annotated, lambda _: text)
+    with pytest.raises(DataError, match=r"a\.xml"):
+        annotated.load()
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "name"),
+    [("gb2312", "gb2312", "\u72d7"), ("utf-16", "utf-16", "dog"), ("UTF-16", "utf-8", "dog"),
+     ("shift_jis", "shift_jis", "\u72ac"), (None, "utf-16", "dog"), (None, "utf-8-sig", "\u72d7")],
+)  # fmt: skip
+def test_encodings(annotated, declared, encoding, name):
+    annotated.settings = {}
+    line = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+    rewrite(annotated, lambda s: line + s.replace("cat", name), encoding)
+    assert annotated.load().class_names == (name,)
+
+
+def test_a_polygon_and_a_rotated_box_give_the_boxes_around_them(annotated):
+    polygon = "<polygon><x1>5</x1><y1>6</y1><x2>30</x2><y2>8</y2><x3>20</x3><y3>40</y3></polygon>"
+    rotated = "<robndbox><cx>30</cx><cy>20</cy><w>20</w><h>10</h><angle>{}</angle></robndbox>"
+    rotated = rotated.format(np.pi / 2)
+    more = "".join(f"<object><name>dog</name>{s}</object>" for s in (polygon, rotated))
+    rewrite(annotated, lambda s: s.replace("</annotation>", more + "</annotation>"))
+    np.testing.assert_allclose(annotated.load().boxes, [BOX, (5, 6, 30, 40), (25, 10, 35, 30)])
+    assert sum(annotated.findings.values()) == 1
+
+
+@pytest.mark.parametrize(
+    "size",
+    ["<width>0</width><height>0</height>", "<width/><height/>", "", "<width>64</width>"],
+)
+def test_sizes_that_say_nothing(annotated, size):
+    rewrite(annotated, lambda s: re.sub("<size>.*</size>", f"<size>{size}</size>", s))
+    assert annotated.load().num_boxes == 1
+    assert not annotated.findings
+
+
+@pytest.mark.parametrize("line", ["a.jpg 1", "a.JPG", "JPEGImages/a.jpg", "data\\x\\a.jpg -1", "A"])
+def test_names_in_image_sets_as_tools_write_them(annotated, line):
+    annotated.image_set = [line]
+    assert annotated.load().image_ids == ["a"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
+from keras_retinanet.data.checks.check import check_dataset, severity
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
 
@@ -19,7 +20,7 @@ class YoloFolder:
         self.ultralytics = {"path": ".", "train": "images/train", "names": NAMES}
         self.settings = {"format": "yolo", "data_yaml": "ultralytics.yaml"}
 
-    def add(self, name="train/a.jpg", label=None):
+    def add(self, name="train/a.jpg", label=""):
         image = self.root / "images" / name
         image.parent.mkdir(parents=True, exist_ok=True)
         image.write_bytes(self.picture)
@@ -69,12 +70,33 @@ def test_a_polygon_counts_as_the_box_around_it(yolo):
 
 
 def test_images_without_a_label_file_or_rows_are_background(yolo):
-    yolo.add("train/a.jpg")
-    yolo.add("train/b.jpg", "")
+    yolo.add("train/a.jpg", None)
+    for name in "bcdef":
+        yolo.add(f"train/{name}.jpg", "")
     yolo.add("train/sub/c.jpg", "0 .5 .5 .5 .5")
     dataset = yolo.load()
-    assert dataset.row_splits.tolist() == [0, 0, 0, 1]
-    assert not yolo.findings
+    assert dataset.row_splits.tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
+    ((problem, action),) = yolo.findings
+    assert (problem, action) == ("images without a label file, which count as background", "noted")
+    assert "1 of 7 have none" in dataset.findings[0].where
+    assert "5 have one without objects" in dataset.findings[0].where
+
+
+def test_many_images_without_a_label_file_are_a_warning(yolo):
+    yolo.add("train/a.jpg", None)
+    yolo.add("train/b.jpg", "0 .5 .5 .5 .5")
+    dataset = yolo.load()
+    assert dataset.row_splits.tolist() == [0, 0, 1]
+    assert [severity(f) for f in dataset.findings] == ["warning"]
+    assert "1 of 2 have none" in dataset.findings[0].where
+
+
+def test_a_split_without_any_label_file_stops_with_the_paths_tried(yolo):
+    image = yolo.add("train/a.jpg", None)
+    with pytest.raises(DataError, match="none of 1 images has a label file") as error:
+        yolo.load()
+    for path in (yolo.root / "labels" / "train" / "a.txt", image.with_suffix(".txt")):
+        assert str(path) in str(error.value)
 
 
 def test_a_bad_image_takes_its_boxes_with_it(yolo):
@@ -109,8 +131,8 @@ def test_a_malformed_row_stops_with_file_and_line(yolo, row, message):
 
 
 def test_a_label_file_that_is_no_text_is_named(yolo):
-    yolo.add(label=b"\xff\xfe0")
-    with pytest.raises(DataError, match=r"a\.txt is not a text file"):
+    yolo.add(label=b"0 .5 \xff")
+    with pytest.raises(DataError, match=r"a\.txt.*UTF-8"):
         yolo.load()
 
 
@@ -265,3 +287,197 @@ def test_a_missing_file_of_ultralytics_is_named(yolo):
     yolo.settings["data_yaml"] = "nothing.yaml"
     with pytest.raises(ConfigError, match=r"cannot read .*nothing\.yaml"):
         yolo.load()
+
+
+POSE = "0 .5 .5 .5 .5"
+
+
+@pytest.mark.parametrize(
+    ("shape", "keypoints"),
+    [
+        ([1, 2], ".1 .1"),
+        ([2, 2], ".1 .1 .9 .9"),
+        ([1, 3], ".1 .1 2"),
+        ([2, 3], ".1 .1 1 .9 .9 1"),
+        ([17, 3], ".1 .1 2 " * 17),
+    ],
+)
+def test_of_a_pose_the_box_is_read(yolo, shape, keypoints):
+    yolo.add(label=f"{POSE} {keypoints}")
+    yolo.ultralytics["kpt_shape"] = shape
+    np.testing.assert_array_equal(yolo.load().boxes, [(16, 12, 48, 36)])
+    assert not yolo.findings
+
+
+@pytest.mark.parametrize("row", [POSE, f"{POSE} .1 .1", f"{POSE} .1 .1 .2 .2 .3 .3"])
+def test_a_pose_of_another_length_stops(yolo, row):
+    yolo.add(label=row)
+    yolo.ultralytics["kpt_shape"] = [2, 2]
+    with pytest.raises(DataError, match=r"a\.txt:1: expected 9 columns, .* as kpt_shape says"):
+        yolo.load()
+
+
+@pytest.mark.parametrize("shape", [2, [2], [2, 4], [0, 2], ["a", 2], [True, 2], {"a": 1}])
+def test_a_kpt_shape_that_is_none_stops(yolo, shape):
+    yolo.add(label=POSE)
+    yolo.ultralytics["kpt_shape"] = shape
+    with pytest.raises(DataError, match=r"expected .number of keypoints, 2 or 3"):
+        yolo.load()
+
+
+def test_poses_that_the_yaml_does_not_tell_are_no_polygons(yolo):
+    yolo.add(label=f"{POSE} .1 .1 1 .9 .9 0")
+    with pytest.raises(DataError, match=r"may be poses.*kpt_shape"):
+        yolo.load()
+
+
+def test_shapes_are_told_once(yolo):
+    row = "0 .25 .25 .75 .25 .75 .75 .25 .75\n"
+    yolo.add(label=row * 3 + POSE)
+    assert yolo.load().num_boxes == 4
+    assert list(yolo.findings.values()) == [1]
+    assert "3 rows, first" in next(f.where for f in yolo.load().findings)
+
+
+def test_all_faults_of_a_split_are_told_at_once(yolo):
+    yolo.add("train/a.jpg", "0 .5 .5 .5\n7 .5 .5 .5 .5\n0 .5 .5 x .5\n1.5 .5 .5 .5 .5\n")
+    yolo.add("train/b.jpg", b"\xff")
+    yolo.add("train/c.jpg", POSE)
+    (yolo.root / "data.yaml").write_text(yaml.safe_dump({"format": "yolo", **yolo.ultralytics}))
+    report = check_dataset(yolo.root / "data.yaml")
+    errors = [f.where for f in report.findings if severity(f) == "error"]
+    assert len(errors) == 5
+    labels = yolo.root / "labels" / "train"
+    for number in range(1, 5):
+        assert sum(where.startswith(f"{labels / 'a.txt'}:{number}:") for where in errors) == 1
+    assert report.statistics["train"]["objects"] == 1
+
+
+# From an image's folder to the label file of a.jpg.
+@pytest.mark.parametrize(
+    ("images", "label"),
+    [
+        ("images/train", "labels/train/a.txt"),
+        ("images/train", "Labels/train/a.txt"),
+        ("images/train", "label/train/a.TXT"),
+        ("images/train", "txt/train/a.txt"),
+        ("images/train", "annotations/train/a.txt"),
+        ("images/train", "labels/a.txt"),
+        ("images/train", "images/train/a.txt"),
+        ("images/train", "images/train/labels/a.txt"),
+        ("Images/train", "Labels/train/A.txt"),
+        ("image/train", "label/train/a.txt"),
+        ("JPEGImages/train", "labels/train/a.txt"),
+        ("train/images", "train/labels/a.txt"),
+        ("train", "labels/train/a.txt"),
+        ("train", "labels/a.txt"),
+        ("images/images", "images/labels/a.txt"),
+        ("images/train", "labels/train/a.jpg.txt"),
+    ],
+)
+@pytest.mark.parametrize("spelling", ["{}", "{root}/{}", "./{}/"])
+def test_where_labels_may_lie(tmp_path, picture, images, label, spelling):
+    root = tmp_path / "images" / "labels" / "data"  # names that are none of the data set's
+    for path in (root / images / "a.jpg", root / label):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    (root / images / "a.jpg").write_bytes(picture())
+    (root / label).write_text("1 .5 .5 .5 .5")
+    values = {"train": spelling.format(images, root=root), "names": NAMES}
+    (root / "data.yaml").write_text(yaml.safe_dump(values))
+    assert load_dataset(root / "data.yaml", "train").labels.tolist() == [1]
+
+
+def test_only_folders_of_the_data_set_count(tmp_path, picture):
+    """A file in a folder that the absolute path alone would lead to is none of its labels."""
+    root = tmp_path / "images" / "data"
+    for path in (root, tmp_path / "labels" / "data"):
+        path.mkdir(parents=True)
+    (root / "a.jpg").write_bytes(picture())
+    (root / "a.txt").write_text("1 .5 .5 .5 .5")
+    (tmp_path / "labels" / "data" / "a.txt").write_text("0 .1 .1 .1 .1")
+    (root / "data.yaml").write_text(f"train: {root}\nnames: [cat, dog]\n")
+    assert load_dataset(root / "data.yaml", "train").labels.tolist() == [1]
+
+
+@pytest.mark.parametrize("key", ["train", "splits"])
+def test_images_and_annotations_may_be_named(yolo, key):
+    yolo.add("a.jpg", "0 .5 .5 .5 .5")
+    yolo.add("b.jpg", "1 .5 .5 .5 .5")
+    (yolo.root / "labels").rename(yolo.root / "boxes")
+    places = {"images": "images", "annotations": "boxes"}
+    entry = {"train": places} if key == "train" else {"splits": {"train": places}}
+    values = {"format": "yolo", "names": NAMES, **entry}
+    (yolo.root / "data.yaml").write_text(yaml.safe_dump(values))
+    assert load_dataset(yolo.root / "data.yaml", "train").labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path: /content/elsewhere\ntrain: images/train\n",
+        "path: ~/nowhere\ntrain: images/train\n",
+        "train: /content/x/images/train\n",
+        "train: C:\\Users\\me\\images\\train\n",
+        "train: ../../x/images/train\n",
+        "train: images\\train\n",
+        "train: ./images/train'\n",
+    ],
+)
+def test_paths_of_elsewhere(yolo, text):
+    yolo.add(label="1 .5 .5 .5 .5")
+    (yolo.root / "my data.yml").write_text(f"{text}names: [cat, dog]\n", encoding="utf-16")
+    assert load_dataset(yolo.root, "train").labels.tolist() == [1]
+
+
+def test_a_path_that_ends_in_the_images_of_all_splits_is_not_taken(yolo):
+    yolo.add(label=POSE)
+    yolo.ultralytics["train"] = "../train/images"
+    (yolo.root / "images" / "train").rename(yolo.root / "images" / "set")
+    with pytest.raises(DataError, match=r"there is no \.\./train/images: looked for"):
+        yolo.load()
+
+
+def test_a_path_that_leads_out_and_in_stops(tmp_path, picture):
+    for root, name in ((tmp_path, "cat"), (tmp_path / "inner", "dog")):
+        (root / "train" / "images").mkdir(parents=True)
+        (root / "train" / "images" / f"{name}.jpg").write_bytes(picture())
+        (root / "train" / "images" / f"{name}.txt").write_text(POSE)
+    file = tmp_path / "inner" / "data.yaml"
+    file.write_text("train: ../train/images\nnames: [cat]\n")
+    with pytest.raises(DataError, match=r"may be .*inner/train/images or .*write the one"):
+        load_dataset(file, "train")
+    file.write_text(file.read_text() + "roboflow: {version: 1}\n")
+    assert load_dataset(file, "train").image_ids == ["dog"]
+
+
+def test_a_list_of_another_computer(yolo):
+    yolo.add("train/a.jpg", "1 .5 .5 .5 .5")
+    yolo.add("train/b.jpg", "0 .5 .5 .5 .5")
+    (yolo.root / "train.txt").write_text(
+        ".\\images\\train\\a.jpg\r\n/content/d/images/train/b.jpg\n"
+    )
+    yolo.ultralytics["train"] = "train.txt"
+    assert yolo.load().labels.tolist() == [1, 0]
+
+
+def test_names_in_a_file(yolo):
+    yolo.add(label="1 .5 .5 .5 .5")
+    yolo.ultralytics["names"] = "my.names"
+    (yolo.root / "my.names").write_text("cat\r\nbig dog\n\n")
+    assert yolo.load().class_names == ("cat", "big dog")
+    (yolo.root / "my.names").write_text("cat\n\ndog\n")
+    with pytest.raises(DataError, match=r"my\.names:2: an empty line"):
+        yolo.load()
+
+
+def test_numbers_of_classes_that_begin_elsewhere_are_told(yolo):
+    yolo.add(label="0 .5 .5 .5 .5")
+    yolo.ultralytics["names"] = {1: "cat", 2: "dog"}
+    with pytest.raises(DataError, match=r"class 0 has no name.* begin with 0 in the label files"):
+        yolo.load()
+
+
+def test_hidden_folders_are_not_read(yolo):
+    yolo.add(label=POSE)
+    yolo.add("train/.ipynb_checkpoints/a-checkpoint.jpg", POSE)
+    assert len(yolo.load()) == 1

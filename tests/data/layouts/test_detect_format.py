@@ -94,6 +94,14 @@ def test_kitti(make, place):
     }
 
 
+def test_kitti_of_cvat(make):
+    folder = make("Train/image_2/", "Train/label_2/", "Validation/image_2/", "Validation/label_2/")
+    assert detected(folder)["splits"] == {
+        "train": {"folder": "Train"},
+        "val": {"folder": "Validation"},
+    }
+
+
 def test_open_images(make):
     folder = make(
         "oidv6-train-annotations-bbox.csv",
