@@ -75,10 +75,18 @@ def describe(split: str, dataset: Any) -> None:
 
 def described_dataset(data: str, split: str) -> Any:
     """Load a split of a data set, and print what is in it."""
+    dataset = usable_dataset(data, split)
+    describe(split, dataset)
+    return dataset
+
+
+def usable_dataset(data: str | Path, split: str, *, decode_images: bool = True) -> Any:
+    """Load a split of a data set; one that has no objects, or lost most of them, is refused."""
+    from keras_retinanet.data.lost_labels import refuse_lost_labels
     from keras_retinanet.data.source import load_dataset
 
-    dataset = load_dataset(data, split)
-    describe(split, dataset)
+    dataset = load_dataset(data, split, decode_images=decode_images)
+    refuse_lost_labels(dataset, f"{data}: {split}")
     return dataset
 
 

@@ -20,6 +20,7 @@ from keras_retinanet.cli.console import (
     new_folder,
     out,
     plain,
+    usable_dataset,
 )
 from keras_retinanet.cli.evaluation_report import write_run_report
 from keras_retinanet.config.load import load_config, refuse_changes
@@ -82,7 +83,7 @@ def _resume(folder: Path, changes: list[str], data: str | None, output: Path | N
 
 
 def _run(settings: Config, data: str, output: Path, *, resume: bool = False) -> None:
-    from keras_retinanet.data.source import how_to_split, load_dataset, split_names
+    from keras_retinanet.data.source import how_to_split, split_names
     from keras_retinanet.system.workers import this_worker
     from keras_retinanet.training.strategies import make_strategy
     from keras_retinanet.training.train import train as run_training
@@ -92,10 +93,10 @@ def _run(settings: Config, data: str, output: Path, *, resume: bool = False) -> 
     is_chief = this_worker().is_chief
     decode = settings.training.check_images
     path = Path(data)
-    train_set = load_dataset(path, "train", decode_images=decode)
+    train_set = usable_dataset(data, "train", decode_images=decode)
     val_set = None
     if "val" in split_names(path):
-        val_set = load_dataset(path, "val", decode_images=decode)
+        val_set = usable_dataset(data, "val", decode_images=decode)
     if is_chief:
         describe("train", train_set)
         if val_set is not None:

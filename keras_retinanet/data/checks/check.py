@@ -21,6 +21,7 @@ from keras_retinanet.data.faults import STOPS_TRAINING, CollectedFaults, collect
 from keras_retinanet.data.images.address import file_of
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.images.scan import scan_images
+from keras_retinanet.data.lost_labels import refuse_lost_labels
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import DataError
@@ -214,6 +215,7 @@ def _read(
         progress(f"{split}: annotations", 0, 0)
         try:
             dataset = load_dataset(data_yaml, split, decode_images=decode)
+            refuse_lost_labels(dataset, f"{data_yaml}: {split}")
         except DataError as error:
             kind = UNREADABLE if not faults.raws else "split that cannot be used"
             faults.findings.append(_as_finding(kind, str(error), f"{data_yaml}: {split}"))

@@ -25,6 +25,7 @@ from keras_retinanet.data.convert.voc_writer import plan_voc
 from keras_retinanet.data.convert.yolo_writer import plan_yolo
 from keras_retinanet.data.dataset import DetectionDataset, Finding, write_findings
 from keras_retinanet.data.images.address import file_of
+from keras_retinanet.data.lost_labels import refuse_lost_labels
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
 
@@ -120,6 +121,8 @@ def _load_splits(
             raise ConfigError(f"{data} has no split {split!r}: {did_you_mean(split, known)}")
     refuse_bad_split_names(wanted)
     datasets = {split: load_dataset(data, split, decode_images=check_images) for split in wanted}
+    for split, dataset in datasets.items():
+        refuse_lost_labels(dataset, f"{data}: {split}")
     findings = list(dict.fromkeys(f for d in datasets.values() for f in d.findings))
     datasets = {
         split: dataset.with_a_class_for_every_box()

@@ -20,6 +20,8 @@ from keras_retinanet.errors import ConfigError, DataError
 CLASSES = {1: "cat", 3: "Käse 雪", 90: "stop & <go> 'sign'/2"}
 WIDTH, HEIGHT = 64, 48
 
+BOX = (8, 4, 40, 30)
+
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory, picture, exif):
@@ -350,6 +352,7 @@ def test_settings_that_do_not_fit(source, tmp_path, options, message):
 
 def test_damaged_images_are_left_out_and_reported(coco, picture, tmp_path):
     coco.add_image("good.jpg")
+    coco.add_box("good.jpg", BOX)
     coco.add_image("bad.jpg", content=picture()[:-600])
     coco.write()
     done = convert(coco.root / "data.yaml", tmp_path / "out", target="yolo")
@@ -377,6 +380,7 @@ def test_boxes_of_a_pixel_are_dropped_from_voc_and_reported(coco, tmp_path):
 @pytest.mark.parametrize("name", [" cat", "two\nlines", "bell\a"])
 def test_class_names_that_xml_cannot_hold_are_refused(coco, tmp_path, name):
     coco.add_image("a.jpg")
+    coco.add_box("a.jpg", BOX)
     coco.content["categories"][0]["name"] = name
     coco.write()
     with pytest.raises(DataError, match="VOC cannot hold the class name"):
