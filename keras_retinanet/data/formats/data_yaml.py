@@ -68,14 +68,19 @@ class CocoSplit(_Settings):
 
 
 class CocoSource(DataSource):
-    """A data set in COCO's format."""
+    """A data set in COCO's format.
+
+    Attributes:
+        boxes: what a bbox holds: x, y, width, height, as COCO has it, or the corners.
+    """
 
     format: Literal["coco"]
     splits: dict[str, CocoSplit]
+    boxes: Literal["xywh", "xyxy"] = "xywh"
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         files = self.splits[split]
-        return read_coco(path_of(files.images), path_of(files.annotations))
+        return read_coco(path_of(files.images), path_of(files.annotations), boxes=self.boxes)
 
 
 class VocSource(DataSource):
