@@ -12,8 +12,13 @@ import numpy as np
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
 from keras_retinanet.data.formats.box_orders import MAX_IMAGES, look_up_sizes, other_orders
-from keras_retinanet.data.formats.coco_file import list_of, read_categories, read_images, read_json
-from keras_retinanet.data.formats.coco_values import (
+from keras_retinanet.data.formats.coco_json.coco_file import (
+    list_of,
+    read_categories,
+    read_images,
+    read_json,
+)
+from keras_retinanet.data.formats.coco_json.coco_values import (
     Corners,
     IdLookup,
     as_area,

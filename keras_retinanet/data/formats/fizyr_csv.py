@@ -14,8 +14,8 @@ from keras_retinanet.data.formats.box_orders import (
     other_orders,
     to_corners,
 )
-from keras_retinanet.data.formats.csv_classes import read_classes
-from keras_retinanet.data.formats.csv_table import Table, read_table
+from keras_retinanet.data.formats.csv_rows.csv_classes import read_classes
+from keras_retinanet.data.formats.csv_rows.csv_table import Table, read_table
 from keras_retinanet.data.formats.image_finder import ImageFinder
 from keras_retinanet.data.raw_annotations import RawAnnotations
 

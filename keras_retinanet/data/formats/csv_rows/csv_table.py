@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_retinanet.data.faults import stop
-from keras_retinanet.data.formats.csv_titles import WANTED, Columns, is_number, read_titles
+from keras_retinanet.data.formats.csv_rows.csv_titles import WANTED, Columns, is_number, read_titles
 from keras_retinanet.data.formats.text_lines import (
     guess_delimiter,
     parse_number,
@@ -48,16 +48,17 @@ class Table:
         return np.array(self.numbers, np.float64).reshape(-1, 4)
 
 
-def read_table(path: Path, *, needs_class: bool = True) -> Table:
+def read_table(path: Path, *, needs_class: bool = True, max_rows: int | None = None) -> Table:
     """Return the rows of a file; what is wrong in one stops, with its line.
 
     Args:
         needs_class: a column of the class has to be there.
+        max_rows: read no more lines than these.
 
     Raises:
         DataError: the file cannot be read, or its columns cannot be told.
     """
-    lines = read_lines(path)
+    lines = read_lines(path)[:max_rows]
     start, delimiter = _first_row(lines)
     table, start = _columns(path, lines, start, delimiter, needs_class)
     wanted = delimiter.join(COLUMNS) if not table.has_header else "as many as the header's titles"

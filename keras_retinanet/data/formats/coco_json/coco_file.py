@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
-from keras_retinanet.data.formats.coco_values import as_id, as_side, as_whole_number
+from keras_retinanet.data.formats.coco_json.coco_values import as_id, as_side, as_whole_number
 from keras_retinanet.data.formats.text_places import json_element_place
 from keras_retinanet.errors import DataError
 
