@@ -34,7 +34,7 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
     if isinstance(source, MixSource):
         return _load_mix(source, path_of, split, decode_images=decode_images)
 
-    dataset = clean(source.read(split, path_of), decode_images=decode_images)
+    dataset = clean(source.read_selected(split, path_of), decode_images=decode_images)
     if not len(dataset):
         problems = sorted({f.problem for f in dataset.findings})
         raise DataError(

@@ -80,7 +80,9 @@ def severity(finding: Finding) -> str:
     """Return "error" if training stops at it, "note" if nothing is lost, else "warning"."""
     if finding.action == STOPS_TRAINING:
         return "error"
-    is_note = finding.action == "noted" and not finding.problem.startswith(_SUSPICIOUS)
+    is_note = finding.action in ("noted", "left out") and not finding.problem.startswith(
+        _SUSPICIOUS
+    )
     return "note" if is_note else "warning"
 
 

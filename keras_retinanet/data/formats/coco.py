@@ -1,61 +1,88 @@
-"""Reader of COCO detection annotations (instances_*.json)."""
+"""Reader of COCO detection annotations (instances_*.json), as many tools write them."""
 
 import functools
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
+from keras_retinanet.data.formats.box_orders import MAX_IMAGES, look_up_sizes, other_orders
+from keras_retinanet.data.formats.coco_json.coco_file import (
+    list_of,
+    read_categories,
+    read_images,
+    read_json,
+)
+from keras_retinanet.data.formats.coco_json.coco_values import (
+    Corners,
+    IdLookup,
+    as_area,
+    as_corners,
+    as_flag,
+    as_id,
+    is_plain_box,
+    polygon_corners,
+)
+from keras_retinanet.data.formats.image_finder import ImageFinder
 from keras_retinanet.data.formats.text_places import json_element_place
 from keras_retinanet.data.raw_annotations import RawAnnotations
-from keras_retinanet.errors import DataError
 
-Record = TypeVar("Record")
+# Areas that are no larger than this, all of them, are what a tool writes that knows none.
+_NO_AREA = 1.0
+# How far an area may be from that of the box that it was computed of.
+_AREA_TOLERANCE = 0.02
 
 
-def read_coco(images: Path, annotations: Path) -> RawAnnotations:
+def read_coco(images: Path, annotations: Path, *, boxes: str = "xywh") -> RawAnnotations:
     """Read a COCO JSON file; `images` is the folder that its file names are relative to.
 
     Category ids may have gaps; labels follow the order of the ids. Objects with iscrowd = 1 are
-    regions to ignore.
+    regions to ignore. Values are read by what they mean: ids, flags and numbers may be texts.
+
+    Args:
+        boxes: what a bbox holds: "xywh", as COCO has it, or "xyxy".
 
     Raises:
-        DataError: the file cannot be read, is not JSON (with line and column), lacks something, or
-            an annotation has an unknown category.
+        DataError: the file cannot be read, is not JSON (with line and column), lacks something, an
+            annotation has an unknown category, or its boxes seem to be xyxy.
     """
-    content = _read_json(annotations)
-    image_records, category_records, box_records = (
-        _list_of(content, key, annotations) for key in ("images", "categories", "annotations")
+    content = read_json(annotations)
+    image_records, category_records, records = (
+        list_of(content, key, annotations) for key in ("images", "categories", "annotations")
     )
-    categories = sorted(_read_all(category_records, "categories", _category, annotations))
-    entries = _read_all(image_records, "images", _image, annotations)
-    image_ids = [image_id for image_id, _, _ in entries]
-    findings = _dummy_category(category_records, box_records, annotations)
-    _refuse_duplicates(image_ids, "image id", annotations)
-    _refuse_duplicates([c for c, _ in categories], "category id", annotations)
-    _refuse_duplicates([name for _, name in categories], "category name", annotations)
-    table, places = _read_boxes(
-        box_records,
-        annotations,
-        label_of={category: label for label, (category, _) in enumerate(categories)},
-        index_of={image_id: i for i, image_id in enumerate(image_ids)},
-        findings=findings,
+    findings: list[Finding] = []
+    entries, faulty = read_images(image_records, annotations, findings)
+    used = functools.partial(_used_categories, records)
+    categories = read_categories(category_records, used, annotations, findings)
+    table = _Table(
+        annotations, [c for c, _ in categories], [e.id for e in entries], faulty, boxes == "xyxy"
     )
+    for place, record in enumerate(records):
+        table.add(place, record)
+    rows = np.array(table.rows, np.float64).reshape(-1, 8)
+    findings += table.summary()
+    findings += _drop_areas(rows, table.num_without_area, annotations)
+    # Names may also be relative to the file itself; but those below `images` come first.
+    finder = ImageFinder(images, annotations.parent, annotations.parent / "images", below=images)
+    paths = [finder.find(entry.name) for entry in entries]
+    places = table.places
+    if boxes == "xywh":
+        _refuse_corners(rows, [entry.size for entry in entries], paths, annotations)
     return RawAnnotations(
         source=str(annotations),
-        image_paths=[str(images / name) for _, name, _ in entries],
-        image_ids=image_ids,
-        declared_sizes=[size for _, _, size in entries],
-        box_images=table[:, 0].astype(np.int64),
-        boxes=table[:, 1:5],
-        labels=table[:, 5].astype(np.int32),
-        is_ignored=table[:, 6].astype(bool),
-        areas=table[:, 7],
+        image_paths=paths,
+        image_ids=[entry.id for entry in entries],
+        declared_sizes=[entry.size for entry in entries],
+        box_images=rows[:, 0].astype(np.int64),
+        boxes=rows[:, 1:5],
+        labels=rows[:, 5].astype(np.int32),
+        is_ignored=rows[:, 6].astype(bool),
+        areas=rows[:, 7],
         class_names=tuple(name for _, name in categories),
         category_ids=tuple(category for category, _ in categories),
         describe_box=lambda t: json_element_place(annotations, "annotations", places[t]),
@@ -63,147 +90,167 @@ def read_coco(images: Path, annotations: Path) -> RawAnnotations:
     )
 
 
-def _read_boxes(
-    records: Sequence[Any],
-    path: Path,
-    *,
-    label_of: Mapping[int, int],
-    index_of: Mapping[int | str, int],
-    findings: list[Finding],
-) -> tuple[np.ndarray, list[int]]:
-    """Return a row [T, 8] for each annotation that can be used, and its place in the list.
+@dataclass
+class _Table:
+    """A row for each annotation that can be used, and its place in the list.
 
     A row is the image's index, x1, y1, x2, y2, the label, iscrowd and the area (NaN without one).
     """
-    times_seen: Counter[int | str] = Counter()
-    rows: list[tuple[float, ...]] = []
-    places: list[int] = []
-    for place, record in enumerate(records):
-        where = functools.partial(json_element_place, path, "annotations", place)
-        annotation = _read_annotation(record, where)
-        if annotation is None:
-            continue
-        image_id, category, corners, is_crowd, area = annotation
-        if category not in label_of:
+
+    path: Path
+    category_ids: Sequence[int]
+    image_ids: Sequence[int | str]
+    faulty_images: set[Any]
+    is_xyxy: bool
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    num_without_area: int = 0
+
+    def __post_init__(self) -> None:
+        self._label_of = IdLookup(self.category_ids)
+        self._index_of = IdLookup(self.image_ids)
+        self._times_seen: Counter[Any] = Counter()
+
+    def add(self, place: int, record: Any) -> None:
+        where = functools.partial(json_element_place, self.path, "annotations", place)
+        try:
+            image_id, category = record["image_id"], record["category_id"]
+            is_crowd, corners = as_flag(record.get("iscrowd")), self._corners(record, where)
+            if "id" in record:
+                self._note_id(record["id"], where)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            said = f"{type(error).__name__}: {error}"[:300]
+            stop(
+                "annotation without image_id, category_id or a bbox of four numbers",
+                f"{where()}: {said}",
+                f"{where()} needs image_id, category_id, a bbox of four numbers, and iscrowd of 0 "
+                f"or 1 if it has one: {said}",
+            )
+            return
+        image = self._index_of.find(image_id)
+        if image is None:
+            if not isinstance(image_id, int | str) or image_id not in self.faulty_images:
+                self._drop("annotation of an unknown image", where)
+            return
+        if corners is None:
+            self._drop("annotation without a bbox", where)
+            return
+        label = self._label_of.find(category)
+        if label is None:
             stop(
                 "object of an unknown class",
-                f"{where()}: category_id {category!r}",
-                f"{where()} has the unknown category_id {category!r}; known: {list(label_of)}",
+                f"{where()}: category_id {str(category)[:80]!r}",
+                f"{where()} has the unknown category_id {_shown(category)}; "
+                f"known: {list(self.category_ids)[:200]}",
             )
-            continue
-        if "id" in record:
-            times_seen[record["id"]] += 1
-            if times_seen[record["id"]] == 2:
-                findings.append(Finding("annotation id used twice", where(), "noted"))
-        if image_id not in index_of:
-            findings.append(Finding("annotation of an unknown image", where(), "box dropped"))
-            continue
-        places.append(place)
-        rows.append((index_of[image_id], *corners, label_of[category], is_crowd, area))
-    return np.array(rows, np.float64).reshape(-1, 8), places
+            return
+        area = as_area(record.get("area", np.nan))
+        self.num_without_area += area is None
+        self.places.append(place)
+        self.rows.append((image, *corners, label, is_crowd, np.nan if area is None else area))
+
+    def summary(self) -> list[Finding]:
+        """Return what was found, with what concerns the file as a whole."""
+        if self.rows and all(row[6] for row in self.rows):
+            problem = "every annotation has iscrowd 1: all are regions to ignore, none is an object"
+            self.findings.append(Finding(problem, f"{self.path}: {len(self.rows)}", "noted"))
+        return self.findings
+
+    def _corners(self, record: Any, where: Callable[[], str]) -> Corners | None:
+        bbox = record.get("bbox")
+        if is_plain_box(bbox):
+            x, y, width, height = map(float, bbox)
+            return (x, y, width, height) if self.is_xyxy else (x, y, x + width, y + height)
+        corners = as_corners(bbox, is_xyxy=self.is_xyxy)
+        if corners is None:
+            corners = polygon_corners(record.get("segmentation"))
+            if corners is not None:
+                problem = "annotation without a bbox: that of its polygon is taken"
+                self.findings.append(Finding(problem, where(), "noted"))
+        return corners
+
+    def _note_id(self, value: Any, where: Callable[[], str]) -> None:
+        if value is None:
+            return
+        value = as_id(value)
+        self._times_seen[value] += 1
+        if self._times_seen[value] == 2:
+            self.findings.append(Finding("annotation id used twice", where(), "noted"))
+
+    def _drop(self, problem: str, where: Callable[[], str]) -> None:
+        self.findings.append(Finding(problem, where(), "box dropped"))
 
 
-def _read_annotation(
-    record: Any, where: Callable[[], str]
-) -> tuple[Any, Any, tuple[float, float, float, float], bool, float] | None:
-    """Return the image id, category id, corners, iscrowd and area of an annotation.
+def _drop_areas(rows: np.ndarray, num_without: int, path: Path) -> list[Finding]:
+    """Take away areas that are none, in place: those of the boxes are then taken."""
+    findings = []
+    if num_without:
+        problem = "area that is no number: that of the box is taken"
+        findings.append(Finding(problem, f"{path}: {num_without}", "noted"))
+    areas = rows[:, 7]
+    given = areas[~np.isnan(areas)]
+    sides = rows[:, 3:5] - rows[:, 1:3]
+    if len(given) and ((given == 0) | (given == _NO_AREA)).all() and (sides > _NO_AREA).any():
+        problem = "areas are all 0 or 1, which is none: those of the boxes are taken"
+        findings.append(Finding(problem, f"{path}: {len(given)}", "noted"))
+        areas[:] = np.nan
+    return findings
 
-    None, while faults are collected, if it lacks something.
+
+def _refuse_corners(
+    rows: np.ndarray,
+    declared: Sequence[tuple[int, int] | None],
+    paths: Sequence[str],
+    annotations: Path,
+) -> None:
+    """Stop where boxes seem to be x1, y1, x2, y2 and not x, y, width, height.
+
+    They leave the images, or disagree with the areas, and as corners they do not.
     """
-    try:
-        x, y, width, height = (float(v) for v in record["bbox"])
-        image_id, category = record["image_id"], record["category_id"]
-        is_crowd, area = bool(record.get("iscrowd", 0)), float(record.get("area", np.nan))
-        hash((category, image_id, record.get("id")))  # lists and objects cannot be ids
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    values = np.concatenate([rows[:, 1:3], rows[:, 3:5] - rows[:, 1:3]], axis=1)
+    is_box = np.isfinite(values).all(axis=1)
+    values, rows = values[is_box], rows[is_box]
+    if not len(values) or (values[:, 2:] <= values[:, :2]).mean() > _AREA_TOLERANCE:
+        return  # as corners they would have no area
+    reason = ""
+    if (
+        _agree(values[:, 2:] - values[:, :2], rows[:, 7])
+        > 0.9
+        > 0.1
+        > _agree(values[:, 2:], rows[:, 7])
+    ):
+        reason = "their areas are (x2-x1)*(y2-y1)"
+    else:
+        index = rows[:, 0].astype(np.int64)
+        sizes = np.array([(s[1], s[0]) if s else (np.nan, np.nan) for s in declared], np.float64)
+        unknown = [i for i in dict.fromkeys(index.tolist()) if np.isnan(sizes[i, 0])][:MAX_IMAGES]
+        sizes[unknown] = look_up_sizes([paths[i] for i in unknown])
+        if other_orders(values, "xywh", sizes[index], ("xywh", "xyxy")):
+            reason = "as x,y,width,height many leave their images"
+    if reason:
         stop(
-            "annotation without image_id, category_id or a bbox of four numbers",
-            f"{where()}: {error!r}",
-            f"{where()} needs image_id, category_id and bbox of four numbers: {error!r}",
+            "boxes look like x1,y1,x2,y2 where x,y,width,height are expected",
+            f"{annotations}: {reason}",
+            f"{annotations}: boxes look like x1,y1,x2,y2 where COCO has x,y,width,height "
+            f"({reason}): write a data YAML with `boxes: xyxy`, or correct the file",
         )
-        return None
-    return image_id, category, (x, y, x + width, y + height), is_crowd, area
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise DataError(f"{path}{line}: not valid JSON: {error}") from error
-    except RecursionError as error:
-        raise DataError(f"{path}: not COCO annotations: nested too deeply") from error
-    except ValueError as error:  # a number of thousands of digits
-        raise DataError(f"{path}: not COCO annotations: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: expected a JSON object with images, annotations and categories")
-    return content
+def _agree(sides: np.ndarray, areas: np.ndarray) -> float:
+    """Return the share of the areas that are those of boxes with these sides [T, 2]."""
+    given = areas > _NO_AREA
+    if not given.any():
+        return 0.0
+    products = sides[given].prod(axis=1)
+    return float(np.isclose(products, areas[given], rtol=_AREA_TOLERANCE, atol=1).mean())
 
 
-def _read_all(
-    records: Sequence[Any], key: str, read: Callable[[Any], Record], path: Path
-) -> list[Record]:
-    """Return what `read` makes of each record of the list `key`."""
-    results = []
-    for place, record in enumerate(records):
-        try:
-            results.append(read(record))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            needed = "id and name" if key == "categories" else "id and file_name"
-            raise DataError(f"{path}: {key}[{place}] needs {needed}: {error!r}") from error
-    return results
+def _used_categories(records: Sequence[Any]) -> set[str]:
+    """Return the category ids of the annotations, as texts."""
+    used = (record.get("category_id") for record in records if isinstance(record, dict))
+    return {str(int(c)) if isinstance(c, float) and c == 0 else str(c) for c in used}
 
 
-def _image(record: Any) -> tuple[int | str, str, tuple[int, int] | None]:
-    """Return the id, the file name, and (height, width) if they are given."""
-    name = record["file_name"]
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"{name!r} is no file name")
-    f"{record['id']}{name}".encode()  # halves of characters, as "\\ud800", are no text
-    return record["id"], name, (record["height"], record["width"]) if record.get("height") else None
-
-
-def _category(record: Any) -> tuple[int, str]:
-    """Return the id and the name."""
-    category, name = record["id"], record["name"]
-    if type(category) is not int:
-        raise ValueError(f"the category id {category!r} is no whole number")
-    if not isinstance(name, str | int) or not str(name).strip():
-        raise ValueError(f"{name!r} is no name")
-    str(name).encode()
-    return category, str(name)
-
-
-def _dummy_category(categories: Sequence[Any], boxes: Sequence[Any], path: Path) -> list[Finding]:
-    """Report the category 0 of Roboflow's exports, which is the group that the others belong to."""
-    groups = [category.get("supercategory") for category in categories if category["id"] != 0]
-    return [
-        Finding(
-            "category 0 has no objects and names the group of others, as Roboflow's dummy: it is "
-            "trained as a class; remove it from the file",
-            f"{path}: category {category['name']!r}",
-            "noted",
-        )
-        for category in categories
-        if category["id"] == 0
-        and category["name"] in groups
-        and not any(isinstance(b, dict) and b.get("category_id") == 0 for b in boxes)
-    ]
-
-
-def _list_of(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
-    value = content.get(key)
-    if not isinstance(value, list):
-        raise DataError(f"{path}: COCO annotations need a list {key!r}")
-    return value
-
-
-def _refuse_duplicates(values: Sequence[Any], what: str, path: Path) -> None:
-    unusable = [value for value in values if not isinstance(value, int | str)]
-    if unusable:
-        raise DataError(f"{path}: the {what} {unusable[0]!r} is neither a number nor a text")
-    duplicates = [value for value, count in Counter(values).items() if count > 1]
-    if duplicates:
-        raise DataError(f"{path}: the {what} {duplicates[0]!r} is used more than once")
+def _shown(value: Any) -> str:
+    return repr(value)[:80]

@@ -4,11 +4,12 @@ import abc
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
 from keras_retinanet.config.yaml_files import read_yaml
+from keras_retinanet.data.formats.class_selection import Merged, select_classes
 from keras_retinanet.data.formats.coco import read_coco
 from keras_retinanet.data.formats.fizyr_csv import read_csv
 from keras_retinanet.data.formats.kitti import DONT_CARE, read_kitti
@@ -31,15 +32,41 @@ class _Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
 
+def _different_names(names: list[str]) -> list[str]:
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise ValueError("needs one or more names, all different")
+    return names
+
+
+def _groups_of_names(groups: dict[str, Any]) -> dict[str, Any]:
+    if not groups or not all(groups):
+        raise ValueError("needs one or more classes, each with the names that it is made of")
+    return groups
+
+
+ClassNames = Annotated[list[str], pydantic.AfterValidator(_different_names)]
+ClassGroups = Annotated[
+    dict[str, str | list[str] | None], pydantic.AfterValidator(_groups_of_names)
+]
+
+
 class DataSource(_Settings, abc.ABC):
     """The settings of a data set in one format: where its splits are, and how to read one.
 
     Attributes:
         splits: what each split is read from, by the split's name.
+        classes: a mapping picks, renames and merges classes: {car: [car, van]}. A list picks and
+            orders those that the files declare; in formats whose files declare none
+            (`list_declares`) it is the declaration, and an object of another class stops.
+        exclude_classes: classes whose objects are left out.
     """
+
+    list_declares: ClassVar[bool] = False
 
     format: str
     splits: Mapping[str, Any]
+    classes: Any = None
+    exclude_classes: list[str] = []
 
     def completed(self, path: Path, path_of: PathOf) -> "DataSource":
         """Return the settings with what `path`, the data YAML, leaves to the data itself."""
@@ -47,20 +74,34 @@ class DataSource(_Settings, abc.ABC):
 
     @abc.abstractmethod
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
-        """Read one of `splits`.
+        """Read one of `splits`, all of its classes.
 
         Raises:
             DataError: the annotations cannot be used.
         """
 
+    def read_selected(self, split: str, path_of: PathOf) -> RawAnnotations:
+        """Read one of `splits`, with the classes that `classes` and `exclude_classes` leave.
 
-def _different_names(names: list[str]) -> list[str]:
-    if not names or not all(names) or len(set(names)) < len(names):
-        raise ValueError("needs one or more names, all different")
-    return names
+        Raises:
+            DataError: the annotations cannot be used, or have no class of such a name.
+        """
+        return select_classes(self.read(split, path_of), self.picked(), self.exclude_classes)
 
+    def picked(self) -> Merged | list[str] | None:
+        """Return the classes to pick of those that are read; None: all."""
+        if isinstance(self.classes, list):
+            return None if self.list_declares else self.classes
+        return self.classes if isinstance(self.classes, dict) else None
 
-ClassNames = Annotated[list[str], pydantic.AfterValidator(_different_names)]
+    def declared(self) -> list[str] | None:
+        """Return the classes that an object may have, where the YAML declares them in a list.
+
+        Those that are left out are among them: a reader stops at none of them.
+        """
+        if not self.list_declares or not isinstance(self.classes, list):
+            return None
+        return list(dict.fromkeys([*self.classes, *self.exclude_classes]))
 
 
 class CocoSplit(_Settings):
@@ -71,14 +112,20 @@ class CocoSplit(_Settings):
 
 
 class CocoSource(DataSource):
-    """A data set in COCO's format."""
+    """A data set in COCO's format.
+
+    Attributes:
+        boxes: what a bbox holds: x, y, width, height, as COCO has it, or the corners.
+    """
 
     format: Literal["coco"]
     splits: dict[str, CocoSplit]
+    classes: ClassNames | ClassGroups | None = None
+    boxes: Literal["xywh", "xyxy"] = "xywh"
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         files = self.splits[split]
-        return read_coco(path_of(files.images), path_of(files.annotations))
+        return read_coco(path_of(files.images), path_of(files.annotations), boxes=self.boxes)
 
 
 class VocSplit(_Settings):
@@ -92,12 +139,14 @@ class VocSplit(_Settings):
 class VocSource(DataSource):
     """A data set in Pascal VOC's format; a split is the name of an image set, or folders."""
 
+    list_declares: ClassVar[bool] = True
+
     format: Literal["voc"]
     root: str = "."
     images: str | None = None
     annotations: str | None = None
     splits: dict[str, str | VocSplit]
-    classes: ClassNames | None = None
+    classes: ClassNames | ClassGroups | None = None
     first_pixel: Literal[0, 1] | None = None
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
@@ -106,7 +155,7 @@ class VocSource(DataSource):
         return read_voc(
             root,
             image_set,
-            self.classes,
+            self.declared(),
             annotations=annotations,
             images=images,
             other_annotations=[self._places(name, root)[1] for name in self.splits],
@@ -126,17 +175,46 @@ class VocSource(DataSource):
         )
 
 
+class CsvSplit(_Settings):
+    """A split's CSV file, and where its images are if not beside it."""
+
+    annotations: str
+    images: str | None = None
+
+
 class CsvSource(DataSource):
-    """A data set in fizyr's CSV format; a split is a file."""
+    """A data set in CSV files of a box to a row, such as fizyr's; a split is a file.
+
+    Attributes:
+        classes: a file of rows name,id; or as in every format.
+        images: the folder that names of images are relative to; the file's own if left out.
+        boxes: the order of the four numbers of a box where no header tells it.
+    """
+
+    list_declares: ClassVar[bool] = True
 
     format: Literal["csv"]
-    splits: dict[str, str]
-    classes: str | None = None
+    splits: dict[str, str | CsvSplit]
+    classes: str | ClassNames | ClassGroups | None = None
+    images: str | None = None
+    boxes: Literal["xyxy", "xxyy", "xywh", "cxcywh"] | None = None
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
-        others = [path_of(text) for name, text in self.splits.items() if name != split]
-        classes = None if self.classes is None else path_of(self.classes)
-        return read_csv(path_of(self.splits[split]), classes, other_splits=others)
+        files = self._files(split)
+        images = files.images or self.images
+        declared = self.declared()
+        return read_csv(
+            path_of(files.annotations),
+            path_of(self.classes) if isinstance(self.classes, str) else declared,
+            other_splits=[path_of(self._files(s).annotations) for s in self.splits if s != split],
+            images=None if images is None else path_of(images),
+            order=self.boxes,
+            excluded=self.exclude_classes,
+        )
+
+    def _files(self, split: str) -> CsvSplit:
+        entry = self.splits[split]
+        return CsvSplit(annotations=entry) if isinstance(entry, str) else entry
 
 
 class KittiSplit(_Settings):
@@ -151,10 +229,12 @@ class KittiSplit(_Settings):
 class KittiSource(DataSource):
     """A data set in KITTI's format; a split is a folder of image_2 and label_2, or a list of it."""
 
+    list_declares: ClassVar[bool] = True
+
     format: Literal["kitti"]
     root: str
     splits: dict[str, KittiSplit]
-    classes: ClassNames | None = None
+    classes: ClassNames | ClassGroups | None = None
     ignored: list[str] = [DONT_CARE]
 
     @pydantic.model_validator(mode="after")
@@ -169,7 +249,7 @@ class KittiSource(DataSource):
         return read_kitti(
             root / files.folder,
             None if files.image_list is None else root / files.image_list,
-            self.classes,
+            self.declared(),
             ignored=self.ignored,
             images_folder=root / files.folder / files.images,
             labels_folder=root / files.folder / files.annotations,
@@ -219,6 +299,7 @@ class YoloSource(DataSource):
     root: str | None = None
     data_yaml: str | None = None
     splits: dict[str, str | YoloSplit] = {}
+    classes: ClassNames | ClassGroups | None = None
 
     def completed(self, path: Path, path_of: PathOf) -> "YoloSource":
         file = self.data_yaml or (f"{self.root}/data.yaml" if self.root else None)
@@ -255,14 +336,14 @@ class TfrecordSource(DataSource):
     format: Literal["tfrecord"]
     splits: dict[str, str | list[str]]
     label_map: str | None = None
-    classes: list[str] | dict[int, str] | None = None
+    classes: list[str] | dict[int, str] | ClassGroups | None = None
     images: str | None = None
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
         label_map = None
         if self.label_map is not None:
             label_map = read_label_map(path_of(self.label_map))
-        elif self.classes is not None:
+        elif self.classes is not None and self._classes_declare():
             label_map = label_map_of(self.classes, "classes")
         others = self.splits if label_map is None else ()
         return read_tfrecord(
@@ -271,6 +352,15 @@ class TfrecordSource(DataSource):
             class_shards=[path for name in others for path in self._shards(name, path_of)],
             images=path_of(self.images) if self.images is not None else None,
         )
+
+    def picked(self) -> Merged | list[str] | None:
+        return None if self._classes_declare() else super().picked()
+
+    def _classes_declare(self) -> bool:
+        """Whether `classes` is the label map and not a choice among the classes of another."""
+        if isinstance(self.classes, dict):
+            return all(isinstance(key, int) for key in self.classes)
+        return self.label_map is None
 
     def _shards(self, split: str, path_of: PathOf) -> list[Path]:
         entry = self.splits[split]

@@ -1,186 +1,162 @@
-"""Reader of CSV files with a box to a row, as fizyr's keras-retinanet has them."""
+"""Reader of CSV files with a box to a row, as fizyr's keras-retinanet and many tools have them."""
 
-from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.data.cleaning import mend_swapped_corners
-from keras_retinanet.data.formats.text_lines import (
-    guess_delimiter,
-    parse_number,
-    read_lines,
-    split_cells,
+from keras_retinanet.data.faults import stop
+from keras_retinanet.data.formats.box_orders import (
+    MAX_IMAGES,
+    look_up_sizes,
+    other_orders,
+    to_corners,
 )
+from keras_retinanet.data.formats.csv_rows.csv_classes import read_classes
+from keras_retinanet.data.formats.csv_rows.csv_table import Table, read_table
+from keras_retinanet.data.formats.image_finder import ImageFinder
 from keras_retinanet.data.raw_annotations import RawAnnotations
-from keras_retinanet.errors import DataError
 
-COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")
-# What other tools write over the same columns; with such a header their order is free.
-_SYNONYMS = {
-    "path": ("path", "filename", "file_name", "file", "image", "image_path", "img", "img_path"),
-    "x1": ("x1", "xmin", "x_min", "left"),
-    "y1": ("y1", "ymin", "y_min", "top"),
-    "x2": ("x2", "xmax", "x_max", "right"),
-    "y2": ("y2", "ymax", "y_max", "bottom"),
-    "class": ("class", "class_name", "label", "category"),
+# A header for each order of the columns.
+_TITLES = {
+    "xyxy": ("xmin", "ymin", "xmax", "ymax"),
+    "xxyy": ("xmin", "xmax", "ymin", "ymax"),
+    "xywh": ("x", "y", "width", "height"),
+    "cxcywh": ("x_center", "y_center", "width", "height"),
 }
-_COLUMN_OF = {synonym: column for column, names in _SYNONYMS.items() for synonym in names}
-
-
-@dataclass
-class _Table:
-    """The rows of a file: boxes [T, 4], and of each box its image, class name and line."""
-
-    paths: list[str]
-    boxes: np.ndarray
-    box_images: np.ndarray
-    names: list[str]
-    lines: Sequence[int]
 
 
 def read_csv(
-    annotations: Path, classes: Path | None = None, *, other_splits: Sequence[Path] = ()
+    annotations: Path,
+    classes: Path | Sequence[str] | None = None,
+    *,
+    other_splits: Sequence[Path] = (),
+    images: Path | None = None,
+    order: str | None = None,
+    excluded: Sequence[str] = (),
 ) -> RawAnnotations:
     """Read rows path,x1,y1,x2,y2,class; the row path,,,,, is an image without objects.
 
-    Paths are relative to the file's folder. Cells are divided by commas, semicolons or tabs; a
-    header row may name them in another order.
+    Cells are divided by commas, semicolons or tabs. A header may name the columns in any order, and
+    x, y, width, height in place of the corners. Without a header, the column of the path may be
+    elsewhere; boxes in an order that their numbers and the images' sizes contradict stop.
 
     Args:
-        classes: file of rows name,id; labels follow the order of the ids. Without it, the classes
-            are the sorted names in this file and in `other_splits`, so that every split has the
-            same.
+        classes: the names; or a file of rows name,id, whose ids the labels follow. Without it, the
+            classes are the sorted names in this file and in `other_splits`, so that every split has
+            the same.
+        images: the folder that paths are relative to; by default the file's.
+        order: of the numbers of a box where no header tells it, one of box_orders.ORDERS.
+        excluded: classes that may be there besides.
 
     Raises:
         DataError: a file cannot be read, a row is malformed, or its class is not in `classes` (with
             file and line).
     """
-    table = _read_table(annotations)
-    if classes is not None:
-        ids = _read_classes(classes)
+    declared = None if classes is None or isinstance(classes, Path) else list(classes)
+    only = declared[0] if declared and len(declared) == 1 else None
+    table = read_table(annotations, needs_class=only is None)
+    if table.columns.name is None and only is not None:
+        table.names = [only] * len(table.names)
+    if isinstance(classes, Path):
+        ids = read_classes(classes)
+    elif declared is not None:
+        ids = {name: i for i, name in enumerate(declared)}
     else:
-        names = set(table.names).union(*(_read_table(path).names for path in other_splits))
+        names = set(table.names).union(*(read_table(path).names for path in other_splits))
         ids = {name: i for i, name in enumerate(sorted(names))}
+    for name in excluded:
+        ids.setdefault(name, max(ids.values(), default=-1) + 1)
+    known = _stop_at_unknown(table, ids, classes)
+    folder = annotations.parent
+    places = [folder, folder / "images"] if images is None else [images, folder]
+    finder = ImageFinder(*places, below=images or folder)
+    paths = [finder.find(path) for path in table.image_of]
+    box_images = np.array(table.box_images, np.int64)
+    boxes = _corners(table, order, box_images, paths)[known]
     label_of = {name: label for label, name in enumerate(ids)}
 
     def describe_box(t: int) -> str:
-        return f"{annotations}:{table.lines[t]}"
+        return f"{annotations}:{table.lines[int(known[t])]}"
 
-    unknown = [t for t, name in enumerate(table.names) if name not in label_of]
-    if unknown:
-        raise DataError(
-            f"{describe_box(unknown[0])} has the unknown class {table.names[unknown[0]]!r}; "
-            f"known: {list(label_of)}"
-        )
     return RawAnnotations(
         source=str(annotations),
-        image_paths=[str(annotations.parent / path) for path in table.paths],
-        image_ids=table.paths,
-        declared_sizes=[None] * len(table.paths),
-        box_images=table.box_images,
-        boxes=table.boxes,
-        labels=np.array([label_of[name] for name in table.names], np.int32),
-        is_ignored=np.zeros(len(table.boxes), bool),
-        areas=np.full(len(table.boxes), np.nan),
+        image_paths=paths,
+        image_ids=list(table.image_of),
+        declared_sizes=[None] * len(paths),
+        box_images=box_images[known],
+        boxes=boxes,
+        labels=np.array([label_of[table.names[t]] for t in known], np.int32),
+        is_ignored=np.zeros(len(boxes), bool),
+        areas=np.full(len(boxes), np.nan),
         class_names=tuple(ids),
         category_ids=tuple(ids.values()),
         describe_box=describe_box,
-        findings=mend_swapped_corners(table.boxes, describe_box),
+        findings=mend_swapped_corners(boxes, describe_box),
     )
 
 
-def _read_table(path: Path) -> _Table:
-    lines = read_lines(path)
-    delimiter = guess_delimiter(next((line for line in lines if line.strip()), ","))
-    order: Sequence[int] = range(len(COLUMNS))
-    num_cells = len(COLUMNS)
-    image_of: dict[str, int] = {}
-    boxes, box_images, box_lines = array("d"), array("q"), array("q")
-    names: list[str] = []
-    is_first = True
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        cells = split_cells(line, delimiter, where)
-        if is_first:
-            is_first = False
-            header = _read_header(cells, where)
-            if header is not None:
-                order, num_cells = header, len(cells)
-                continue
-        if len(cells) != num_cells:
-            raise DataError(
-                f"{where} has {len(cells)} cells instead of {num_cells}: rows are "
-                f"{delimiter.join(COLUMNS)}"
-            )
-        image, *corners, name = (cells[i] for i in order)
-        if not image:
-            raise DataError(f"{where} names no image: rows are {delimiter.join(COLUMNS)}")
-        index = image_of.setdefault(image, len(image_of))
-        if not any(corners) and not name:
-            continue
-        try:
-            boxes.extend([parse_number(c, decimal_comma=delimiter != ",") for c in corners])
-        except ValueError as error:
-            raise DataError(f"{where} needs four numbers x1, y1, x2, y2: {error}") from error
-        if not name:
-            raise DataError(f"{where} has a box without a class")
-        names.append(name)
-        box_images.append(index)
-        box_lines.append(number)
-    return _Table(
-        paths=list(image_of),
-        boxes=np.array(boxes, np.float64).reshape(-1, 4),
-        box_images=np.array(box_images, np.int64),
-        names=names,
-        lines=box_lines,
+def _stop_at_unknown(
+    table: Table, ids: dict[str, int], classes: Path | Sequence[str] | None
+) -> np.ndarray:
+    """Stop at each class that is not in `ids`; return the rows of the others."""
+    lines_of: dict[str, list[int]] = {}
+    for name, line in zip(table.names, table.lines, strict=True):
+        if name not in ids:
+            lines_of.setdefault(name, []).append(line)
+    for name, lines in lines_of.items():
+        where = f"{table.path}:{lines[0]}"
+        told = f"; known: {list(ids)[:100]}"
+        close = did_you_mean(name, list(ids))
+        told += f"; {close}" if close.startswith("did") else ""
+        stop(
+            "object of an unknown class",
+            f"{where}: class {name!r}, {len(lines)} rows",
+            f"{where} has the unknown class {name!r}{told}: add it to "
+            f"{classes if isinstance(classes, Path) else '`classes`'}, or leave it out by "
+            f"`exclude_classes: [{name}]` ({len(lines)} such rows)",
+        )
+    return np.array([t for t, name in enumerate(table.names) if name in ids], np.int64)
+
+
+def _corners(
+    table: Table, order: str | None, box_images: np.ndarray, paths: Sequence[str]
+) -> np.ndarray:
+    """Return the boxes as xyxy; where no header tells their order, stop if it cannot be right."""
+    values = table.boxes
+    told = table.has_header and len(table.columns.box) == 4
+    if told or order is not None:
+        return to_corners(values, table.columns.order if told else order or "")
+    assumed = table.columns.order
+    looked_at = list(dict.fromkeys(box_images.tolist()))[:MAX_IMAGES]
+    sizes = np.full((len(paths), 2), np.nan)
+    sizes[looked_at] = look_up_sizes([paths[i] for i in looked_at])
+    others = other_orders(values, assumed, sizes[box_images])
+    if others:
+        stop(
+            "columns of boxes in another order than expected",
+            f"{table.path}: {assumed}",
+            f"{table.path}: the numbers of the boxes cannot be {','.join(_TITLES[assumed])}: many "
+            f"have no area or leave their images; they may be {_suggestion(table, others)}",
+        )
+    return to_corners(values, assumed)
+
+
+def _suggestion(table: Table, others: Sequence[str]) -> str:
+    """Return how to say what the columns are: a header where one row can name them all."""
+    columns = table.columns
+    told = " or ".join(",".join(_TITLES[order]) for order in others)
+    if len(columns.box) == 1:
+        return f"{told}: say so by `boxes: {others[0]}` in the data YAML"
+    titles = [f"column{i + 1}" for i in range(columns.count)]
+    titles[columns.image] = "filename"
+    if columns.name is not None:
+        titles[columns.name] = "class"
+    for place, title in zip(columns.box, _TITLES[others[0]], strict=True):
+        titles[place] = title
+    return (
+        f"{told}: add the header {','.join(titles)} as the first line, or say `boxes: {others[0]}` "
+        "in a data YAML"
     )
-
-
-def _read_header(cells: list[str], where: str) -> list[int] | None:
-    """Return where the header row has each of COLUMNS, or None if the row is no header."""
-    titles = [cell.lower().replace(" ", "_") for cell in cells]
-    columns = [_COLUMN_OF.get(title) for title in titles]
-    if sum(column in columns for column in ("x1", "y1", "x2", "y2")) < 2:
-        return None
-    for column in COLUMNS:
-        if columns.count(column) != 1:
-            given = [title for title, c in zip(titles, columns, strict=True) if c == column]
-            raise DataError(
-                f"{where}: the header needs one column {column!r}, got {given or 'none'}: "
-                f"rows are {','.join(COLUMNS)}"
-            )
-    return [columns.index(column) for column in COLUMNS]
-
-
-def _read_classes(path: Path) -> dict[str, int]:
-    """Return the ids of the classes by name, in the order of the ids."""
-    lines = read_lines(path)
-    delimiter = guess_delimiter(next((line for line in lines if line.strip()), ","))
-    ids: dict[str, int] = {}
-    is_first = True
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        cells = split_cells(line, delimiter, where)
-        is_header = is_first and len(cells) == 2 and cells[1].lower() in ("id", "class_id", "label")
-        is_first = False
-        if is_header:
-            continue
-        try:
-            name, class_id = cells[0], int(cells[1]) if len(cells) == 2 else None
-        except ValueError:
-            class_id = None
-        if class_id is None or not name:
-            raise DataError(f"{where}: rows of a classes file are name,id with a whole number id")
-        if name in ids or class_id in ids.values():
-            raise DataError(f"{where}: the class {name!r} or its id {class_id} is there already")
-        ids[name] = class_id
-    if not ids:
-        raise DataError(f"{path} names no class: its rows are name,id")
-    return dict(sorted(ids.items(), key=lambda item: item[1]))

@@ -17,10 +17,12 @@ class ImageFinder:
 
     Args:
         folders: where to look, the likeliest first.
+        below: the one folder whose subfolders are searched; None: all of them.
     """
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path, below: Path | None = None) -> None:
         self._folders = [os.fspath(folder) for folder in dict.fromkeys(folders)]
+        self._searched = self._folders if below is None else [os.fspath(below)]
         self._listings: dict[str, frozenset[str]] = {}
         self._below: dict[str, list[str]] | None = None
 
@@ -51,7 +53,7 @@ class ImageFinder:
         """Return the files below the folders that end as `name` does; the best ones only."""
         if self._below is None:
             self._below = defaultdict(list)
-            for path in _images_below(self._folders):
+            for path in _images_below(self._searched):
                 base = os.path.basename(path).lower()
                 self._below[base].append(path)
                 self._below[os.path.splitext(base)[0]].append(path)

@@ -1,5 +1,6 @@
 """Annotation files that are read line by line: their text, with the place of every fault."""
 
+import codecs
 import csv
 from pathlib import Path
 
@@ -9,17 +10,20 @@ DELIMITERS = (",", ";", "\t")
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 file, without line ends (of any system) and byte order mark.
+    """Return the lines of a file, without line ends (of any system) and byte order mark.
+
+    The text is UTF-8, or UTF-16 with a byte order mark, as spreadsheets write it.
 
     Raises:
-        DataError: the file cannot be read, or is not UTF-8 (with the line).
+        DataError: the file cannot be read, or is not such text (with the line).
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise DataError(

@@ -67,7 +67,8 @@ def _xml_object_lines(path: Path, _: int) -> tuple[int, ...]:
 @functools.lru_cache(maxsize=4)
 def _json_element_lines(path: Path, key: str, _: int) -> tuple[int, ...]:
     """Return the lines that the elements of a list begin on, in a file that is known to be JSON."""
-    text = path.read_text(encoding="utf-8-sig")
+    content = path.read_bytes()
+    text = content.decode(json.detect_encoding(content))
     if text.rstrip().count("\n") == 0:
         return ()
     decode: Decode = json.JSONDecoder().raw_decode

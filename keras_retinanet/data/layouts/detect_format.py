@@ -5,9 +5,9 @@ from pathlib import Path
 
 from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.data.layouts.coco_layouts import coco_layout, json_settings
-from keras_retinanet.data.layouts.csv_layouts import classes_file, csv_layout, open_images_layout
+from keras_retinanet.data.layouts.csv_layouts import csv_file, csv_layout, open_images_layout
 from keras_retinanet.data.layouts.kitti_layouts import kitti_layout
-from keras_retinanet.data.layouts.places import EXAMPLE, Settings, split_of
+from keras_retinanet.data.layouts.places import EXAMPLE, Settings
 from keras_retinanet.data.layouts.record_layouts import tfrecord_layout
 from keras_retinanet.data.layouts.voc_layouts import voc_layout
 from keras_retinanet.data.layouts.yolo_layouts import yolo_layout, yolo_settings
@@ -40,8 +40,7 @@ def detect_format(path: Path) -> tuple[Settings, Path]:
         return _folder_settings(path)
     suffix = path.suffix.lower()
     if suffix == ".csv" and path.is_file():
-        splits = {split_of(path.stem): path.name}
-        return {"format": "csv", "splits": splits, **classes_file(path.parent)}, path.parent
+        return csv_file(path), path.parent
     if suffix == ".json" and path.is_file():
         return json_settings(path), path.parent
     values = read_yaml(path)

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from keras_retinanet.data.faults import collect_faults
+from keras_retinanet.data.formats.fizyr_csv import read_csv
 from keras_retinanet.errors import DataError
 
 BOX = (8, 4, 40, 30)
@@ -167,9 +169,15 @@ def test_a_malformed_row_stops_with_file_and_line(written, annotated, row, messa
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("bild,links,oben,rechts,unten,klasse", "train.csv:1 needs four numbers"),
-        ("path,x1,y1,x2,bottom", "train.csv:1: the header needs one column 'class', got none"),
-        ("path,file,x1,y1,x2,y2,class", "needs one column 'path', got ['path', 'file']"),
+        (
+            "bild,links,oben,rechts,unten,klasse",
+            "train.csv:1: the header cannot be understood: no column of the image. Its titles are "
+            "'bild', 'links', 'oben', 'rechts', 'unten', 'klasse'; needed are a column of the "
+            "image (filename, ",
+        ),
+        ("path,x1,y1,x2,bottom", "no column of the class (if there is one class only, name it"),
+        ("path,a,b,c,d,class", "cannot be understood: no columns of the box"),
+        ("path,path,x1,y1,x2,y2,class", "more than one column of the image: path"),
         ("path", "train.csv:1 has 1 cells instead of 6"),
     ],
 )
@@ -209,3 +217,171 @@ def test_a_missing_file_is_named(annotated, name):
     annotated.write = lambda: None
     with pytest.raises(DataError, match=f"cannot read .*{name}: No such file"):
         annotated.load()
+
+
+ROWS = {"a": [("cat", 10, 20, 60, 45)], "b": [("dog", 30, 5, 50, 40), ("cat", 2, 15, 62, 47)]}
+
+
+def rows(order, header=None, delimiter=","):
+    """The same three boxes with columns in any order: p(ath), c(lass), corners, sizes, ids."""
+    lines = [header] if header else []
+    for name, boxes in ROWS.items():
+        for c, x1, y1, x2, y2 in boxes:
+            cells = {
+                "p": f"images/{name}.jpg", "c": c, "x1": x1, "y1": y1, "x2": x2, "y2": y2,
+                "w": x2 - x1, "h": y2 - y1, "cx": (x1 + x2) / 2, "cy": (y1 + y2) / 2,
+                "W": 64, "H": 48, "id": {"cat": 0, "dog": 7}[c],
+                "cell": f'"[{x1}, {y1}, {x2 - x1}, {y2 - y1}]"',
+            }  # fmt: skip
+            lines.append(delimiter.join(str(cells[key]) for key in order.split()))
+    return "\n".join([*lines, ""])
+
+
+@pytest.fixture
+def two_images(csv):
+    csv.add_image("a.jpg")
+    csv.add_image("b.jpg")
+    csv.write()
+    csv.write = lambda: None
+    return csv
+
+
+def read_rows(folder, text):
+    data = text if isinstance(text, bytes) else text.encode()
+    (folder.root / "train.csv").write_bytes(data)
+    return folder.load()
+
+
+def is_right(dataset):
+    expected = [box for boxes in ROWS.values() for _, *box in boxes]
+    names = [c for boxes in ROWS.values() for c, *_ in boxes]
+    np.testing.assert_array_equal(dataset.boxes, expected)
+    assert [dataset.class_names[label] for label in dataset.labels] == names
+    return True
+
+
+@pytest.mark.parametrize(
+    ("header", "order"),
+    [
+        ("location,x1,y1,x2,y2,class_name", "p x1 y1 x2 y2 c"),
+        ("Image Name;XMin;YMin;XMax;YMax;Label".replace(";", ","), "p x1 y1 x2 y2 c"),
+        ("imageName,xMin,yMin,xMax,yMax,labelName", "p x1 y1 x2 y2 c"),
+        ("img,x0,y0,x1,y1,category", "p x1 y1 x2 y2 c"),
+        (",filename,width,height,class,xmin,ymin,xmax,ymax", "id p W H c x1 y1 x2 y2"),
+        ("class,filename,height,width,xmax,xmin,ymax,ymin", "c p H W x2 x1 y2 y1"),
+        ("filename,class,class_id,xmin,ymin,xmax,ymax", "p c id x1 y1 x2 y2"),
+        ("filename,label,class,xmin,ymin,xmax,ymax", "p id c x1 y1 x2 y2"),
+        ("image_name,x1,y1,x2,y2,class,image_width,image_height", "p x1 y1 x2 y2 c W H"),
+        ("filename,x,y,width,height,class", "p x1 y1 w h c"),
+        ("ImageID,bbox_x,bbox_y,bbox_w,bbox_h,name", "p x1 y1 w h c"),
+        ("image,xmin,ymin,width,height,label", "p x1 y1 w h c"),
+        ("image,width,height,bbox_x,bbox_y,bbox_width,bbox_height,label", "p W H x1 y1 w h c"),
+        ("image,x_center,y_center,width,height,label", "p cx cy w h c"),
+        ("Width,Height,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2,Path,Class", "W H x1 y1 x2 y2 p c"),
+        ("image_id,width,height,bbox,source,label", "p W H cell c c"),
+        ("# filename,xmin,ymin,xmax,ymax,class", "p x1 y1 x2 y2 c"),
+    ],
+)
+def test_titles_are_read_by_what_they_mean(two_images, header, order):
+    assert is_right(read_rows(two_images, rows(order, header)))
+    assert not two_images.findings
+
+
+@pytest.mark.parametrize(
+    "order", ["p x1 y1 x2 y2 c", "c p x1 y1 x2 y2", "p c x1 y1 x2 y2", "p x1 y1 x2 y2 c W H",
+              "c x1 y1 w h p W H", "W H p x1 y1 x2 y2 c".replace("W H ", "")],
+)  # fmt: skip
+def test_orders_without_a_header_are_recognised(two_images, order):
+    assert is_right(read_rows(two_images, rows(order)))
+
+
+@pytest.mark.parametrize(
+    ("order", "titles", "name"),
+    [
+        ("p x1 y1 w h c", "filename,x,y,width,height,class", "xywh"),
+        ("p x1 x2 y1 y2 c", "filename,xmin,xmax,ymin,ymax,class", "xxyy"),
+    ],
+)
+def test_orders_that_the_numbers_contradict_are_refused(
+    two_images, monkeypatch, order, titles, name
+):
+    more = {"c": [("cat", 40, 30, 60, 40), ("dog", 44, 1, 60, 12), ("dog", 3, 30, 20, 36)]}
+    two_images.add_image("c.jpg")
+    monkeypatch.setitem(ROWS, "c", more["c"])
+    with pytest.raises(DataError) as error:
+        read_rows(two_images, rows(order))
+    assert "cannot be xmin,ymin,xmax,ymax" in str(error.value)
+    assert f"add the header {titles} as the first line" in str(error.value)
+    assert f"boxes: {name}" in str(error.value)
+    assert is_right(read_rows(two_images, rows(order, titles)))
+    two_images.write_yaml(
+        {"format": "csv", "boxes": name, "splits": {"train": {"annotations": "train.csv"}}}
+    )
+    assert is_right(read_rows(two_images, rows(order)))
+
+
+def test_the_sizes_of_the_images_tell_the_order(two_images, monkeypatch):
+    # As corners all have an area; but some leave their image of 64 x 48.
+    monkeypatch.setitem(ROWS, "a", [("cat", 5, 6, 60, 45), ("cat", 10, 8, 50, 40)])
+    monkeypatch.setitem(ROWS, "b", [("dog", 3, 5, 50, 40), ("cat", 2, 4, 62, 47)])
+    with pytest.raises(DataError, match="they may be xmin,xmax,ymin,ymax"):
+        read_rows(two_images, rows("p x1 x2 y1 y2 c"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "# made by a tool, version 1.2\n" + text,
+        lambda text: text.replace("\n", ",\n"),
+        lambda text: text.replace("\n", ",,,\n"),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.encode("utf-16-be").join([b"\xfe\xff", b""]),
+        lambda text: text.replace(",", ";").replace(";20;", ";20,0;"),
+        lambda text: text.replace("images/", "images\\"),
+        lambda text: text.replace("images/", "C:\\Users\\me\\data\\"),
+        lambda text: text.replace("images/", ""),
+        lambda text: text.replace("images/", "").replace(".jpg", ".JPG"),
+        lambda text: text.replace(".jpg", ""),
+    ],
+)
+def test_remarks_commas_encodings_and_paths_of_other_systems(two_images, change):
+    assert is_right(read_rows(two_images, change(rows("p x1 y1 x2 y2 c"))))
+    assert not two_images.findings
+
+
+def test_images_may_be_in_a_folder_of_their_own(two_images):
+    (two_images.root / "images").rename(two_images.root / "pictures")
+    two_images.write_yaml({"format": "csv", "images": "pictures", "splits": {"train": "train.csv"}})
+    assert is_right(read_rows(two_images, rows("p x1 y1 x2 y2 c").replace("images/", "")))
+
+
+def test_without_a_column_of_the_class_the_one_class_is_named(two_images):
+    text = rows("p cell", "image_id,bbox")
+    with pytest.raises(DataError, match=r"no column of the class .*`classes: \[NAME\]`"):
+        read_rows(two_images, text)
+    two_images.write_yaml({"format": "csv", "classes": ["wheat"], "splits": {"train": "train.csv"}})
+    dataset = read_rows(two_images, text + "images/a.jpg,\nimages/a.jpg,[]\n")
+    assert dataset.class_names == ("wheat",)
+    assert dataset.num_boxes == 3
+
+
+def test_all_faults_are_collected_with_their_lines(two_images):
+    good = rows("p x1 y1 x2 y2 c")
+    bad = ["images/a.jpg,10,20,thirty,40,cat", "images/a.jpg,1,2,3", "images/a.jpg,1,2,30,40,",
+           ",1,2,30,40,cat", "images/a.jpg,1,2,30,40,cow", "images/a.jpg,1,2,30,40,cow",
+           'images/a.jpg,1,2,30,40,"cat']  # fmt: skip
+    path = two_images.root / "train.csv"
+    path.write_text(good + "".join(f"{row}\n" for row in bad), encoding="utf-8")
+    with collect_faults() as faults:
+        raw = read_csv(path, two_images.root / "classes.csv")
+    assert len(raw.boxes) == 3
+    lines = sorted(f.where.removeprefix(f"{path}:").partition(":")[0] for f in faults.findings)
+    assert lines == ["10", "4", "5", "6", "7", "8"]  # the class cow once
+
+
+@pytest.mark.parametrize("text", ["0,cat\n7,dog\n", "id,name\n7,dog\n0,cat\n", "cat,0,\ndog,7,\n"])
+def test_files_of_classes_as_tools_write_them(two_images, text):
+    (two_images.root / "classes.csv").write_text(text)
+    dataset = read_rows(two_images, rows("p x1 y1 x2 y2 c"))
+    assert is_right(dataset)
+    assert dataset.category_ids == (0, 7)

@@ -68,7 +68,7 @@ def test_coco_with_one_folder_of_images(make):
 def test_coco_of_roboflow(make):
     folder = make(*(f"{name}/_annotations.coco.json" for name in ("train", "valid", "test")))
     splits = detected(folder)["splits"]
-    assert list(splits) == ["test", "train", "val"]
+    assert list(splits) == ["train", "val", "test"]
     assert splits["val"] == {"images": "valid", "annotations": "valid/_annotations.coco.json"}
 
 

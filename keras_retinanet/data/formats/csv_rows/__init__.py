@@ -1,0 +1,1 @@
+"""The parts of the CSV reader: titles, rows and files of classes."""
