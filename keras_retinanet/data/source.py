@@ -109,7 +109,10 @@ def _read_source(path: Path) -> tuple[DataSource | MixSource, PathOf]:
     def path_of(text: str) -> Path:
         if text.startswith(PREFIX):
             return Path(text)
-        return folder / expand_variables(text, str(path))
+        place = folder / expand_variables(text, str(path))
+        if "\\" in text and not place.exists():
+            return Path(str(place).replace("\\", "/"))  # written on Windows
+        return place
 
     if isinstance(source, MixSource):
         return source, path_of

@@ -137,3 +137,13 @@ def test_a_wrong_yaml_says_what_to_mend(coco, values, message):
     coco.write_yaml(values)
     with pytest.raises(ConfigError, match=message):
         load_dataset(coco.root / "data.yaml", "train")
+
+
+def test_a_yaml_may_have_windows_separators(coco):
+    coco.add_image()
+    coco.add_box("a.jpg", (8, 4, 40, 30))
+    coco.write()
+    split = {"images": ".\\images", "annotations": "sub\\..\\train.json"}
+    (coco.root / "sub").mkdir()
+    coco.write_yaml({"format": "coco", "splits": {"train": split}})
+    assert load_dataset(coco.root / "data.yaml", "train").num_boxes == 1

@@ -65,14 +65,9 @@ def check_classes(datasets: dict[str, DetectionDataset], source: str) -> list[Fi
     """Return what is remarkable about the classes of all splits; `source` is named as the place."""
     names = list(dict.fromkeys(n for d in datasets.values() for n in d.class_names))
     counts = {split: count_objects(dataset) for split, dataset in datasets.items()}
-    placeholder = _placeholder(datasets, counts)
     remarks: list[_Remark] = []
-    if placeholder is not None:
-        problem = "category 0 has no objects: a placeholder, as Roboflow writes?"
-        remarks.append((problem, f"class {placeholder!r}", "remove the category"))
     for name in names:
-        if name != placeholder:
-            remarks += _class_remarks(name, {s: count.get(name, 0) for s, count in counts.items()})
+        remarks += _class_remarks(name, {s: count.get(name, 0) for s, count in counts.items()})
     for group in _alike(names):
         problem = "class names that differ in case or spaces"
         remarks.append((problem, ", ".join(map(repr, group)), "merge"))
@@ -175,17 +170,6 @@ def _normalized_images(raw: RawAnnotations) -> list[Finding]:
         )
         for i in np.flatnonzero(has_boxes & (largest <= MAX_NORMALIZED))
     ]
-
-
-def _placeholder(
-    datasets: dict[str, DetectionDataset], counts: dict[str, dict[str, int]]
-) -> str | None:
-    """Return the class of category id 0, if it alone of the first two has no objects anywhere."""
-    for dataset in datasets.values():
-        names = dict(zip(dataset.category_ids, dataset.class_names, strict=True))
-        if 0 in names and len(names) > 1 and not any(names[0] in c for c in counts.values()):
-            return names[0]
-    return None
 
 
 def _alike(names: Sequence[str]) -> list[list[str]]:

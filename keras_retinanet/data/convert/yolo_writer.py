@@ -8,7 +8,7 @@ from typing import Any
 from keras_retinanet.data.convert.output import Output
 from keras_retinanet.data.convert.split import Job, Plan, Split, exact
 from keras_retinanet.data.dataset import Finding
-from keras_retinanet.data.formats.yolo_yaml import SPLIT_KEYS
+from keras_retinanet.data.formats.yolo_files.yolo_yaml import SPLIT_KEYS
 from keras_retinanet.errors import DataError
 
 # What else stands in the data.yaml beside the splits.

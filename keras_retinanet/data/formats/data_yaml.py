@@ -20,7 +20,7 @@ from keras_retinanet.data.formats.records.tfds import read_tfds, tfds_splits
 from keras_retinanet.data.formats.records.tfrecord import read_tfrecord
 from keras_retinanet.data.formats.voc import read_voc
 from keras_retinanet.data.formats.yolo import read_yolo
-from keras_retinanet.data.formats.yolo_yaml import YoloYaml, present_splits, split_entry
+from keras_retinanet.data.formats.yolo_files.yolo_yaml import YoloYaml, present_splits, split_entry
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 

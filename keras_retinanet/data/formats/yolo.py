@@ -10,8 +10,13 @@ from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
 from keras_retinanet.data.formats.image_finder import ImageFinder
 from keras_retinanet.data.formats.text_lines import read_lines
-from keras_retinanet.data.formats.yolo_labels import LABEL_SUFFIX, LabelFinder, Row, read_rows
-from keras_retinanet.data.formats.yolo_yaml import (
+from keras_retinanet.data.formats.yolo_files.yolo_labels import (
+    LABEL_SUFFIX,
+    LabelFinder,
+    Row,
+    read_rows,
+)
+from keras_retinanet.data.formats.yolo_files.yolo_yaml import (
     Part,
     YoloYaml,
     class_names,

@@ -32,7 +32,7 @@ def image_address(file: str | os.PathLike, offset: int, length: int, name: str) 
 
 def is_address(path: str) -> bool:
     """Return whether a path stands for a range of bytes."""
-    return _ADDRESS.fullmatch(path) is not None
+    return _address(path) is not None
 
 
 def image_name(path: str) -> str:
@@ -42,7 +42,7 @@ def image_name(path: str) -> str:
 
 def file_of(path: str) -> str:
     """Return the file that an image's bytes are in."""
-    address = _ADDRESS.fullmatch(path)
+    address = _address(path)
     return address[1] if address else path
 
 
@@ -53,7 +53,7 @@ def open_image(path: str) -> BinaryIO:
         OSError: there is no such file.
         DataError: the file ends before the range of bytes does.
     """
-    address = _ADDRESS.fullmatch(path)
+    address = _address(path)
     if not address:
         return open(path, "rb")
     offset, length = int(address[2]), int(address[3])
@@ -77,8 +77,14 @@ def num_image_bytes(path: str) -> int:
     Raises:
         OSError: there is no such file.
     """
-    address = _ADDRESS.fullmatch(path)
+    address = _address(path)
     return int(address[3]) if address else os.path.getsize(path)
+
+
+def _address(path: str) -> re.Match[str] | None:
+    """Return the parts of an address; None of a path, in which "@1+2" may be a folder's name."""
+    match = _ADDRESS.fullmatch(path)
+    return None if match is None or os.path.isdir(f"{match[1]}@{match[2]}+{match[3]}") else match
 
 
 def image_reader(paths: Sequence[str]) -> Callable[[Tensor], Tensor]:

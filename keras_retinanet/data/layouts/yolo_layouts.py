@@ -6,8 +6,8 @@ from pathlib import Path
 
 from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.data.formats.text_lines import read_lines
-from keras_retinanet.data.formats.yolo_labels import LabelFinder
-from keras_retinanet.data.formats.yolo_yaml import present_splits
+from keras_retinanet.data.formats.yolo_files.yolo_labels import LabelFinder
+from keras_retinanet.data.formats.yolo_files.yolo_yaml import present_splits
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.layouts.places import (
     Settings,

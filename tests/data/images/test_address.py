@@ -8,10 +8,12 @@ import tensorflow as tf
 
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.address import (
+    file_of,
     image_address,
     image_name,
     image_reader,
     is_address,
+    num_image_bytes,
     open_image,
     read_image_bytes,
 )
@@ -120,3 +122,12 @@ def test_the_pipelines_see_the_same_pixels(packed):
     )
     images = next(iter(batches))[0].numpy()
     np.testing.assert_array_equal(images, [expected[i] for i in plan.epoch(0)["index"]])
+
+
+def test_a_folder_may_be_called_as_an_address(tmp_path):
+    folder = tmp_path / "x@1+2"
+    folder.mkdir()
+    (folder / "4.jpg").write_bytes(b"abc")
+    path = str(folder / "4.jpg")
+    assert not is_address(path)
+    assert (file_of(path), read_image_bytes(path), num_image_bytes(path)) == (path, b"abc", 3)

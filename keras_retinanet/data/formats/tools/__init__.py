@@ -1,1 +1,0 @@
-"""Readers of what labelling tools write for themselves: labelme, VIA, CVAT and others."""

@@ -1,0 +1,1 @@
+"""What YOLO data sets are made of: the data.yaml, and label files that may lie in many places."""
