@@ -112,7 +112,8 @@ class VocFolder(DataFolder):
         self.annotation_folder = root / "Annotations"
         self.trees = {}
         self.image_set = None  # lines; all images by default
-        self.settings = {"classes": list(self.classes)}
+        # Boxes here are given from 0 on, and written from 1 on, whatever their values look like.
+        self.settings = {"classes": list(self.classes), "first_pixel": 1}
 
     def declare_image(self, name, **declared):
         tree = ElementTree.Element("annotation")

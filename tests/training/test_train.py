@@ -49,6 +49,7 @@ def test_run_directory_is_complete(finished):
     assert names == {
         "anchor_recall.json",
         "best.keras",
+        "best_detections.json",
         "checkpoints",
         "config.yaml",
         "data_findings.json",

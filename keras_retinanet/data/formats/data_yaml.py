@@ -1,16 +1,21 @@
 """What a data YAML may hold: the settings of each format, which know how to read a split."""
 
-import abc
 import dataclasses
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
 from keras_retinanet.config.yaml_files import read_yaml
-from keras_retinanet.data.formats.class_selection import Merged, select_classes
+from keras_retinanet.data.formats.class_selection import Merged
 from keras_retinanet.data.formats.coco import read_coco
+from keras_retinanet.data.formats.data_source import (
+    ClassGroups,
+    ClassNames,
+    DataSource,
+    PathOf,
+    Settings,
+)
 from keras_retinanet.data.formats.fizyr_csv import read_csv
 from keras_retinanet.data.formats.kitti import DONT_CARE, read_kitti
 from keras_retinanet.data.formats.open_images import read_open_images
@@ -18,93 +23,15 @@ from keras_retinanet.data.formats.records.label_map import label_map_of, read_la
 from keras_retinanet.data.formats.records.shards import find_shards
 from keras_retinanet.data.formats.records.tfds import read_tfds, tfds_splits
 from keras_retinanet.data.formats.records.tfrecord import read_tfrecord
+from keras_retinanet.data.formats.tools.tool_source import READERS, ToolSource
 from keras_retinanet.data.formats.voc import read_voc
 from keras_retinanet.data.formats.yolo import read_yolo
 from keras_retinanet.data.formats.yolo_files.yolo_yaml import YoloYaml, present_splits, split_entry
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 
-# Makes a path of a text in the YAML: relative to its folder, with environment variables filled in.
-PathOf = Callable[[str], Path]
 
-
-class _Settings(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-
-def _different_names(names: list[str]) -> list[str]:
-    if not names or not all(names) or len(set(names)) < len(names):
-        raise ValueError("needs one or more names, all different")
-    return names
-
-
-def _groups_of_names(groups: dict[str, Any]) -> dict[str, Any]:
-    if not groups or not all(groups):
-        raise ValueError("needs one or more classes, each with the names that it is made of")
-    return groups
-
-
-ClassNames = Annotated[list[str], pydantic.AfterValidator(_different_names)]
-ClassGroups = Annotated[
-    dict[str, str | list[str] | None], pydantic.AfterValidator(_groups_of_names)
-]
-
-
-class DataSource(_Settings, abc.ABC):
-    """The settings of a data set in one format: where its splits are, and how to read one.
-
-    Attributes:
-        splits: what each split is read from, by the split's name.
-        classes: a mapping picks, renames and merges classes: {car: [car, van]}. A list picks and
-            orders those that the files declare; in formats whose files declare none
-            (`list_declares`) it is the declaration, and an object of another class stops.
-        exclude_classes: classes whose objects are left out.
-    """
-
-    list_declares: ClassVar[bool] = False
-
-    format: str
-    splits: Mapping[str, Any]
-    classes: Any = None
-    exclude_classes: list[str] = []
-
-    def completed(self, path: Path, path_of: PathOf) -> "DataSource":
-        """Return the settings with what `path`, the data YAML, leaves to the data itself."""
-        return self
-
-    @abc.abstractmethod
-    def read(self, split: str, path_of: PathOf) -> RawAnnotations:
-        """Read one of `splits`, all of its classes.
-
-        Raises:
-            DataError: the annotations cannot be used.
-        """
-
-    def read_selected(self, split: str, path_of: PathOf) -> RawAnnotations:
-        """Read one of `splits`, with the classes that `classes` and `exclude_classes` leave.
-
-        Raises:
-            DataError: the annotations cannot be used, or have no class of such a name.
-        """
-        return select_classes(self.read(split, path_of), self.picked(), self.exclude_classes)
-
-    def picked(self) -> Merged | list[str] | None:
-        """Return the classes to pick of those that are read; None: all."""
-        if isinstance(self.classes, list):
-            return None if self.list_declares else self.classes
-        return self.classes if isinstance(self.classes, dict) else None
-
-    def declared(self) -> list[str] | None:
-        """Return the classes that an object may have, where the YAML declares them in a list.
-
-        Those that are left out are among them: a reader stops at none of them.
-        """
-        if not self.list_declares or not isinstance(self.classes, list):
-            return None
-        return list(dict.fromkeys([*self.classes, *self.exclude_classes]))
-
-
-class CocoSplit(_Settings):
+class CocoSplit(Settings):
     """Where a split's images are, and its JSON file."""
 
     images: str
@@ -128,7 +55,7 @@ class CocoSource(DataSource):
         return read_coco(path_of(files.images), path_of(files.annotations), boxes=self.boxes)
 
 
-class VocSplit(_Settings):
+class VocSplit(Settings):
     """Folders of images and XML files; or image sets, of which several are those of classes."""
 
     images: str | None = None
@@ -175,7 +102,7 @@ class VocSource(DataSource):
         )
 
 
-class CsvSplit(_Settings):
+class CsvSplit(Settings):
     """A split's CSV file, and where its images are if not beside it."""
 
     annotations: str
@@ -217,7 +144,7 @@ class CsvSource(DataSource):
         return CsvSplit(annotations=entry) if isinstance(entry, str) else entry
 
 
-class KittiSplit(_Settings):
+class KittiSplit(Settings):
     """A folder below the root, and the list of those of its images that belong to the split."""
 
     folder: str = "training"
@@ -256,7 +183,7 @@ class KittiSource(DataSource):
         )
 
 
-class OpenImagesSplit(_Settings):
+class OpenImagesSplit(Settings):
     """Where a split's images are, its CSV file, and the list of images to read of it."""
 
     images: str
@@ -281,7 +208,7 @@ class OpenImagesSource(DataSource):
         )
 
 
-class YoloSplit(_Settings):
+class YoloSplit(Settings):
     """Where a split's images are, and the folder of its label files."""
 
     images: str
@@ -390,7 +317,7 @@ class TfdsSource(DataSource):
         return None if self.data_dir is None else path_of(self.data_dir)
 
 
-class MixPart(_Settings):
+class MixPart(Settings):
     """One of the data sets in a mix; `splits` maps the mix's splits to its own."""
 
     data: str
@@ -398,7 +325,7 @@ class MixPart(_Settings):
     splits: dict[str, str] | None = None
 
 
-class MixSource(_Settings):
+class MixSource(Settings):
     """Several data sets in one: other data YAMLs or folders, and how much of an epoch each has.
 
     It reads nothing itself: `data.source` loads its parts.
@@ -418,4 +345,5 @@ SOURCES: dict[str, type[DataSource] | type[MixSource]] = {
     "tfrecord": TfrecordSource,
     "tfds": TfdsSource,
     "mix": MixSource,
+    **dict.fromkeys(READERS, ToolSource),
 }

@@ -9,6 +9,7 @@ from keras_retinanet.data.layouts.csv_layouts import csv_file, csv_layout, open_
 from keras_retinanet.data.layouts.kitti_layouts import kitti_layout
 from keras_retinanet.data.layouts.places import EXAMPLE, Settings
 from keras_retinanet.data.layouts.record_layouts import tfrecord_layout
+from keras_retinanet.data.layouts.tool_layouts import TOOL_SUFFIXES, tool_file, tool_layout
 from keras_retinanet.data.layouts.voc_layouts import voc_layout
 from keras_retinanet.data.layouts.yolo_layouts import yolo_layout, yolo_settings
 from keras_retinanet.errors import ConfigError
@@ -24,6 +25,7 @@ HOW_TO_SPLIT = {
     "open_images": "list the ids of some of the images in a file, as image_list of a split val",
     "yolo": "move some of the images, with their labels, to a folder that `val` names in data.yaml",
     "tfrecord": "name some of the files val instead of train",
+    "labelling tool": "put some of the images, with their labels, into a folder val",
 }
 
 
@@ -31,7 +33,7 @@ def detect_format(path: Path) -> tuple[Settings, Path]:
     """Return the settings of a data set, and the folder that their paths are relative to.
 
     Args:
-        path: a data YAML, or one of YOLO; a folder; a CSV, or a COCO JSON file.
+        path: a data YAML, or one of YOLO; a folder; or an annotation file.
 
     Raises:
         ConfigError: nothing known is there, or more than one thing.
@@ -39,6 +41,10 @@ def detect_format(path: Path) -> tuple[Settings, Path]:
     if path.is_dir():
         return _folder_settings(path)
     suffix = path.suffix.lower()
+    if suffix in TOOL_SUFFIXES and path.is_file():
+        settings = tool_file(path)
+        if settings is not None:
+            return settings, path.parent
     if suffix == ".csv" and path.is_file():
         return csv_file(path), path.parent
     if suffix == ".json" and path.is_file():
@@ -84,4 +90,5 @@ DETECTORS: dict[str, Callable[[Path], Settings | None]] = {
     "open_images": open_images_layout,
     "yolo": yolo_layout,
     "tfrecord": tfrecord_layout,
+    "labelling tool": tool_layout,
 }

@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,19 @@ from keras_retinanet.data.dataset import ANY_CLASS
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import ConfigError, DataError
 from tests.data.conftest import CocoFolder, CsvFolder, KittiFolder, OpenImagesFolder, VocFolder
+from tests.data.formats.tools.tool_folder import CREATEML, ToolFolder
 
+TOOL_FILES = {
+    "automl_csv": "labels.csv",
+    "createml": CREATEML,
+    "cvat_images": "annotations.xml",
+    "datumaro": "train.json",
+    "hf_metadata": "metadata.jsonl",
+    "label_studio": "project.json",
+    "labelme": "a.json",
+    "supervisely": "ann/a.jpg.json",
+    "via": "via.json",
+}
 # Maker of the folder, and the files that are damaged beside data.yaml.
 FORMATS = {
     "coco": (CocoFolder, ["train.json"]),
@@ -24,6 +37,7 @@ FORMATS = {
     "kitti": (KittiFolder, ["training/label_2/a.txt", "train.txt"]),
     "open_images": (OpenImagesFolder, ["boxes.csv", "classes.csv"]),
     "voc": (VocFolder, ["Annotations/a.xml", "ImageSets/Main/train.txt"]),
+    **{kind: (partial(ToolFolder, kind=kind), [file]) for kind, file in TOOL_FILES.items()},
 }
 NUM_QUICK, NUM_SLOW = 60, 2000
 # Far above what a sound reading takes, which is some milliseconds.

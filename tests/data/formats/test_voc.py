@@ -37,6 +37,7 @@ def test_corners_may_hold_fractions(annotated):
 
 
 def test_few_fractions_among_many_boxes_do_not_tell_where_pixels_begin(annotated):
+    del annotated.settings["first_pixel"]
     for _ in range(20):
         annotated.add_box("a.jpg", BOX)
     set_corners(annotated, xmax=40.5)
@@ -46,6 +47,7 @@ def test_few_fractions_among_many_boxes_do_not_tell_where_pixels_begin(annotated
 
 @pytest.mark.parametrize("corner", ["xmin", "ymin"])
 def test_an_index_below_1_shows_that_pixels_are_counted_from_0(annotated, corner):
+    del annotated.settings["first_pixel"]
     annotated.add_box("a.jpg", BOX)
     set_corners(annotated, **{corner: 0})
     assert annotated.load().boxes[1].tolist() == [9, 5, 40, 30]
