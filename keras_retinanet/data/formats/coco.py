@@ -190,7 +190,8 @@ def _drop_areas(rows: np.ndarray, num_without: int, path: Path) -> list[Finding]
         findings.append(Finding(problem, f"{path}: {num_without}", "noted"))
     areas = rows[:, 7]
     given = areas[~np.isnan(areas)]
-    sides = rows[:, 3:5] - rows[:, 1:3]
+    with np.errstate(invalid="ignore"):  # infinite corners, which cleaning tells of
+        sides = rows[:, 3:5] - rows[:, 1:3]
     if len(given) and ((given == 0) | (given == _NO_AREA)).all() and (sides > _NO_AREA).any():
         problem = "areas are all 0 or 1, which is none: those of the boxes are taken"
         findings.append(Finding(problem, f"{path}: {len(given)}", "noted"))
@@ -208,7 +209,8 @@ def _refuse_corners(
 
     They leave the images, or disagree with the areas, and as corners they do not.
     """
-    values = np.concatenate([rows[:, 1:3], rows[:, 3:5] - rows[:, 1:3]], axis=1)
+    with np.errstate(invalid="ignore"):
+        values = np.concatenate([rows[:, 1:3], rows[:, 3:5] - rows[:, 1:3]], axis=1)
     is_box = np.isfinite(values).all(axis=1)
     values, rows = values[is_box], rows[is_box]
     if not len(values) or (values[:, 2:] <= values[:, :2]).mean() > _AREA_TOLERANCE:

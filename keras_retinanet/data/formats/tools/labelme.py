@@ -20,7 +20,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
 
 
 def read_labelme(folder: Path) -> Labels:
-    """Read the JSON files of a folder and its subfolders, or the one file.
+    """Read the JSON files of a folder, or if it has none, of its subfolders; or the one file.
 
     Rectangles, polygons, masks and circles are read; points and lines enclose nothing, and are
     dropped and counted.
@@ -55,10 +55,15 @@ def is_labelme(content: Any) -> bool:
 
 
 def _json_files(folder: Path) -> list[Path]:
-    paths = (p for p in folder.rglob("*") if p.suffix.lower() == ".json" and p.is_file())
-    return sorted(
-        p for p in paths if not any(x.startswith(".") for x in p.relative_to(folder).parts)
-    )
+    """Return the JSON files of a folder, or if it has none, those of its subfolders."""
+    own = _json_files_in(folder)
+    return own or [path for sub in sorted(folder.iterdir()) for path in _json_files_in(sub)]
+
+
+def _json_files_in(folder: Path) -> list[Path]:
+    if folder.name.startswith(".") or not folder.is_dir():
+        return []
+    return sorted(p for p in folder.glob("*.json") if not p.name.startswith("."))
 
 
 def _beside(path: Path, folder: Path, name: str) -> str:

@@ -1,11 +1,13 @@
 """What a data YAML holds for the formats of labelling tools, and what is made of a split."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import pydantic
 
+from keras_retinanet.config.yaml_files import shown
 from keras_retinanet.data.formats.data_source import DataSource, PathOf
 from keras_retinanet.data.formats.image_finder import ImageFinder
 from keras_retinanet.data.formats.tools.automl_csv import USES, read_automl_csv
@@ -23,6 +25,7 @@ from keras_retinanet.data.formats.tools.labelme import read_labelme
 from keras_retinanet.data.formats.tools.supervisely import read_supervisely
 from keras_retinanet.data.formats.tools.via import read_via
 from keras_retinanet.data.raw_annotations import RawAnnotations
+from keras_retinanet.errors import DataError
 
 READERS: dict[str, Callable[[Path], Labels]] = {
     "labelme": read_labelme,
@@ -81,7 +84,10 @@ class ToolSource(DataSource):
 
     def _labels(self, split: str, path_of: PathOf) -> Labels:
         files = self._files(split)
-        labels = READERS[self.format](path_of(files.annotations))
+        path = path_of(files.annotations)
+        if not os.path.exists(path):  # Path.exists raises for names that are too long
+            raise DataError(f"{path_of('.')}: there is no {shown(files.annotations)}")
+        labels = READERS[self.format](path)
         if files.subset is not None:
             labels.images = [i for i in labels.images if _is_of(i.subset, files.subset)]
         return labels

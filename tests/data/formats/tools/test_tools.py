@@ -123,6 +123,13 @@ def test_an_object_without_a_class_is_a_fault_and_the_others_are_read(tool):
     assert dataset.num_boxes == 2
 
 
+def test_labels_that_are_not_there_are_told(tool):
+    fill(tool).write()
+    tool.write_yaml({"format": tool.kind, "splits": {"train": "elsewhere"}})
+    with pytest.raises(DataError, match="there is no 'elsewhere'"):
+        load_dataset(tool.root / "data.yaml", "train")
+
+
 def test_automl_divides_its_rows(tmp_path, picture):
     tool = fill(ToolFolder(tmp_path, picture, kind="automl_csv"))
     tool.write()
