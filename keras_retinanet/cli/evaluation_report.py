@@ -33,14 +33,7 @@ def write_evaluation_report(
     from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
     from keras_retinanet.reports.evaluation_report.measured import Measured
 
-    measured = Measured(
-        dataset=evaluator.dataset,
-        metrics=evaluator.metrics(),
-        precisions=evaluator.precisions(),
-        objects=evaluator.objects,
-        found=evaluator.found,
-        matches=evaluator.matches,
-    )
+    measured = Measured.of(evaluator)
     versions = (
         f"keras_retinanet {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"

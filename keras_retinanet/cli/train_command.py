@@ -158,9 +158,18 @@ def _absolute(data: str) -> str:
 def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
     left_out = len(train_set.findings) + (len(val_set.findings) if val_set else 0)
     out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
-    report = write_run_report(output, val_set) if val_set is not None else None
-    if report is not None:
-        out.print(f"report: {report}")
+    if val_set is not None:
+        _report(output, val_set)
     out.print(f"metrics: {output / 'metrics.csv'}; TensorBoard: {output / 'tensorboard'}")
     if left_out:
         out.print(f"{counted(left_out, 'finding')} in the data: {output / 'data_findings.json'}")
+
+
+def _report(output: Path, val_set: Any) -> None:
+    try:
+        report = write_run_report(output, val_set)
+    except UserError as error:  # the training is done and saved; the split val was another then
+        err.print(f"[yellow]warning: no report: {plain(str(error))}[/]")
+        return
+    if report is not None:
+        out.print(f"report: {report}")

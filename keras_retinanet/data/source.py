@@ -1,5 +1,6 @@
 """`load_dataset`: one split of the data set that a data YAML, a folder or a file names."""
 
+import os
 from pathlib import Path
 
 from keras_retinanet.config.yaml_files import did_you_mean, expand_variables, shown, validated
@@ -110,7 +111,7 @@ def _read_source(path: Path) -> tuple[DataSource | MixSource, PathOf]:
         if text.startswith(PREFIX):
             return Path(text)
         place = folder / expand_variables(text, str(path))
-        if "\\" in text and not place.exists():
+        if "\\" in text and not os.path.exists(place):  # Path.exists raises for too long names
             return Path(str(place).replace("\\", "/"))  # written on Windows
         return place
 

@@ -58,14 +58,7 @@ def measured_of(dataset, detections):
                 "scores": np.array([row[2] for row in rows], float),
             },
         )
-    return Measured(
-        dataset=evaluator.dataset,
-        metrics=evaluator.metrics(),
-        precisions=evaluator.precisions(),
-        objects=evaluator.objects,
-        found=evaluator.found,
-        matches=evaluator.matches,
-    )
+    return Measured.of(evaluator)
 
 
 @pytest.fixture

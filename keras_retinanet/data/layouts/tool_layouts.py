@@ -24,6 +24,7 @@ from keras_retinanet.errors import ConfigError, DataError
 TOOL_SUFFIXES = (".json", ".csv", ".xml", ".jsonl")
 # Files of a folder that are looked into before it is taken for one of something else.
 _MAX_LOOKED_INTO = 20
+_IMAGE = re.compile(rb"<image\b")
 _SUBSET = re.compile(rb"""<image\b[^>]*\bsubset=["']([^"']*)["']""")
 
 
@@ -99,8 +100,18 @@ def _subsets(kind: str, path: Path) -> dict[str, str]:
         uses = {line.split(",")[0].strip().upper() for line in read_lines(path)}
         return {split: split for split in ("train", "val", "test") if split in _uses(uses)}
     if kind == "cvat_images":
-        names = {match.decode("utf-8", "replace") for match in _SUBSET.findall(path.read_bytes())}
-        return {split_of(name): name for name in sorted(names)}
+        content = path.read_bytes()
+        told = [match.decode("utf-8", "replace") for match in _SUBSET.findall(content)]
+        names = {*told, *(["default"] if len(told) < len(_IMAGE.findall(content)) else [])}
+        found: dict[str, str] = {}
+        for name in sorted(names):
+            if split_of(name) in found:
+                both = f"{found[split_of(name)]!r} and {name!r}"
+                raise ConfigError(
+                    f"{path}: the subsets {both} are both {split_of(name)}; {EXAMPLE}"
+                )
+            found[split_of(name)] = name
+        return found
     return {}
 
 

@@ -15,6 +15,7 @@ from keras_retinanet.evaluation.analysis.intervals import ap_interval
 from keras_retinanet.evaluation.analysis.lost_ap import LostAP, lost_ap
 from keras_retinanet.evaluation.analysis.thresholds import OperatingPoints, operating_points
 from keras_retinanet.evaluation.coco_eval import ClassMatches, Found, Objects
+from keras_retinanet.evaluation.evaluate import CocoEvaluator
 
 # The score to trust where no detection is right.
 FALLBACK_SCORE = 0.5
@@ -40,6 +41,18 @@ class Measured:
     objects: Sequence[Objects]
     found: Sequence[Found]
     matches: Sequence[ClassMatches]
+
+    @classmethod
+    def of(cls, evaluator: CocoEvaluator) -> "Measured":
+        """Return what an evaluator with all detections has measured."""
+        return cls(
+            dataset=evaluator.dataset,
+            metrics=evaluator.metrics(),
+            precisions=evaluator.precisions(),
+            objects=evaluator.objects,
+            found=evaluator.found,
+            matches=evaluator.matches,
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -39,10 +39,10 @@ def read_automl_csv(path: Path) -> Labels:
         cells = split_cells(line, ",", where)
         use = cells[0].upper()
         if use not in USES:
+            if line_number == 1 and len(cells) > _CORNERS[0] and not cells[0].startswith("gs://"):
+                continue  # a row of titles
             cells.insert(0, "UNASSIGNED")
             use = "UNASSIGNED"
-        if line_number == 1 and len(cells) > 1 and "." not in cells[1]:
-            continue  # a row of titles
         cells += [""] * (_NUM_COLUMNS - len(cells))
         if len(cells) != _NUM_COLUMNS or not cells[1]:
             stop(

@@ -54,7 +54,9 @@ def read_label_studio(path: Path) -> Labels:
             problem = "task with several annotations: the last one is taken"
             labels.findings.append(Finding(problem, where, "noted"))
         placed = (
-            [r for r in results if not _is_without_place(r)] if isinstance(results, list) else 0
+            [r for r in results if not _is_without_place(r)]
+            if isinstance(results, list)
+            else results
         )
         labels.images.append(
             LabelledImage(

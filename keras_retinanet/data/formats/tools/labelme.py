@@ -20,7 +20,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
 
 
 def read_labelme(folder: Path) -> Labels:
-    """Read the JSON files of a folder, or if it has none, of its subfolders; or the one file.
+    """Read the JSON files of a folder and of the folders in it, or the one file.
 
     Rectangles, polygons, masks and circles are read; points and lines enclose nothing, and are
     dropped and counted.
@@ -55,9 +55,8 @@ def is_labelme(content: Any) -> bool:
 
 
 def _json_files(folder: Path) -> list[Path]:
-    """Return the JSON files of a folder, or if it has none, those of its subfolders."""
-    own = _json_files_in(folder)
-    return own or [path for sub in sorted(folder.iterdir()) for path in _json_files_in(sub)]
+    """Return the JSON files of a folder and of its subfolders."""
+    return [path for place in (folder, *sorted(folder.iterdir())) for path in _json_files_in(place)]
 
 
 def _json_files_in(folder: Path) -> list[Path]:

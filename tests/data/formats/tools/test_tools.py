@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet.data.faults import collect_faults
+from keras_retinanet.data.formats.tools.automl_csv import read_automl_csv
 from keras_retinanet.data.formats.tools.cvat_images import read_cvat_images
 from keras_retinanet.data.formats.tools.label_studio import read_label_studio
 from keras_retinanet.data.formats.tools.labelled_images import rotated
@@ -150,6 +151,36 @@ def test_cvat_divides_by_subset(tmp_path, picture):
     path.write_text(text.replace('"Train" id="1"', '"Validation" id="1"'))
     assert split_names(tmp_path) == ["train", "val"]
     assert load_dataset(tmp_path, "val").image_ids == ["b.jpg"]
+
+
+def test_cvat_s_images_without_a_subset_are_not_lost(tmp_path, picture):
+    tool = fill(ToolFolder(tmp_path, picture, kind="cvat_images"))
+    tool.write()
+    (tmp_path / "data.yaml").unlink()
+    path = tmp_path / "annotations.xml"
+    text = path.read_text().replace('<image id="1"', '<image subset="Validation" id="1"')
+    path.write_text(text)
+    assert [len(load_dataset(tmp_path, split)) for split in ("train", "val")] == [2, 1]
+    path.write_text(text.replace('<image id="2"', '<image subset="Train" id="2"'))
+    with pytest.raises(ConfigError, match="'Train' and 'default' are both train"):
+        load_dataset(tmp_path, "train")
+
+
+def test_automl_s_first_row_is_read_whatever_the_image_is_called(tmp_path, picture):
+    path = tmp_path / "labels.csv"
+    for rows in ("TRAIN,gs://b/a,cat,.1,.1,,,.9,.9,,\n", "gs://b/a,cat,.1,.1,,,.9,.9,,\n"):
+        path.write_text(rows)
+        assert len(read_automl_csv(path).images[0].objects) == 1
+        path.write_text("SET,IMAGE,LABEL,X1,Y1,,,X2,Y2,,\n" + rows)
+        assert len(read_automl_csv(path).images) == 1
+
+
+def test_labelme_s_files_in_folders_beside_others_are_read(tmp_path, picture):
+    (tmp_path / "settings.json").write_text("{}")
+    part = ToolFolder(tmp_path / "first", picture, kind="labelme")
+    part.root.mkdir()
+    fill(part).write()
+    assert len(read_labelme(tmp_path).images) == 3
 
 
 def test_two_tools_in_one_folder_are_told(tmp_path, picture):
