@@ -178,6 +178,34 @@ class CsvFolder(DataFolder):
         self.write_yaml(values)
 
 
+class YoloFiles(DataFolder):
+    """A label file beside each image, as YOLO has it."""
+
+    def __init__(self, root, picture):
+        super().__init__(root, picture)
+        self.image_folder = root / "images"
+        self.rows = {}
+        self.sizes = {}
+
+    def declare_image(self, name, *, width, height):
+        self.rows[name], self.sizes[name] = [], (width, height)
+
+    def add_box(self, image, box, class_name="cat"):
+        x1, y1, x2, y2 = box
+        width, height = self.sizes[image]
+        shares = (
+            (x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height,
+        )  # fmt: skip
+        self.rows[image].append(" ".join(map(str, (self.classes.index(class_name), *shares))))
+
+    def write(self):
+        (self.root / "labels").mkdir(exist_ok=True)
+        for name, rows in self.rows.items():
+            path = self.root / "labels" / Path(name).with_suffix(".txt")
+            path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        self.write_yaml({"path": ".", "train": "images", "names": list(self.classes)})
+
+
 class KittiFolder(DataFolder):
     def __init__(self, root, picture):
         super().__init__(root, picture)

@@ -1,7 +1,6 @@
 """Reader of COCO detection annotations (instances_*.json), as many tools write them."""
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from keras_retinanet.data.formats.coco_json.coco_file import (
     read_json,
 )
 from keras_retinanet.data.formats.coco_json.coco_values import (
+    PLAIN_NUMBERS,
     Corners,
     IdLookup,
     as_area,
@@ -110,16 +110,53 @@ class _Table:
     def __post_init__(self) -> None:
         self._label_of = IdLookup(self.category_ids)
         self._index_of = IdLookup(self.image_ids)
-        self._times_seen: Counter[Any] = Counter()
+        self._ids_seen: set[int | str] = set()
+        self._ids_told: set[int | str] = set()
 
     def add(self, place: int, record: Any) -> None:
+        row = None if self.is_xyxy else self._plain_row(record)
+        if row is None:
+            self._add_by_meaning(place, record)
+        else:
+            self._ids_seen.add(record["id"])
+            self.places.append(place)
+            self.rows.append(row)
+
+    def _plain_row(self, record: Any) -> tuple[float, ...] | None:
+        """Return the row of an annotation that is as COCO has it, which nearly all are; else None.
+
+        It holds what `_add_by_meaning` makes of it, at half the time.
+        """
+        try:
+            image_id, category_id, own_id = record["image_id"], record["category_id"], record["id"]
+            bbox, is_crowd, area = record["bbox"], record["iscrowd"], record["area"]
+        except (KeyError, TypeError):
+            return None
+        if not (
+            type(image_id) is type(category_id) is type(own_id) is type(is_crowd) is int
+            and own_id not in self._ids_seen
+            and (is_crowd == 0 or is_crowd == 1)
+            and type(area) in PLAIN_NUMBERS
+            and is_plain_box(bbox)
+        ):
+            return None
+        image, label = self._index_of.exact.get(image_id), self._label_of.exact.get(category_id)
+        if image is None or label is None:
+            return None
+        try:
+            x, y, width, height = map(float, bbox)
+            return image, x, y, x + width, y + height, label, is_crowd, float(area)
+        except OverflowError:
+            return None
+
+    def _add_by_meaning(self, place: int, record: Any) -> None:
         where = functools.partial(json_element_place, self.path, "annotations", place)
         try:
             image_id, category = record["image_id"], record["category_id"]
             is_crowd, corners = as_flag(record.get("iscrowd")), self._corners(record, where)
             if "id" in record:
                 self._note_id(record["id"], where)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             said = f"{type(error).__name__}: {error}"[:300]
             stop(
                 "annotation without image_id, category_id or a bbox of four numbers",
@@ -174,8 +211,10 @@ class _Table:
         if value is None:
             return
         value = as_id(value)
-        self._times_seen[value] += 1
-        if self._times_seen[value] == 2:
+        if value not in self._ids_seen:
+            self._ids_seen.add(value)
+        elif value not in self._ids_told:
+            self._ids_told.add(value)
             self.findings.append(Finding("annotation id used twice", where(), "noted"))
 
     def _drop(self, problem: str, where: Callable[[], str]) -> None:

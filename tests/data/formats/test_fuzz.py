@@ -16,7 +16,14 @@ import pytest
 from keras_retinanet.data.dataset import ANY_CLASS
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import ConfigError, DataError
-from tests.data.conftest import CocoFolder, CsvFolder, KittiFolder, OpenImagesFolder, VocFolder
+from tests.data.conftest import (
+    CocoFolder,
+    CsvFolder,
+    KittiFolder,
+    OpenImagesFolder,
+    VocFolder,
+    YoloFiles,
+)
 from tests.data.formats.tools.tool_folder import CREATEML, ToolFolder
 
 TOOL_FILES = {
@@ -37,6 +44,7 @@ FORMATS = {
     "kitti": (KittiFolder, ["training/label_2/a.txt", "train.txt"]),
     "open_images": (OpenImagesFolder, ["boxes.csv", "classes.csv"]),
     "voc": (VocFolder, ["Annotations/a.xml", "ImageSets/Main/train.txt"]),
+    "yolo": (YoloFiles, ["labels/a.txt"]),
     **{kind: (partial(ToolFolder, kind=kind), [file]) for kind, file in TOOL_FILES.items()},
 }
 NUM_QUICK, NUM_SLOW = 60, 2000

@@ -9,7 +9,7 @@ from typing import Any
 Corners = tuple[float, float, float, float]
 
 _FLAGS = {"0": False, "false": False, "no": False, "": False, "1": True, "true": True, "yes": True}
-_PLAIN = frozenset((int, float))
+PLAIN_NUMBERS = frozenset((int, float))
 # Names of a box's four values in an object; the first two are its left upper corner.
 _BOX_KEYS = (
     ("x", "y", "width", "height"),
@@ -101,7 +101,7 @@ def as_corners(value: Any, *, is_xyxy: bool = False) -> Corners | None:
 
 def is_plain_box(value: Any) -> bool:
     """Return whether a bbox is a list of four numbers, as it should be."""
-    return type(value) is list and len(value) == 4 and _PLAIN.issuperset(map(type, value))
+    return type(value) is list and len(value) == 4 and PLAIN_NUMBERS.issuperset(map(type, value))
 
 
 def polygon_corners(segmentation: Any) -> Corners | None:
@@ -125,12 +125,15 @@ class IdLookup:
 
     Args:
         ids: the ids in their order; an id's place in it is what is found.
+
+    Attributes:
+        exact: the places of the ids as they are written.
     """
 
     def __init__(self, ids: Iterable[int | str]) -> None:
-        self._exact: dict[Hashable, int] = {value: i for i, value in enumerate(ids)}
+        self.exact: dict[Hashable, int] = {value: i for i, value in enumerate(ids)}
         self._aliases: dict[str, int | None] = {}
-        for value, i in self._exact.items():
+        for value, i in self.exact.items():
             alias = str(value).strip()
             self._aliases[alias] = None if alias in self._aliases else i  # None: two ids, one text
 
@@ -138,7 +141,7 @@ class IdLookup:
         """Return the place of the id that is meant, None where there is none."""
         kind = type(value)
         if kind is int or kind is str:
-            found = self._exact.get(value)
+            found = self.exact.get(value)
             if found is not None:
                 return found
         try:

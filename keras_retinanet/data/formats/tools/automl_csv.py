@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from keras_retinanet.data.faults import stop
+from keras_retinanet.data.formats.csv_rows.csv_titles import is_number
 from keras_retinanet.data.formats.text_lines import read_lines, split_cells
 from keras_retinanet.data.formats.tools.labelled_images import (
     LabelledImage,
@@ -39,8 +40,8 @@ def read_automl_csv(path: Path) -> Labels:
         cells = split_cells(line, ",", where)
         use = cells[0].upper()
         if use not in USES:
-            if line_number == 1 and len(cells) > _CORNERS[0] and not cells[0].startswith("gs://"):
-                continue  # a row of titles
+            if line_number == 1 and _is_titles(cells):
+                continue
             cells.insert(0, "UNASSIGNED")
             use = "UNASSIGNED"
         cells += [""] * (_NUM_COLUMNS - len(cells))
@@ -71,6 +72,13 @@ def read_automl_csv(path: Path) -> Labels:
         box = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
         image.objects.append(LabelledObject(cells[2], box, where))
     return labels
+
+
+def _is_titles(cells: list[str]) -> bool:
+    """Return whether a row is one of titles: it has no number, and no address of an image."""
+    if len(cells) <= _CORNERS[0] or cells[0].startswith("gs://"):
+        return False
+    return not any(is_number(cell) for cell in cells)
 
 
 def is_automl_csv(first_line: str) -> bool:

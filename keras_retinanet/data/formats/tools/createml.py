@@ -12,6 +12,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     read_json,
     read_objects,
     text,
+    value_of,
 )
 from keras_retinanet.errors import DataError
 
@@ -33,7 +34,7 @@ def read_createml(path: Path) -> Labels:
             stop("entry that names no image", where, f"{where} has no 'image' or 'imagefilename'")
             continue
         objects = read_objects(
-            entry.get("annotations", entry.get("annotation", [])),
+            value_of(entry, ("annotations", "annotation"), where, labels.findings),
             _annotation,
             f"{path}: {name}",
             labels.findings,

@@ -19,8 +19,8 @@ from keras_retinanet.data.formats.tools.labelled_images import (
 )
 from keras_retinanet.errors import DataError
 
-# Of an <image>; what else is in it are tags and attributes.
-_SHAPES = ("box", "polygon", "ellipse", "mask", "polyline", "points", "cuboid", "skeleton")
+# Parts of an <image> that have no place in it.
+_WITHOUT_PLACE = ("tag", "attribute")
 
 
 def read_cvat_images(path: Path) -> Labels:
@@ -51,7 +51,7 @@ def read_cvat_images(path: Path) -> Labels:
             where = f"{path}: image {place + 1}"
             stop("image without a name", where, f"{where} has no name")
             continue
-        shapes = [child for child in node if child.tag in _SHAPES]
+        shapes = [child for child in node if child.tag not in _WITHOUT_PLACE]
         labels.images.append(
             LabelledImage(
                 name=name,

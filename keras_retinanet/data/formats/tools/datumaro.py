@@ -17,6 +17,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     size_of,
     text,
     told,
+    value_of,
 )
 from keras_retinanet.errors import DataError
 
@@ -47,7 +48,7 @@ def read_datumaro(path: Path) -> Labels:
         if not isinstance(name, str) or not name:
             stop("item that names no image", where, f"{where} has neither image.path nor id")
             continue
-        annotations = item.get("annotations", [])
+        annotations = value_of(item, ("annotations",), where, labels.findings)
         if isinstance(annotations, list):
             annotations = [a for a in annotations if not _is_without_place(a)]
         size = image.get("size")

@@ -14,6 +14,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     parsed_json,
     read_objects,
     size_of,
+    value_of,
 )
 
 METADATA = "metadata.jsonl"
@@ -44,7 +45,7 @@ def read_hf_metadata(path: Path) -> Labels:
         if not isinstance(name, str) or not name:
             stop("line that names no image", where, f"{where}: file_name names no image")
             continue
-        items, has_number = _items(record.get("objects"), where)
+        items, has_number = _items(value_of(record, ("objects",), where, labels.findings), where)
         has_numbers |= has_number
         labels.images.append(
             LabelledImage(
@@ -61,7 +62,7 @@ def read_hf_metadata(path: Path) -> Labels:
 
 def _items(objects: Any, where: str) -> tuple[list[Any], bool]:
     """Return (box, class) of each object, and whether classes are numbers."""
-    if objects is None:
+    if objects is None or objects == []:
         return [], False
     if not isinstance(objects, dict):
         stop("objects of an unknown kind", where, f"{where}: objects must hold bbox and categories")

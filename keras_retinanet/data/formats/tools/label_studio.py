@@ -18,6 +18,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     rotated,
     size_of,
     text,
+    value_of,
 )
 from keras_retinanet.errors import DataError
 
@@ -49,7 +50,7 @@ def read_label_studio(path: Path) -> Labels:
             labels.findings.append(Finding("task without an annotation", where, "image skipped"))
             continue
         # Several people may have annotated it; the last is what was decided on.
-        results = annotations[-1].get("result", [])
+        results = value_of(annotations[-1], ("result",), where, labels.findings)
         if len(annotations) > 1:
             problem = "task with several annotations: the last one is taken"
             labels.findings.append(Finding(problem, where, "noted"))

@@ -104,6 +104,20 @@ def read_objects(
     return objects
 
 
+def value_of(record: Any, keys: Sequence[str], place: str, findings: list[Finding]) -> Any:
+    """Return the objects of an image, which are under one of `keys`; none, and noted, without it.
+
+    Tools write an empty list for an image without objects: a key that is not there may be another
+    tool's, or misspelt.
+    """
+    for key in keys:
+        if key in record:
+            return record[key]
+    problem = f"image without {keys[0]!r}, taken for one without objects"
+    findings.append(Finding(problem, place, "noted"))
+    return []
+
+
 def told(error: Exception) -> str:
     """Return an exception of UNREADABLE in words."""
     return f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)

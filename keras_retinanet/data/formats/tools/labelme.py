@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
 from keras_retinanet.data.formats.tools.labelled_images import (
     Box,
@@ -32,9 +33,12 @@ def read_labelme(folder: Path) -> Labels:
     for path in [folder] if folder.is_file() else _json_files(folder):
         content = read_json(path)
         if not is_labelme(content):
-            if path == folder:
-                stop("file of another tool", str(path), f"{path} is no file of labelme")
-            continue  # a file of something else beside them
+            what = "JSON file without 'shapes' and 'imagePath', which labelme writes"
+            if path == folder or _is_half(content):
+                stop(what, str(path), f"{path} is a {what}")
+            else:
+                labels.findings.append(Finding(what, str(path), "file skipped"))
+            continue
         name = content.get("imagePath")
         if not isinstance(name, str) or not name:
             stop("file that names no image", str(path), f"{path}: imagePath names no image")
@@ -52,6 +56,11 @@ def read_labelme(folder: Path) -> Labels:
 def is_labelme(content: Any) -> bool:
     """Return whether the content of a JSON file is labelme's."""
     return isinstance(content, dict) and "shapes" in content and "imagePath" in content
+
+
+def _is_half(content: Any) -> bool:
+    """Return whether one of the two is there: such a file is damaged, and not another tool's."""
+    return isinstance(content, dict) and ("shapes" in content or "imagePath" in content)
 
 
 def _json_files(folder: Path) -> list[Path]:

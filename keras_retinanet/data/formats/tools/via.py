@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
 from keras_retinanet.data.formats.text_lines import read_lines, split_cells
 from keras_retinanet.data.formats.tools.labelled_images import (
@@ -17,6 +18,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     parsed_json,
     read_json,
     read_objects,
+    value_of,
 )
 from keras_retinanet.errors import DataError
 
@@ -36,10 +38,11 @@ def read_via(path: Path) -> Labels:
         DataError: the file cannot be read; a region is not as VIA writes it; or which attribute is
             the class cannot be told.
     """
-    images = _csv_images(path) if path.suffix.lower() == ".csv" else _json_images(path)
+    labels = Labels()
+    is_csv = path.suffix.lower() == ".csv"
+    images = _csv_images(path) if is_csv else _json_images(path, labels.findings)
     regions = [r for _, regions in images if isinstance(regions, list) for r in regions]
     key = _class_key(regions, path)
-    labels = Labels()
     for name, image_regions in images:
         labels.images.append(
             LabelledImage(
@@ -62,7 +65,7 @@ def is_via(content: Any) -> bool:
     return isinstance(first, dict) and "filename" in first and "regions" in first
 
 
-def _json_images(path: Path) -> list[tuple[str, list[Any]]]:
+def _json_images(path: Path, findings: list[Finding]) -> list[tuple[str, list[Any]]]:
     content = read_json(path)
     if not is_via(content):
         raise DataError(f"{path} is no file of VIA: expected images with filename and regions")
@@ -73,7 +76,7 @@ def _json_images(path: Path) -> list[tuple[str, list[Any]]]:
         if not isinstance(name, str) or not name:
             stop("image without a name", where, f"{where}: filename names no image")
             continue
-        regions = entry.get("regions", [])
+        regions = value_of(entry, ("regions",), where, findings)
         # VIA 1 numbers them.
         regions = list(regions.values()) if isinstance(regions, dict) else regions
         images.append((name, regions))
