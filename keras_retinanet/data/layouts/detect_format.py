@@ -16,17 +16,6 @@ from keras_retinanet.errors import ConfigError
 
 # In a folder: ours if it has `format`, else YOLO's.
 DATA_YAML = "data.yaml"
-# How to get a split "val" out of data that has none.
-HOW_TO_SPLIT = {
-    "coco": "take some of the images, with their annotations, to a JSON file of their own",
-    "voc": "list the names of some of the images in ImageSets/Main/val.txt, the rest in train.txt",
-    "csv": "move the rows of some of the images to val.csv",
-    "kitti": "list the names of some of the images in ImageSets/val.txt, the rest in train.txt",
-    "open_images": "list the ids of some of the images in a file, as image_list of a split val",
-    "yolo": "move some of the images, with their labels, to a folder that `val` names in data.yaml",
-    "tfrecord": "name some of the files val instead of train",
-    "labelling tool": "put some of the images, with their labels, into a folder val",
-}
 
 
 def detect_format(path: Path) -> tuple[Settings, Path]:

@@ -32,6 +32,8 @@ _LIST_NAMES = ("images.txt",)
 # A row of a label file begins so; KITTI's with a word.
 _LABEL_ROW = re.compile(r"\s*\d+(\.0+)?(\s+[-+.\deE]+){4,}\s*$")
 _NUM_LOOKED_AT = 20
+# What Ultralytics' file may say of this package's.
+_OUR_KEYS = ("val_share", "val_seed", "val_groups")
 
 
 def yolo_layout(folder: Path) -> Settings | None:
@@ -60,7 +62,8 @@ def yolo_settings(name: str, values: Settings) -> Settings | None:
     splits = {key: key for key in present_splits(values)}
     if "format" in values or not {"names", "nc"} & set(values) or not splits:
         return None
-    return {"format": "yolo", "data_yaml": name, "splits": splits}
+    ours = {key: values[key] for key in _OUR_KEYS if key in values}
+    return {"format": "yolo", "data_yaml": name, "splits": splits, **ours}
 
 
 def _without_yaml(folder: Path, names: Settings) -> Settings | None:
