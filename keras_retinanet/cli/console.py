@@ -62,6 +62,8 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 def describe(split: str, dataset: Any) -> None:
+    from keras_retinanet.data.crowded_images import told_of_crowded_images
+
     ignored = int(dataset.is_ignored.sum())
     parts = [
         counted(len(dataset), "image"),
@@ -71,6 +73,9 @@ def describe(split: str, dataset: Any) -> None:
     ]
     out.print(f"{split}: {', '.join(parts)}")
     print_findings(dataset.findings)
+    crowded = told_of_crowded_images(dataset)
+    if crowded is not None:
+        err.print(f"  [yellow]{crowded}[/]")
 
 
 def described_dataset(data: str, split: str) -> Any:

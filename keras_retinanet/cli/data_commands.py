@@ -158,7 +158,7 @@ def check(
         sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     else:
         print_statistics(result["statistics"])
-        print_findings_table(result["findings"], Path(data).parent)
+        print_findings_table(result["findings"])
         counts = ", ".join(counted(n, level) for level, n in reversed(result["counts"].items()))
         out.print(f"{counted(result['images'], 'image')} read: {counts}")
     if output is not None:

@@ -43,7 +43,8 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
 
     parts = () if source.val_share is None else (REST, VAL)
     whole = REST if split in parts else split
-    dataset = clean(source.read_selected(whole, path_of), decode_images=decode_images)
+    raw = source.read_selected(whole, path_of)
+    dataset = clean(raw, decode_images=decode_images, folder=path_of("."))
     if split in parts and len(dataset):
         dataset = _part(dataset, source, split, f"{data}: {REST}")
     if not len(dataset):
@@ -63,6 +64,11 @@ def split_names(data: str | Path) -> list[str]:
     """
     names = _split_names(Path(data), ())
     return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
+def data_folder(data: str | Path) -> Path:
+    """Return the folder that the paths of a data set are relative to."""
+    return _read_source(Path(data))[1](".")
 
 
 def how_to_split(data: str | Path) -> str:
