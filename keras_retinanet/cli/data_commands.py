@@ -10,7 +10,15 @@ import typer
 
 from keras_retinanet.cli.arguments import DATA_HELP, Data, Split, output_folder
 from keras_retinanet.cli.check_tables import print_findings_table, print_statistics, progress_bar
-from keras_retinanet.cli.console import counted, describe, err, out, plain, print_findings
+from keras_retinanet.cli.console import (
+    counted,
+    describe,
+    err,
+    out,
+    plain,
+    print_findings,
+    refuse_unwritable,
+)
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
 
@@ -89,13 +97,14 @@ def convert(
 @app.command()
 def split(
     data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="New folder for data.yaml and COCO files.")
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="New folder for data.yaml and COCO files.")
     ],
     val: Annotated[float, typer.Option(min=0, max=1, help="Share of the images; 0: none.")] = 0.2,
     test: Annotated[float, typer.Option(min=0, max=1, help="Share of the images.")] = 0.0,
     split: Annotated[
-        str | None, typer.Option(help="Split to divide. Default: the only one, or train.")
+        str | None,
+        typer.Option(help="Split of the data set to divide. Default: the only one, or train."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed takes other images.")] = 0,
     groups: Annotated[
@@ -108,8 +117,9 @@ def split(
     """
     from keras_retinanet.data.convert.split_writer import FINDINGS, write_split
 
+    refuse_unwritable(folder, "")
     shares = {name: share for name, share in (("val", val), ("test", test)) if share}
-    done = write_split(data, output, shares=shares, divided=split, seed=seed, by=groups.value)
+    done = write_split(data, folder, shares=shares, divided=split, seed=seed, by=groups.value)
     print_findings(done.findings)
     for name, dataset in done.datasets.items():
         describe(name, dataset)
@@ -118,7 +128,7 @@ def split(
         f"{plain(str(done.data_yaml))}"
     )
     if done.findings:
-        out.print(f"{counted(len(done.findings), 'finding')}: {plain(str(output / FINDINGS))}")
+        out.print(f"{counted(len(done.findings), 'finding')}: {plain(str(folder / FINDINGS))}")
 
 
 @app.command()

@@ -2,7 +2,9 @@
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
 from keras_retinanet.config.yaml_files import did_you_mean, expand_variables, shown, validated
 from keras_retinanet.data.checks.image_groups import group_images
@@ -16,6 +18,7 @@ from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.errors import ConfigError, DataError
 
 VAL = "val"
+_CONFIG_SECTIONS = {"base", "model", "anchors", "image", "loss", "schedule", "training"}
 _ORDER = (REST, VAL, "test")
 
 
@@ -96,6 +99,17 @@ def _split_names(path: Path, seen: tuple[Path, ...]) -> list[str]:
     return list(names)
 
 
+def _refuse_without_format(path: Path, values: Mapping[str, Any]) -> NoReturn:
+    """Stop at a YAML that is no data YAML, saying what it may be."""
+    if _CONFIG_SECTIONS & set(values):
+        raise ConfigError(f"{path} is the config of a training, no data YAML: give it as CONFIG")
+    if {"names", "nc"} & set(values):
+        raise ConfigError(f"{path} has names as YOLO's YAML, but no train: add train: FOLDER")
+    raise ConfigError(
+        f"{path} has no `format:`, which a data YAML needs; known: {', '.join(SOURCES)}"
+    )
+
+
 def _with_val(source: DataSource, path: Path) -> list[str]:
     """Return the splits of a data set, with the one that `val_share` takes from train."""
     names = list(source.splits)
@@ -144,6 +158,8 @@ def _read_source(path: Path) -> tuple[DataSource | MixSource, PathOf]:
         folder = Path()
     else:
         values, folder = detect_format(path)
+    if "format" not in values:
+        _refuse_without_format(path, values)
     kind = values.get("format")
     if not isinstance(kind, str) or kind not in SOURCES:
         word = kind if isinstance(kind, str) else ""

@@ -7,8 +7,9 @@ from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.data.layouts.coco_layouts import coco_layout, json_settings
 from keras_retinanet.data.layouts.csv_layouts import csv_file, csv_layout, open_images_layout
 from keras_retinanet.data.layouts.kitti_layouts import kitti_layout
-from keras_retinanet.data.layouts.places import EXAMPLE, Settings
+from keras_retinanet.data.layouts.places import Settings, as_yaml
 from keras_retinanet.data.layouts.record_layouts import tfrecord_layout
+from keras_retinanet.data.layouts.refusals import refuse_file, refuse_folder
 from keras_retinanet.data.layouts.tool_layouts import TOOL_SUFFIXES, tool_file, tool_layout
 from keras_retinanet.data.layouts.voc_layouts import voc_layout
 from keras_retinanet.data.layouts.yolo_layouts import yolo_layout, yolo_settings
@@ -36,6 +37,7 @@ def detect_format(path: Path) -> tuple[Settings, Path]:
             return settings, path.parent
     if suffix == ".csv" and path.is_file():
         return csv_file(path), path.parent
+    refuse_file(path)
     if suffix == ".json" and path.is_file():
         return json_settings(path), path.parent
     values = read_yaml(path)
@@ -51,7 +53,8 @@ def _folder_settings(folder: Path) -> tuple[Settings, Path]:
         return next(iter(found.values())), folder
     if found:
         raise ConfigError(
-            f"{folder} looks like {' and '.join(found)}: name one of the files, or {EXAMPLE}"
+            f"{folder} looks like {' and '.join(found)}: name one of the files, or write the "
+            f"data.yaml of the one that is meant, such as {as_yaml(next(iter(found.values())))}"
         )
     inside = [
         sub
@@ -60,9 +63,7 @@ def _folder_settings(folder: Path) -> tuple[Settings, Path]:
     ]
     if inside:
         raise ConfigError(f"{folder} is no data set, but {inside[0]} looks like one")
-    names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir()) or ["nothing"]
-    held = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    raise ConfigError(f"{folder} holds {held}: no data set of a known layout; {EXAMPLE}")
+    refuse_folder(folder)
 
 
 def _own_yaml(folder: Path) -> Settings | None:

@@ -1,9 +1,12 @@
 """Where the parts of a data set lie in a folder, and what their names tell, letter case aside."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.errors import ConfigError
@@ -20,6 +23,14 @@ _SPLIT_WORDS = {
     "val": re.compile(r"(?<![a-z])val(id(ation)?)?(?![a-z])"),
     "test": re.compile(r"(?<![a-z])test"),
 }
+
+
+def as_yaml(settings: Settings) -> str:
+    """Return settings as one line of YAML."""
+    text = yaml.safe_dump(
+        settings, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return text.strip()
 
 
 def split_of(name: str) -> str:
@@ -96,7 +107,11 @@ def one_each(folder: Path, kind: str, files: Mapping[str, Sequence[Any]]) -> Set
     """Return the settings, or stop where a split has more than one file."""
     for split, candidates in files.items():
         if len(candidates) > 1:
-            raise ConfigError(f"{folder}: {split} may be any of {candidates}; {EXAMPLE}")
+            one = {"format": kind, "splits": {split: candidates[0]}}
+            raise ConfigError(
+                f"{folder}: {split} may be any of {candidates}: write a data.yaml that names one: "
+                f"{as_yaml(one)}"
+            )
     splits = {split: candidates[0] for split, candidates in files.items()}
     return {"format": kind, "splits": splits} if splits else None
 

@@ -51,7 +51,7 @@ def tool_layout(folder: Path) -> Settings | None:
 
 def tool_file(path: Path) -> Settings | None:
     """Return the settings of one file of a labelling tool; None of another kind."""
-    kind = _kind(path)
+    kind = tool_kind(path)
     if kind is None:
         return None
     if kind == "labelme" and len(_of_kind(path.parent, "labelme")) > 1:
@@ -63,7 +63,7 @@ def _files_of(place: Path, folder: Path) -> Settings | None:
     """Return the settings of the files of a tool in a folder; places are relative to `folder`."""
     kinds: dict[str, list[Path]] = {}
     for path in files(place, *TOOL_SUFFIXES)[:_MAX_LOOKED_INTO]:
-        kind = _kind(path)
+        kind = tool_kind(path)
         if kind is not None:
             kinds.setdefault(kind, []).append(path)
     if not kinds:
@@ -146,10 +146,10 @@ def _supervisely(folder: Path) -> Settings | None:
 
 def _of_kind(folder: Path, kind: str) -> list[Path]:
     some = files(folder, *TOOL_SUFFIXES)[:_MAX_LOOKED_INTO]
-    return [path for path in some if _kind(path) == kind]
+    return [path for path in some if tool_kind(path) == kind]
 
 
-def _kind(path: Path) -> str | None:
+def tool_kind(path: Path) -> str | None:
     """Return the format of a file, by marks that no other format has."""
     suffix = path.suffix.lower()
     if path.name == METADATA:

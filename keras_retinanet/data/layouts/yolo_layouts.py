@@ -23,7 +23,7 @@ from keras_retinanet.errors import ConfigError, DataError
 
 YAML_SUFFIXES = (".yaml", ".yml")
 # Lists of class names, one to a line, as tools call them; the likeliest first.
-_NAME_FILES = (
+NAME_FILES = (
     "classes.txt", "obj.names", "_darknet.labels", "classes.names", "data.names", "names.txt",
     "predefined_classes.txt", "labels.txt",
 )  # fmt: skip
@@ -84,7 +84,7 @@ def _names(folder: Path) -> Settings:
     """Return the setting of the list of classes: in the folder, or among the labels."""
     around = [folder, *subfolders(folder)]
     around += [sub for top in around[1:] for sub in subfolders(top)]
-    for name in _NAME_FILES:
+    for name in NAME_FILES:
         lists = [path for sub in around for path in files(sub, name) if path.name.lower() == name]
         if lists and all(_same_text(path, lists[0]) for path in lists):
             return {"names": lists[0].relative_to(folder).as_posix()}
@@ -108,7 +108,7 @@ def _lists(folder: Path) -> dict[str, str]:
     for path in files(folder, ".txt"):
         split = told_split(path.stem)
         name = path.name.lower()
-        if (split is None and name not in _LIST_NAMES) or not _lists_images(path):
+        if (split is None and name not in _LIST_NAMES) or not lists_images(path):
             continue
         split = split or split_of(path.stem)
         if split in found:
@@ -117,7 +117,7 @@ def _lists(folder: Path) -> dict[str, str]:
     return found
 
 
-def _lists_images(path: Path) -> bool:
+def lists_images(path: Path) -> bool:
     try:
         lines = [line.strip().strip("'\"") for line in read_lines(path)]
     except DataError:
@@ -178,11 +178,11 @@ def _has_labels(folder: Path, places: dict[str, str]) -> bool:
         images = _some_images(folder if is_list else folder / place)
         labels = [label for image in images if (label := finder.find(image)) is not None]
         if labels:
-            return all(_is_label_file(label) for label in labels)
+            return all(is_label_file(label) for label in labels)
     return False
 
 
-def _is_label_file(path: Path) -> bool:
+def is_label_file(path: Path) -> bool:
     try:
         lines = [line for line in read_lines(path) if line.strip()]
     except DataError:

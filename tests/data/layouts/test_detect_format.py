@@ -166,11 +166,19 @@ def test_the_folder_s_own_yaml_comes_first(make):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "holds nothing: no data set of a known layout; write a data.yaml, for example: {form"),
-        (("a.jpg", "b/", "c.txt"), "holds a.jpg, b/, c.txt: no data set"),
-        ([f"{i:02d}.jpg" for i in range(20)], "07.jpg, ...: no data set"),
+        ((), "found nothing; known are COCO, VOC, YOLO, "),
+        (("a.jpg", "b/", "c.txt"), "found 1 image (a.jpg), 1 other file (c.txt); known are"),
+        ([f"{i:02d}.jpg" for i in range(20)], "20 images (00.jpg); known are"),
+        (
+            ("a.jpg",),
+            "no file of annotations is among them: label the images, or write a data.yaml",
+        ),
         (("train.csv", "Annotations/", "ImageSets/Main/val.txt"), "looks like voc and csv: name"),
-        (("Annotations/",), "holds Annotations/: no data set"),
+        (
+            ("train.csv", "Annotations/", "ImageSets/Main/val.txt"),
+            "{format: voc, root: ., splits: ",
+        ),
+        (("Annotations/",), "is no data set of a known layout: found nothing"),
         (
             ("annotations/instances_train2014.json", "annotations/instances_train2017.json"),
             "train may be any of",
