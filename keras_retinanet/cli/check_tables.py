@@ -127,4 +127,6 @@ def _with_share(counts: dict[str, int], name: str) -> str:
 
 def _shown(entry: dict[str, Any]) -> str:
     line = f":{entry['line']}" if entry["line"] else ""
+    if entry["file"] == "." and entry["place"]:  # of the data set as a whole
+        return str(entry["place"])
     return f"{entry['file']}{line}" + (f": {entry['place']}" if entry["place"] else "")

@@ -3,10 +3,11 @@ where such files do lie."""
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
 from keras_retinanet.data.faults import stop
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +35,18 @@ def refuse_missing_images(
     if len(missing) <= MAX_MISSING_SHARE * num_images:
         return
     logger.debug("%s: missing images:\n%s", source, "\n".join(missing))
-    path, found = missing[0], None
-    tops = [folder] if folder is not None else []
-    elsewhere = _find_any(missing, [*tops, _existing_folder(path)])
-    if elsewhere is not None:
-        path, found = elsewhere
+    path = missing[0]
+    tops = [*([folder] if folder is not None else []), _existing_folder(path)]
+    place = "no file of that name is near"
+    for key, told in ((_name, "a file of that name"), (_stem, "with another suffix, it")):
+        elsewhere = _find_any(missing, tops, key)
+        if elsewhere is not None:
+            path, place = elsewhere[0], f"{told} is {elsewhere[1]}"
+            break
     names = list(dict.fromkeys([PurePath(path).name, *(PurePath(p).name for p in missing)]))
     told = ", ".join(names[:_MAX_NAMED])
     if len(missing) > _MAX_NAMED:
         told += f" and {len(missing) - _MAX_NAMED} more"
-    place = f"a file of that name is {found}" if found else "no file of that name is near"
     where = f"{source}: {len(missing)} of {num_images}: looked for {path}; {place}"
     stop(
         "many image files are missing: is the folder right?",
@@ -54,9 +57,11 @@ def refuse_missing_images(
     )
 
 
-def _find_any(missing: Sequence[str], tops: Sequence[Path]) -> tuple[str, str] | None:
-    """Return one of the missing files, and a file of the same name, letter case aside."""
-    wanted = {PurePath(path).name.lower(): path for path in reversed(missing)}
+def _find_any(
+    missing: Sequence[str], tops: Sequence[Path], key: Callable[[str], str]
+) -> tuple[str, str] | None:
+    """Return one of the missing files, and an image that `key` makes the same."""
+    wanted = {key(path): path for path in reversed(missing)}
     best: dict[str, str] = {}
     num_searched = 0
     for top in dict.fromkeys(os.path.abspath(top) for top in tops):
@@ -65,14 +70,22 @@ def _find_any(missing: Sequence[str], tops: Sequence[Path]) -> tuple[str, str] |
         for parent, below, names in os.walk(top):
             below[:] = sorted(sub for sub in below if not sub.startswith("."))
             for name in names:
-                if name.lower() in wanted:
-                    best.setdefault(wanted[name.lower()], os.path.join(parent, name))
+                if key(name) in wanted and name.lower().endswith(IMAGE_SUFFIXES):
+                    best.setdefault(wanted[key(name)], os.path.join(parent, name))
             num_searched += len(names)
             if best or num_searched > _MAX_SEARCHED:
                 break
         if best or num_searched > _MAX_SEARCHED:
             break
     return next(((path, best[path]) for path in missing if path in best), None)
+
+
+def _name(path: str) -> str:
+    return PurePath(path).name.lower()
+
+
+def _stem(path: str) -> str:
+    return PurePath(path).stem.lower()
 
 
 def _existing_folder(path: str) -> Path:

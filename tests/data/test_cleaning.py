@@ -217,6 +217,14 @@ def test_where_missing_images_do_lie_is_told(coco):
     )
 
 
+def test_missing_images_that_have_another_suffix_are_told(coco):
+    add_images(coco, 4, missing=set())
+    for image in coco.content["images"]:
+        image["file_name"] = image["file_name"].replace(".jpg", ".jpeg")
+    with pytest.raises(DataError, match=r"with another suffix, it is .*0\.jpg: name"):
+        coco.load()
+
+
 def test_all_missing_images_are_logged_for_debug(coco, caplog):
     add_images(coco, 20, missing=set(range(10)))
     with caplog.at_level("DEBUG", logger="keras_retinanet"), pytest.raises(DataError):

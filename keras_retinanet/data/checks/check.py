@@ -172,7 +172,7 @@ def _short_place(place: dict[str, Any], folder: Path) -> dict[str, Any]:
     if os.path.lexists(file):
         file = os.path.abspath(file)
         inside = [file[len(top) + 1 :] for top in tops if file.startswith(f"{top}{os.sep}")]
-        file = inside[0] if inside else file
+        file = inside[0] if inside else "." if file in tops else file
     rest = place["place"]
     for top in (*tops, os.fspath(folder)):
         if rest and top not in ("", "."):

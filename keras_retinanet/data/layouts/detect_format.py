@@ -62,7 +62,9 @@ def _folder_settings(folder: Path) -> tuple[Settings, Path]:
         if _own_yaml(sub) is not None or any(look(sub) for look in DETECTORS.values())
     ]
     if inside:
-        raise ConfigError(f"{folder} is no data set, but {inside[0]} looks like one")
+        like = "looks like one" if len(inside) == 1 else "look like some"
+        names = ", ".join(map(str, inside[:5])) + (", ..." if len(inside) > 5 else "")
+        raise ConfigError(f"{folder} is no data set, but {names} {like}: name the one to use")
     refuse_folder(folder)
 
 

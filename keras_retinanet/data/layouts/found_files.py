@@ -16,7 +16,7 @@ from keras_retinanet.data.layouts.image_folders import ends_of, image_folder, na
 from keras_retinanet.data.layouts.places import Settings, told_split
 from keras_retinanet.data.layouts.tool_layouts import tool_kind
 from keras_retinanet.data.layouts.voc_layouts import looks_like_voc
-from keras_retinanet.data.layouts.yolo_layouts import NAME_FILES, is_label_file
+from keras_retinanet.data.layouts.yolo_layouts import NAME_FILES, is_label_file, numbered_names
 from keras_retinanet.errors import ConfigError, DataError
 
 # Kinds of annotation files, the likeliest to be meant first, and how they are called.
@@ -46,7 +46,6 @@ _MAX_FILES = 50_000
 _MAX_DEPTH = 6
 _RECORD = re.compile(r"\.(tf)?records?(\b|$)", re.IGNORECASE)
 _KITTI_ROW = re.compile(r"\s*[A-Za-z]\S*(\s+[-+.\deE]+){14,15}\s*$")
-_MAX_CLASSES = 1000
 
 
 @dataclass
@@ -162,16 +161,7 @@ def _beside_splits(found: FoundFiles, kind: str) -> Settings:
     named = [p for name in NAME_FILES for p in found.of(OTHER) if p.name.lower() == name]
     if named:
         return {"names": _relative(named[0], found)}
-    last = max((_last_class(path) for path in found.of("yolo")[:_MAX_CLASSES]), default=0)
-    return {"names": [f"class{i}" for i in range(min(last + 1, _MAX_CLASSES))]}
-
-
-def _last_class(path: Path) -> int:
-    try:
-        numbers = [line.split()[0] for line in read_lines(path) if line.strip()]
-        return max((int(float(number)) for number in numbers), default=0)
-    except (DataError, ValueError, OverflowError):
-        return 0
+    return {"names": numbered_names(found.of("yolo"))}
 
 
 def _by_image(found: FoundFiles, kind: str, paths: Sequence[Path]) -> Settings:

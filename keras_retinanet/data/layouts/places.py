@@ -13,6 +13,8 @@ from keras_retinanet.errors import ConfigError
 
 Settings = dict[str, Any]
 
+_MAX_NAMED = 5
+
 EXAMPLE = (
     "write a data.yaml, for example: "
     "{format: coco, splits: {train: {images: train2017, annotations: train.json}}}"
@@ -56,7 +58,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
             continue
         if split in found:
             raise ConfigError(
-                f"{folder}: {split} may be {found[split].name} or {sub.name}; {EXAMPLE}"
+                f"{folder}: {split} may be {found[split].name} or {sub.name}: rename one, or name "
+                "its files in a data YAML"
             )
         found[split] = sub
     return {split: found[split] for split in ("train", "val", "test") if split in found}
@@ -107,13 +110,23 @@ def one_each(folder: Path, kind: str, files: Mapping[str, Sequence[Any]]) -> Set
     """Return the settings, or stop where a split has more than one file."""
     for split, candidates in files.items():
         if len(candidates) > 1:
-            one = {"format": kind, "splits": {split: candidates[0]}}
+            names = [c["annotations"] if isinstance(c, dict) else str(c) for c in candidates]
             raise ConfigError(
-                f"{folder}: {split} may be any of {candidates}: write a data.yaml that names one: "
-                f"{as_yaml(one)}"
+                several_for_split(
+                    folder, split, names, {"format": kind, "splits": {split: candidates[0]}}
+                )
             )
     splits = {split: candidates[0] for split, candidates in files.items()}
     return {"format": kind, "splits": splits} if splits else None
+
+
+def several_for_split(folder: Path, split: str, names: Sequence[str], one: Settings) -> str:
+    """Return the message that a split may be any of several files; `one` are settings for one."""
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return (
+        f"{folder}: {split} may be any of {', '.join(names[:_MAX_NAMED])}{more}: write a data.yaml "
+        f"that names the one: {as_yaml(one)}"
+    )
 
 
 def first_folder(folder: Path, *names: str, with_images: bool = False) -> str | None:

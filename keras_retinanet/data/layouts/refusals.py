@@ -130,6 +130,11 @@ def _refuse_json(path: Path) -> None:
         return  # the reader tells what else COCO needs
     if {"image_id", "score"} <= set(keys):
         what = "a file of detections (COCO's results), which are no annotations"
+    elif {"image_id", "category_id"} <= set(keys):
+        raise ConfigError(
+            f"{path} is a list of annotations alone: name the COCO file that holds the images and "
+            "categories, too"
+        )
     else:
         kind = "list" if isinstance(content, list) else "object"
         told = ", ".join(map(repr, keys)) or "nothing"
@@ -170,9 +175,14 @@ def _mend(found: FoundFiles) -> str:
     archives = [p for p in every if (_by_suffix(p.suffix.lower()) or ("", ""))[1] == _UNPACK]
     if archives and not found.of("image"):
         return f"unpack {archives[0].relative_to(found.folder)} first"
-    if found.of("image") and not any(found.of(kind) for kind in KINDS):
-        return f"no file of annotations is among them: label the images, or {EXAMPLE}"
-    return EXAMPLE
+    is_labelled = any(found.of(kind) for kind in KINDS)
+    if is_labelled == bool(found.of("image")):
+        return EXAMPLE
+    lacking = "image" if is_labelled else "file of annotations"
+    return (
+        f"no {lacking} is among them: give the folder that holds both, such as "
+        f"{found.folder.absolute().parent} if they lie there"
+    )
 
 
 def _yaml_for(folder: Path, settings: dict[str, Any]) -> str:

@@ -171,7 +171,7 @@ def test_the_folder_s_own_yaml_comes_first(make):
         ([f"{i:02d}.jpg" for i in range(20)], "20 images (00.jpg); known are"),
         (
             ("a.jpg",),
-            "no file of annotations is among them: label the images, or write a data.yaml",
+            "no file of annotations is among them: give the folder that holds both",
         ),
         (("train.csv", "Annotations/", "ImageSets/Main/val.txt"), "looks like voc and csv: name"),
         (
@@ -183,7 +183,10 @@ def test_the_folder_s_own_yaml_comes_first(make):
             ("annotations/instances_train2014.json", "annotations/instances_train2017.json"),
             "train may be any of",
         ),
-        (("VOC2007/Annotations/", "VOC2007/ImageSets/Main/val.txt"), "VOC2007 looks like one"),
+        (
+            ("VOC2007/Annotations/", "VOC2007/ImageSets/Main/val.txt"),
+            "VOC2007 looks like one: name the one to use",
+        ),
         (("a-annotations-bbox.csv", "b-annotations-bbox.csv"), "train may be any of"),
     ],
 )

@@ -168,7 +168,7 @@ def test_several_files_of_one_split_give_the_yaml_of_one(drawn):
         shutil.copy(folder / "annotations" / "train.json", name)
     (folder / "annotations" / "train.json").unlink()
     message = refusal(folder)
-    text = re.search(r"names one: (\{.*\})", message)[1]
+    text = re.search(r"names the one: (\{.*\})", message)[1]
     (folder / "data.yaml").write_text(text)
     assert load_dataset(folder, "train").num_boxes == 8
 
@@ -209,6 +209,11 @@ def test_an_archive_alone_and_a_model(tmp_path):
             b'[{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}]',
             "is a file of detections (COCO's results), which are no annotations",
         ),
+        (
+            "a.json",
+            b'[{"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]}]',
+            "is a list of annotations alone: name the COCO file that holds the images",
+        ),
         ("a.json", b'{"cats": 3}', "is a JSON object of an unknown kind (with 'cats'): files of"),
         ("a.yaml", b"model: {depth: 3}\n", "is the config of a training, no data YAML"),
         ("a.yaml", b"names: [cat]\n", "has names as YOLO's YAML, but no train: add train: FOLDER"),
@@ -232,3 +237,50 @@ def test_a_record_gives_its_yaml(drawn):
         _, settings = paste(str(error))
     assert settings["format"] == "tfrecord" and settings["label_map"]
     assert tf.io.gfile.exists(str(folder / settings["splits"]["train"]))
+
+
+def test_two_files_of_a_tool_give_the_yaml_of_one(tmp_path, picture):
+    region = {"x": 8, "y": 4, "width": 32, "height": 26, "name": "rect"}
+    content = {
+        "a": {
+            "filename": "a.jpg",
+            "regions": [{"shape_attributes": region, "region_attributes": {"class": "cat"}}],
+        }
+    }
+    (tmp_path / "a.jpg").write_bytes(picture())
+    for name in ("one.json", "two.json"):
+        (tmp_path / name).write_text(json.dumps(content))
+    message = refusal(tmp_path)
+    assert "train may be any of one.json, two.json: write a data.yaml that names" in message
+    (tmp_path / "data.yaml").write_text(re.search(r"names the one: (\{.*\})", message)[1])
+    assert load_dataset(tmp_path, "train").boxes.tolist() == [list(BOX)]
+
+
+def test_yolo_without_names_gives_the_yaml_with_places_for_them(tmp_path, picture):
+    for split in ("train", "valid"):
+        for kind in ("images", "labels"):
+            (tmp_path / split / kind).mkdir(parents=True)
+        (tmp_path / split / "images" / "a.jpg").write_bytes(picture())
+        (tmp_path / split / "labels" / "a.txt").write_text("2 .5 .5 .2 .2\n0 .5 .5 .4 .4\n")
+    message = refusal(tmp_path)
+    text = re.search(r"or a data\.yaml: (\{.*\})", message)[1]
+    (tmp_path / "data.yaml").write_text(text)
+    assert split_names(tmp_path) == ["train", "val"]
+    dataset = load_dataset(tmp_path, "val")
+    assert dataset.class_names == ("class0", "class1", "class2") and dataset.num_boxes == 2
+
+
+def test_half_of_a_data_set_names_the_folder_of_both(drawn):
+    folder = converted(drawn, "voc")
+    for name, lacking in (("Annotations", "image"), ("JPEGImages", "file of annotations")):
+        message = refusal(folder / name)
+        assert f"no {lacking} is among them: give the folder that holds both" in message
+        assert str(folder) in message
+
+
+def test_all_data_sets_in_a_folder_are_named(drawn):
+    folder = converted(drawn, "voc")
+    shutil.copytree(folder, folder.parent / "more" / "a")
+    shutil.copytree(folder, folder.parent / "more" / "b")
+    message = refusal(folder.parent / "more")
+    assert "more/a, " in message and message.endswith("more/b look like some: name the one to use")
