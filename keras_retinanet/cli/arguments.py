@@ -9,7 +9,7 @@ from keras_retinanet.cli.console import refuse_unwritable
 from keras_retinanet.errors import WeightsError
 
 _CONFIG_HELP = "YAML file, or name of a shipped config."
-_DATA_HELP = "Data YAML, or a folder or file of a known format, or tfds:NAME."
+DATA_HELP = "Data YAML, or a folder or file of a known format, or tfds:NAME."
 _MODEL_HELP = (
     "A run directory (its best.keras), a .keras, .tflite or .onnx file, or an export's version."
 )
@@ -32,8 +32,8 @@ OptionalConfigName = Annotated[str | None, typer.Argument(metavar="CONFIG", help
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change.")
 ]
-Data = Annotated[str, typer.Option(metavar="DATA", help=_DATA_HELP)]
-OptionalData = Annotated[str | None, typer.Option(metavar="DATA", help=_DATA_HELP)]
+Data = Annotated[str, typer.Option(metavar="DATA", help=DATA_HELP)]
+OptionalData = Annotated[str | None, typer.Option(metavar="DATA", help=DATA_HELP)]
 Split = Annotated[str, typer.Option(help="Split of the data set.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help=_MODEL_HELP)]
 Models = Annotated[list[Path], typer.Argument(metavar="MODEL...", help=_MODEL_HELP)]

@@ -3,7 +3,6 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -39,8 +38,8 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def print_findings_table(entries: list[dict[str, Any]], folder: Path) -> None:
-    """Print one row for each kind of finding, the worst first; `folder` shortens the places."""
+def print_findings_table(entries: list[dict[str, Any]]) -> None:
+    """Print one row for each kind of finding, the worst first."""
     if not entries:
         out.print("[bold green]nothing to report[/]")
         return
@@ -55,7 +54,7 @@ def print_findings_table(entries: list[dict[str, Any]], folder: Path) -> None:
         table.add_row(
             f"[{COLORS[level]}]{level}[/]",
             str(count),
-            f"{plain(problem)}\n[dim]{plain(_shown(first, folder))}[/]",
+            f"{plain(problem)}\n[dim]{plain(_shown(first))}[/]",
             plain(action),
         )
     # Tables do not wrap on a console with soft wrapping, which the lines of text need.
@@ -126,9 +125,8 @@ def _with_share(counts: dict[str, int], name: str) -> str:
     return f"{counts[name]} ({counts[name] / total:.0%})" if total else "0"
 
 
-def _shown(entry: dict[str, Any], folder: Path) -> str:
-    file = Path(entry["file"])
-    with contextlib.suppress(ValueError):
-        file = file.resolve().relative_to(folder.resolve())
+def _shown(entry: dict[str, Any]) -> str:
     line = f":{entry['line']}" if entry["line"] else ""
-    return f"{file}{line}" + (f": {entry['place']}" if entry["place"] else "")
+    if entry["file"] == "." and entry["place"]:  # of the data set as a whole
+        return str(entry["place"])
+    return f"{entry['file']}{line}" + (f": {entry['place']}" if entry["place"] else "")

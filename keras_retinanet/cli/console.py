@@ -42,8 +42,11 @@ def new_folder(wanted: Path | None, default: Path) -> Path:
     return wanted
 
 
-def refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: Path, option: str = "--output ") -> None:
     """Refuse a folder that cannot be made or written; nothing is made here.
+
+    Args:
+        option: names what it was given as, in messages.
 
     Raises:
         ConfigError: it is a file or lies below one, or what is above it may not be written.
@@ -51,17 +54,19 @@ def refuse_unwritable(folder: Path) -> None:
     # Not Path.exists, which raises an error below a folder that may not be read.
     place = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     if not place.is_dir():
-        raise ConfigError(f"--output {folder}: {place} is a file: name a folder")
+        raise ConfigError(f"{option}{folder}: {place} is a file: name a folder")
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
         raise ConfigError(
-            f"--output {folder} cannot be written: {error.strerror}: name another folder"
+            f"{option}{folder} cannot be written: {error.strerror}: name another folder"
         ) from error
 
 
 def describe(split: str, dataset: Any) -> None:
+    from keras_retinanet.data.crowded_images import told_of_crowded_images
+
     ignored = int(dataset.is_ignored.sum())
     parts = [
         counted(len(dataset), "image"),
@@ -71,6 +76,9 @@ def describe(split: str, dataset: Any) -> None:
     ]
     out.print(f"{split}: {', '.join(parts)}")
     print_findings(dataset.findings)
+    crowded = told_of_crowded_images(dataset)
+    if crowded is not None:
+        err.print(f"  [yellow]{crowded}[/]")
 
 
 def described_dataset(data: str, split: str) -> Any:

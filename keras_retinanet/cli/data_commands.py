@@ -1,5 +1,6 @@
 """The verbs of `retinanet data`."""
 
+import enum
 import json
 import sys
 from pathlib import Path
@@ -7,13 +8,28 @@ from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.arguments import Data, Split, output_folder
+from keras_retinanet.cli.arguments import DATA_HELP, Data, Split, output_folder
 from keras_retinanet.cli.check_tables import print_findings_table, print_statistics, progress_bar
-from keras_retinanet.cli.console import counted, err, out, plain, print_findings
+from keras_retinanet.cli.console import (
+    counted,
+    describe,
+    err,
+    out,
+    plain,
+    print_findings,
+    refuse_unwritable,
+)
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
 
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
+
+
+class GroupsBy(str, enum.Enum):
+    """What makes images stay in one split."""
+
+    looks = "looks"
+    bytes = "bytes"
 
 
 @app.command()
@@ -79,6 +95,43 @@ def convert(
 
 
 @app.command()
+def split(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="New folder for data.yaml and COCO files.")
+    ],
+    val: Annotated[float, typer.Option(min=0, max=1, help="Share of the images; 0: none.")] = 0.2,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share of the images.")] = 0.0,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Split of the data set to divide. Default: the only one, or train."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed takes other images.")] = 0,
+    groups: Annotated[
+        GroupsBy, typer.Option(help="Keep together what looks alike, or only copies of a file.")
+    ] = GroupsBy.looks,
+) -> None:
+    """Divide a data set that has no split val (or test) by classes and groups of like images.
+
+    The images stay where they are, and nothing that is there is changed.
+    """
+    from keras_retinanet.data.convert.split_writer import FINDINGS, write_split
+
+    refuse_unwritable(folder, "")
+    shares = {name: share for name, share in (("val", val), ("test", test)) if share}
+    done = write_split(data, folder, shares=shares, divided=split, seed=seed, by=groups.value)
+    print_findings(done.findings)
+    for name, dataset in done.datasets.items():
+        describe(name, dataset)
+    out.print(
+        f"{counted(done.num_groups, 'group')} of images that stay together: "
+        f"{plain(str(done.data_yaml))}"
+    )
+    if done.findings:
+        out.print(f"{counted(len(done.findings), 'finding')}: {plain(str(folder / FINDINGS))}")
+
+
+@app.command()
 def check(
     data: Data,
     split: Annotated[
@@ -115,7 +168,7 @@ def check(
         sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     else:
         print_statistics(result["statistics"])
-        print_findings_table(result["findings"], Path(data).parent)
+        print_findings_table(result["findings"])
         counts = ", ".join(counted(n, level) for level, n in reversed(result["counts"].items()))
         out.print(f"{counted(result['images'], 'image')} read: {counts}")
     if output is not None:

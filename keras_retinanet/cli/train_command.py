@@ -104,7 +104,7 @@ def _run(settings: Config, data: str, output: Path, *, resume: bool = False) -> 
         else:
             err.print(
                 "note: the data has no split val: no AP, and best.keras is the last model; to have "
-                f"one, {plain(how_to_split(path))}"
+                f"one: {plain(how_to_split(path))}"
             )
         out.print(f"run directory: {output}")
     with _leaving_together():

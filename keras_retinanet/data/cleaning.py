@@ -1,18 +1,17 @@
 """From what a reader found in annotation files to a clean DetectionDataset: faults of images and
 boxes are found here, for all formats alike, and each is either reported or stops the reading."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import is_collecting, note_raw, stop
-from keras_retinanet.data.images.inspection import inspect_images
+from keras_retinanet.data.images.inspection import ImageHeader, inspect_images
+from keras_retinanet.data.missing_images import MISSING, refuse_missing_images
 from keras_retinanet.data.raw_annotations import RawAnnotations
 
-# Above this share of missing files, the folder is wrong and not the files.
-MAX_MISSING_SHARE = 0.1
-MAX_LISTED = 1000
 # Boxes that end this much outside the image are rounding, and clipped without a word.
 CLIP_TOLERANCE = 1.0
 # Pixel coordinates of a whole data set cannot all be this small: they are shares of the image.
@@ -20,13 +19,17 @@ CLIP_TOLERANCE = 1.0
 MAX_NORMALIZED = 1.5
 # Boxes are cleaned in blocks: what is made on the way then needs little memory.
 BLOCK_SIZE = 1_000_000
+BOX_OF_NO_IMAGE = "box of an image that cannot be used"
 
 
-def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDataset:
+def clean(
+    raw: RawAnnotations, *, decode_images: bool = True, folder: Path | None = None
+) -> DetectionDataset:
     """Return the data set without unusable images and boxes; its findings say what was left out.
 
     Args:
         decode_images: read every image to its end, which finds truncated files.
+        folder: the data set's, where missing images are looked for.
 
     Raises:
         DataError: coordinates are not numbers, or are normalised where pixels are expected or the
@@ -36,7 +39,8 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
     on_image = note_raw(raw)
     usable = _refuse_bad_coordinates(raw)
     headers = inspect_images(raw.image_paths, decode=decode_images, on_image=on_image)
-    _refuse_missing_folder(raw, [h.fault for h in headers])
+    missing = [p for p, h in zip(raw.image_paths, headers, strict=True) if h.fault == MISSING]
+    refuse_missing_images(raw.source, missing, len(headers), folder)
     for path, header, declared in zip(raw.image_paths, headers, raw.declared_sizes, strict=True):
         if header.fault:
             findings.append(Finding(header.fault, path, "image skipped"))
@@ -49,7 +53,7 @@ def clean(raw: RawAnnotations, *, decode_images: bool = True) -> DetectionDatase
     heights = np.array([h.height for h in headers], np.int32)
     widths = np.array([h.width for h in headers], np.int32)
     has_image = np.array([h.fault is None for h in headers], bool)
-    keep, boxes = _clean_boxes(raw, usable, heights, widths, has_image, findings)
+    keep, boxes = _clean_boxes(raw, usable, headers, findings)
 
     order = np.flatnonzero(keep)
     if (np.diff(raw.box_images[order]) < 0).any():
@@ -129,42 +133,33 @@ def _refuse_bad_coordinates(raw: RawAnnotations) -> np.ndarray:
     return usable
 
 
-def _refuse_missing_folder(raw: RawAnnotations, faults: list[str | None]) -> None:
-    missing = [p for p, f in zip(raw.image_paths, faults, strict=True) if f and "missing" in f]
-    if len(missing) > MAX_MISSING_SHARE * len(faults):
-        stop(
-            "many image files are missing: is the folder right?",
-            f"{raw.source}: {len(missing)} of {len(faults)}",
-            f"{raw.source}: {len(missing)} of {len(faults)} image files are missing: is the folder "
-            f"right? {', '.join(missing[:MAX_LISTED])}"
-            + (f" and {len(missing) - MAX_LISTED} more" if len(missing) > MAX_LISTED else ""),
-        )
-
-
 def _clean_boxes(
     raw: RawAnnotations,
     usable: np.ndarray,
-    heights: np.ndarray,
-    widths: np.ndarray,
-    has_image: np.ndarray,
+    headers: Sequence[ImageHeader],
     findings: list[Finding],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which of the usable boxes to keep [T], and all boxes as float32 pixels within their
-    images [T, 4]."""
-    keep = has_image[raw.box_images]
-    if not keep.all():
-        lost = int((~keep).sum())
-        findings.append(Finding("boxes of skipped images", f"{raw.source}: {lost}", "box dropped"))
-    keep &= usable
+    images [T, 4].
+
+    Boxes of a damaged image are looked at, too, if its size is known.
+    """
+    has_image = np.array([h.fault is None for h in headers], bool)[raw.box_images]
+    is_missing = np.array([h.fault == MISSING for h in headers], bool)[raw.box_images]
+    sizes = np.array([(h.width, h.height) * 2 for h in headers], np.int32).reshape(-1, 4)
+    has_size = (sizes[raw.box_images, 0] > 0) & usable
+    if is_missing.any():
+        where = f"{raw.source}: {int(is_missing.sum())}"
+        findings.append(Finding("boxes of missing images", where, "box dropped"))
+    keep = has_image & usable
 
     def report(mask: np.ndarray, start: int, problem: str, action: str) -> None:
-        for t in start + np.flatnonzero(mask & keep[start : start + BLOCK_SIZE]):
+        for t in start + np.flatnonzero(mask):
             findings.append(Finding(problem, raw.describe_box(int(t)), action))
 
     def is_flat(boxes: np.ndarray) -> np.ndarray:
         return (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
 
-    sizes = np.stack([widths, heights, widths, heights], axis=1)
     result = np.empty((len(raw.boxes), 4), np.float32)
     for start in range(0, len(raw.boxes), BLOCK_SIZE):
         block = slice(start, start + BLOCK_SIZE)
@@ -173,13 +168,16 @@ def _clean_boxes(
         if raw.boxes_normalized:
             boxes *= limits
         clipped = np.clip(boxes, 0, limits)
-        outside = is_flat(clipped) & ~is_flat(boxes)
+        outside = is_flat(clipped) & ~is_flat(boxes) & has_size[block]
         # In float32 the corners of a tiny box may be one.
-        flat = is_flat(clipped.astype(np.float32)) & ~outside
+        flat = is_flat(clipped.astype(np.float32)) & ~outside & has_size[block]
         report(flat, start, "box of zero or negative size", "box dropped")
         report(outside, start, "box outside the image", "box dropped")
         moved = np.abs(clipped - boxes).max(axis=1, initial=0) > CLIP_TOLERANCE
-        report(moved & ~flat & ~outside, start, "box reaches out of the image", "box clipped")
+        moved &= keep[block] & ~flat & ~outside
+        report(moved, start, "box reaches out of the image", "box clipped")
+        lost = ~has_image[block] & ~is_missing[block] & usable[block] & ~flat & ~outside
+        report(lost, start, BOX_OF_NO_IMAGE, "box dropped")
         result[block] = clipped
         keep[block] &= ~flat & ~outside
     return keep, result

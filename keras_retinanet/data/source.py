@@ -1,16 +1,25 @@
 """`load_dataset`: one split of the data set that a data YAML, a folder or a file names."""
 
 import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
 from keras_retinanet.config.yaml_files import did_you_mean, expand_variables, shown, validated
+from keras_retinanet.data.checks.image_groups import group_images
 from keras_retinanet.data.cleaning import clean
 from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.data.division import REST, divide_images
 from keras_retinanet.data.formats.data_yaml import SOURCES, DataSource, MixSource, PathOf
 from keras_retinanet.data.formats.records.tfds import PREFIX
-from keras_retinanet.data.layouts.detect_format import DATA_YAML, HOW_TO_SPLIT, detect_format
+from keras_retinanet.data.layouts.detect_format import DATA_YAML, detect_format
 from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.errors import ConfigError, DataError
+
+VAL = "val"
+_CONFIG_SECTIONS = {"base", "model", "anchors", "image", "loss", "schedule", "training"}
+_ORDER = (REST, VAL, "test")
 
 
 def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) -> DetectionDataset:
@@ -30,12 +39,17 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
     if split not in names:
         raise DataError(
             f"{data} has no split {split!r}: {did_you_mean(split, names)}"
-            + (f"; to have one, {how_to_split(data)}" if split == "val" else "")
+            + (f"; to have one: {how_to_split(data)}" if split == VAL else "")
         )
     if isinstance(source, MixSource):
         return _load_mix(source, path_of, split, decode_images=decode_images)
 
-    dataset = clean(source.read_selected(split, path_of), decode_images=decode_images)
+    parts = () if source.val_share is None else (REST, VAL)
+    whole = REST if split in parts else split
+    raw = source.read_selected(whole, path_of)
+    dataset = clean(raw, decode_images=decode_images, folder=path_of("."))
+    if split in parts and len(dataset):
+        dataset = _part(dataset, source, split, f"{data}: {REST}")
     if not len(dataset):
         problems = sorted({f.problem for f in dataset.findings})
         raise DataError(
@@ -46,17 +60,24 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
 
 
 def split_names(data: str | Path) -> list[str]:
-    """Return the names of the splits of a data set, named as for `load_dataset`.
+    """Return the names of the splits of a data set, named as for `load_dataset`: train, val, test,
+    then others.
 
     A mix has those of all its sources.
     """
-    return _split_names(Path(data), ())
+    names = _split_names(Path(data), ())
+    return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
+def data_folder(data: str | Path) -> Path:
+    """Return the folder that the paths of a data set are relative to."""
+    return _read_source(Path(data))[1](".")
 
 
 def how_to_split(data: str | Path) -> str:
     """Return how a split "val" is made of a data set that has none."""
-    kind = _read_source(Path(data))[0].format
-    return HOW_TO_SPLIT.get(kind, "name one under `splits` in the data YAML")
+    output = f"{Path(data).absolute().stem}-split"
+    return f"retinanet data split {shlex.quote(str(data))} {shlex.quote(output)} --val 0.2"
 
 
 def _split_names(path: Path, seen: tuple[Path, ...]) -> list[str]:
@@ -64,7 +85,7 @@ def _split_names(path: Path, seen: tuple[Path, ...]) -> list[str]:
         raise ConfigError(f"{path}: the mix leads back to the same file")
     source, path_of = _read_source(path)
     if not isinstance(source, MixSource):
-        return list(source.splits)
+        return _with_val(source, path)
     names: dict[str, None] = {}
     for part in source.sources:
         part_splits = _split_names(path_of(part.data), (*seen, path.resolve()))
@@ -76,6 +97,42 @@ def _split_names(path: Path, seen: tuple[Path, ...]) -> list[str]:
                 )
         names.update(dict.fromkeys(part_splits if part.splits is None else part.splits))
     return list(names)
+
+
+def _refuse_without_format(path: Path, values: Mapping[str, Any]) -> NoReturn:
+    """Stop at a YAML that is no data YAML, saying what it may be."""
+    if _CONFIG_SECTIONS & set(values):
+        raise ConfigError(f"{path} is the config of a training, no data YAML: give it as CONFIG")
+    if {"names", "nc"} & set(values):
+        raise ConfigError(f"{path} has names as YOLO's YAML, but no train: add train: FOLDER")
+    raise ConfigError(
+        f"{path} has no `format:`, which a data YAML needs; known: {', '.join(SOURCES)}"
+    )
+
+
+def _with_val(source: DataSource, path: Path) -> list[str]:
+    """Return the splits of a data set, with the one that `val_share` takes from train."""
+    names = list(source.splits)
+    if source.val_share is None:
+        return names
+    if VAL in names or REST not in names:
+        raise ConfigError(
+            f"{path}: val_share takes {VAL!r} from {REST!r}, but the splits are {names}: "
+            + ("remove one of the two" if VAL in names else "name one train")
+        )
+    return [*names, VAL]
+
+
+def _part(dataset: DetectionDataset, source: DataSource, split: str, name: str) -> DetectionDataset:
+    """Return what `val_share` makes the split train or val."""
+    parts = divide_images(
+        dataset,
+        group_images(dataset.image_paths, source.val_groups),
+        {VAL: source.val_share or 0.0},
+        seed=source.val_seed,
+        source=name,
+    )
+    return dataset.select(parts[split])
 
 
 def _load_mix(
@@ -101,6 +158,8 @@ def _read_source(path: Path) -> tuple[DataSource | MixSource, PathOf]:
         folder = Path()
     else:
         values, folder = detect_format(path)
+    if "format" not in values:
+        _refuse_without_format(path, values)
     kind = values.get("format")
     if not isinstance(kind, str) or kind not in SOURCES:
         word = kind if isinstance(kind, str) else ""

@@ -192,13 +192,44 @@ def test_a_few_missing_images_are_reported_and_skipped(folder):
     assert {f.where[-6:].strip("/") for f in dataset.findings} == {"3.jpg", "11.jpg"}
 
 
-def test_many_missing_images_stop_and_all_are_listed(folder):
-    add_images(folder, 20, missing={3, 7, 11})
-    with pytest.raises(DataError, match="3 of 20 image files are missing") as error:
+def test_many_missing_images_stop_with_one_place_and_three_names(folder):
+    add_images(folder, 20, missing={3, 7, 11, 12, 13})
+    with pytest.raises(DataError, match="5 of 20 image files are missing") as error:
         folder.load()
-    for name in ("3.jpg", "7.jpg", "11.jpg"):
-        assert str(folder.image_folder / name) in str(error.value)
-    assert "\n" not in str(error.value)
+    message = str(error.value)
+    assert message.count(str(folder.image_folder)) == 1 and "\n" not in message
+    assert len([i for i in (3, 7, 11, 12, 13) if f"{i}.jpg" in message]) == 3
+    assert " and 2 more): looked for " in message and "no file of that name is near" in message
+
+
+def test_where_missing_images_do_lie_is_told(coco):
+    """Two copies, so that the finder of images takes neither; and one outside of its folder."""
+    add_images(coco, 20, missing=set())
+    hidden = coco.root / "photos" / "Day 1" / "3.JPG"
+    hidden.parent.mkdir(parents=True)
+    (coco.image_folder / "3.jpg").rename(hidden)
+    for i in (7, 11):
+        (coco.image_folder / f"{i}.jpg").unlink()
+    with pytest.raises(DataError, match=r"missing \(3\.jpg, 7\.jpg, 11\.jpg\): looked") as error:
+        coco.load()
+    assert f"looked for {coco.image_folder / '3.jpg'}; a file of that name is {hidden}" in str(
+        error.value
+    )
+
+
+def test_missing_images_that_have_another_suffix_are_told(coco):
+    add_images(coco, 4, missing=set())
+    for image in coco.content["images"]:
+        image["file_name"] = image["file_name"].replace(".jpg", ".jpeg")
+    with pytest.raises(DataError, match=r"with another suffix, it is .*0\.jpg: name"):
+        coco.load()
+
+
+def test_all_missing_images_are_logged_for_debug(coco, caplog):
+    add_images(coco, 20, missing=set(range(10)))
+    with caplog.at_level("DEBUG", logger="keras_retinanet"), pytest.raises(DataError):
+        coco.load()
+    assert all(str(coco.image_folder / f"{i}.jpg") in caplog.text for i in range(10))
 
 
 def test_more_than_1000_boxes_are_all_kept(folder):
@@ -219,7 +250,7 @@ def test_all_faults_at_once_are_counted(folder, picture):
     assert folder.findings == {
         ("missing image file", "image skipped"): 1,
         ("not an image, or one of an unknown kind", "image skipped"): 1,
-        ("boxes of skipped images", "box dropped"): 1,
+        ("box of an image that cannot be used", "box dropped"): 1,
         ("box reaches out of the image", "box clipped"): 2,
         ("box outside the image", "box dropped"): 1,
     }

@@ -38,7 +38,7 @@ def test_a_bad_image_is_reported_and_skipped(folder, picture, damage, problem):
     assert dataset.labels.tolist() == [0, 1]
     assert folder.findings == {
         (problem, "image skipped"): 1,
-        ("boxes of skipped images", "box dropped"): 1,
+        ("box of an image that cannot be used", "box dropped"): 1,
     }
     (finding,) = (f for f in dataset.findings if f.action == "image skipped")
     assert finding.where.endswith("b.jpg")

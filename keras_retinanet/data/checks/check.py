@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,28 @@ from keras_retinanet.data.checks.duplicates import (
     find_lookalikes,
     unions,
 )
-from keras_retinanet.data.checks.label_checks import check_anchors, check_boxes, check_classes
+from keras_retinanet.data.checks.label_checks import (
+    BoxFinder,
+    check_anchors,
+    check_boxes,
+    check_classes,
+)
 from keras_retinanet.data.checks.statistics import describe_dataset
+from keras_retinanet.data.cleaning import BOX_OF_NO_IMAGE
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import STOPS_TRAINING, CollectedFaults, collect_faults
 from keras_retinanet.data.images.address import file_of
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.images.scan import scan_images
-from keras_retinanet.data.lost_labels import refuse_lost_labels
+from keras_retinanet.data.lost_labels import BOX_DROPPED, refuse_lost_labels
 from keras_retinanet.data.raw_annotations import RawAnnotations
-from keras_retinanet.data.source import load_dataset, split_names
+from keras_retinanet.data.source import (
+    VAL,
+    data_folder,
+    how_to_split,
+    load_dataset,
+    split_names,
+)
 from keras_retinanet.errors import DataError
 
 SEVERITIES = ("note", "warning", "error")
@@ -44,11 +56,13 @@ class CheckReport:
         findings: of all splits; what two splits share is there once.
         statistics: `describe_dataset` of each split.
         num_images: images read.
+        folder: the data set's; in `as_json`, files below it are named relative to it.
     """
 
     findings: list[Finding] = field(default_factory=list)
     statistics: dict[str, dict[str, Any]] = field(default_factory=dict)
     num_images: int = 0
+    folder: Path = Path()
 
     @property
     def exit_status(self) -> int:
@@ -62,13 +76,14 @@ class CheckReport:
                 "severity": severity(f),
                 "problem": f.problem,
                 "action": f.action,
-                **split_place(f.where),
+                **_short_place(split_place(f.where), self.folder),
             }
             for f in self.findings
         ]
         counts = {level: sum(e["severity"] == level for e in entries) for level in SEVERITIES}
         return {
             "exit_status": self.exit_status,
+            "folder": os.path.abspath(self.folder),
             "images": self.num_images,
             "counts": counts,
             "findings": entries,
@@ -106,9 +121,11 @@ def check_dataset(
         ConfigError: the YAML cannot be used.
     """
     known = split_names(data_yaml)
+    # In one order, whatever that of the arguments.
+    wanted = [split for split in known if split in splits] if splits else known
+    wanted += [split for split in splits if split not in known]
     checked = [
-        _check_split(data_yaml, split, decode, measure_anchors, progress)
-        for split in splits or known
+        _check_split(data_yaml, split, decode, measure_anchors, progress) for split in wanted
     ]
     findings = [finding for part in checked for finding in part.findings]
     datasets = {part.split: part.dataset for part in checked if part.dataset is not None}
@@ -122,13 +139,17 @@ def check_dataset(
         problem = "split that holds all of train: not compared with the others"
         findings.append(Finding(problem, f"{data_yaml}: {split}", "noted"))
     findings += check_classes(datasets, str(data_yaml))
-    if set(splits or known) == set(known):
+    if VAL not in wanted + known:
+        where = f"{data_yaml}: to have one: {how_to_split(data_yaml)}"
+        findings.append(Finding("no split val: training measures nothing", where, "noted"))
+    if set(wanted) == set(known):
         findings += _unused_images({path for part in checked for path in part.used})
     return CheckReport(
         # Two splits may share images, and all splits share the annotations of a VOC folder.
         findings=list(dict.fromkeys(findings)),
         statistics={split: describe_dataset(dataset) for split, dataset in datasets.items()},
         num_images=sum(part.num_images for part in checked),
+        folder=data_folder(data_yaml),
     )
 
 
@@ -142,6 +163,21 @@ def split_place(where: str) -> dict[str, Any]:
     line = re.match(r":(\d+)", rest)
     place = rest[line.end() if line else 0 :].removeprefix(":").removeprefix(" ")
     return {"file": where[:end], "line": int(line[1]) if line else None, "place": place or None}
+
+
+def _short_place(place: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a place with the files below the data set's folder relative to it."""
+    tops = dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder)))
+    file = place["file"]
+    if os.path.lexists(file):
+        file = os.path.abspath(file)
+        inside = [file[len(top) + 1 :] for top in tops if file.startswith(f"{top}{os.sep}")]
+        file = inside[0] if inside else "." if file in tops else file
+    rest = place["place"]
+    for top in (*tops, os.fspath(folder)):
+        if rest and top not in ("", "."):
+            rest = rest.replace(f"{top}{os.sep}", "")
+    return {**place, "file": file, "place": rest}
 
 
 @dataclass
@@ -192,6 +228,7 @@ def _check_split(
             damaged.add(path)
     checked.num_images = len(dataset)
     if damaged:
+        checked.findings += _boxes_of(damaged, faults.raws, checked.findings)
         dataset = dataset.select(
             [i for i, path in enumerate(dataset.image_paths) if path not in damaged]
         )
@@ -201,6 +238,20 @@ def _check_split(
         checked.findings += check_anchors(faults.raws, dataset, measure_anchors(dataset))
     checked.dataset = dataset
     return checked
+
+
+def _boxes_of(
+    damaged: Collection[str], raws: Sequence[RawAnnotations], findings: Sequence[Finding]
+) -> list[Finding]:
+    """Return the boxes of images whose content turned out to be damaged, but for those that have a
+    fault of their own."""
+    known = {f.where for f in findings if f.action in (BOX_DROPPED, STOPS_TRAINING)}
+    places = []
+    for raw in raws:
+        finder = BoxFinder(raw)
+        for path in filter(damaged.__contains__, raw.image_paths):
+            places += [raw.describe_box(int(t)) for t in finder.boxes_of(path)]
+    return [Finding(BOX_OF_NO_IMAGE, place, BOX_DROPPED) for place in places if place not in known]
 
 
 def _read(

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_retinanet.data.checks.anchor_recall import AnchorRecall
 from keras_retinanet.data.cleaning import MAX_NORMALIZED
+from keras_retinanet.data.crowded_images import BEYOND_CAP, crowded_images
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.raw_annotations import RawAnnotations
 
@@ -36,6 +37,9 @@ def check_boxes(raw: RawAnnotations, dataset: DetectionDataset) -> list[Finding]
     for i in np.flatnonzero(counts == 0):
         path = dataset.image_paths[i]
         findings.append(Finding("image without objects: trained as background", path, "noted"))
+    for i in crowded_images(dataset):
+        where = f"{dataset.image_paths[i]}: {dataset.num_objects[i]} objects"
+        findings.append(Finding(BEYOND_CAP, where, "noted"))
     for i in np.flatnonzero(counts >= MANY_OBJECTS):
         where = f"{dataset.image_paths[i]}: {counts[i]} boxes"
         findings.append(Finding(f"image with {MANY_OBJECTS} boxes or more", where, "noted"))

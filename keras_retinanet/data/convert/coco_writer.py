@@ -20,7 +20,7 @@ def plan_coco(splits: Sequence[Split], output: Output) -> Plan:
 
     def finish() -> None:
         for split in splits:
-            text = json.dumps(_content(split), ensure_ascii=False)
+            text = json.dumps(coco_content(split), ensure_ascii=False)
             output.write_text(f"annotations/{split.name}.json", text)
 
     places = {
@@ -33,7 +33,7 @@ def plan_coco(splits: Sequence[Split], output: Output) -> Plan:
     return Plan(jobs, finish, {"format": "coco", "splits": places})
 
 
-def _content(split: Split) -> dict[str, Any]:
+def coco_content(split: Split) -> dict[str, Any]:
     """Return the content of a split's JSON file."""
     dataset = split.dataset
     image_ids = dataset.image_ids

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 
@@ -45,6 +45,9 @@ class DataSource(Settings, abc.ABC):
             orders those that the files declare; in formats whose files declare none
             (`list_declares`) it is the declaration, and an object of another class stops.
         exclude_classes: classes whose objects are left out.
+        val_share: the share of the images of "train" that are the split "val" instead.
+        val_seed: another seed takes other images.
+        val_groups: "looks" keeps images that look alike together, "bytes" copies of a file only.
     """
 
     list_declares: ClassVar[bool] = False
@@ -53,6 +56,9 @@ class DataSource(Settings, abc.ABC):
     splits: Mapping[str, Any]
     classes: Any = None
     exclude_classes: list[str] = []
+    val_share: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
+    val_seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    val_groups: Literal["looks", "bytes"] = "looks"
 
     def completed(self, path: Path, path_of: PathOf) -> "DataSource":
         """Return the settings with what `path`, the data YAML, leaves to the data itself."""

@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+from keras_retinanet.data.images.address import is_in_file
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 
 
@@ -30,7 +31,7 @@ class ImageFinder:
         """Return the path of an image; that in the first folder where there is none."""
         for folder in self._folders:
             path = os.path.join(folder, name)
-            if self._is_file(path):
+            if self._is_file(path) or ("@" in name and is_in_file(path)):
                 return path
         portable = name.replace("\\", "/")
         for folder in self._folders if portable != name else ():

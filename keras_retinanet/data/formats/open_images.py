@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_retinanet.data.cleaning import mend_swapped_corners
 from keras_retinanet.data.dataset import Finding
+from keras_retinanet.data.faults import stop
 from keras_retinanet.data.formats.open_images_rows import count_lines, read_rows
 from keras_retinanet.data.formats.text_lines import read_lines, read_names, split_cells
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
@@ -103,14 +104,15 @@ def _read_table(
     count = num_dropped = 0
     for rows in read_rows(annotations):
         index, label = image_of(rows.images), label_of(rows.names)
-        if (label < 0).any():
-            row = int((label < 0).argmax())
-            raise DataError(
-                f"{annotations}:{rows.lines[row]} has the unknown class "
-                f"{rows.names[row].decode()!r}: it is not in {classes}"
+        for row in np.flatnonzero(label < 0):
+            where, name = f"{annotations}:{rows.lines[row]}", rows.names[row].decode()
+            stop(
+                "object of an unknown class",
+                f"{where}: {name!r}",
+                f"{where} has the unknown class {name!r}: it is not in {classes}",
             )
-        keep = index >= 0
-        num_dropped += int((~keep).sum())
+        num_dropped += int((index < 0).sum())
+        keep = (index >= 0) & (label >= 0)
         block = slice(count, count + int(keep.sum()))
         boxes[block], is_group[block] = rows.corners[keep], rows.is_group[keep]
         labels[block], box_images[block], lines[block] = label[keep], index[keep], rows.lines[keep]
@@ -167,9 +169,13 @@ def _read_descriptions(path: Path) -> dict[str, str]:
         if cells == ["LabelName", "DisplayName"]:
             continue
         if len(cells) != 2 or not all(cells):
-            raise DataError(f"{where}: rows of class descriptions are LabelName,name")
+            text = f"{where}: rows of class descriptions are LabelName,name"
+            stop("row that cannot be read", text, text)
+            continue
         if cells[0] in name_of or cells[1] in name_of.values():
-            raise DataError(f"{where}: {cells[0]!r} or {cells[1]!r} is there already")
+            text = f"{where}: {cells[0]!r} or {cells[1]!r} is there already"
+            stop("class described twice", text, text)
+            continue
         name_of[cells[0]] = cells[1]
     if not name_of:
         raise DataError(f"{path} names no class: its rows are LabelName,name")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_retinanet.data.faults import stop
 from keras_retinanet.data.formats.text_lines import parse_number, split_cells
 from keras_retinanet.errors import DataError
 
@@ -169,34 +170,20 @@ def _parse_block(block: bytes, first_line: int, header: _Header) -> Rows | None:
 
 
 def _parse_lines(block: bytes, first_line: int, header: _Header, path: Path) -> Rows:
-    """Return the boxes of a block, row by row.
-
-    Raises:
-        DataError: a row is malformed (with its line).
-    """
+    """Return the boxes of a block, row by row; stop at each that is malformed."""
     images, names, corners, is_group, lines = [], [], [], [], []
     for number, line in enumerate(block.decode().split("\n")[:-1], start=first_line):
         if not line.strip():
             continue
-        where = f"{path}:{number}"
-        cells = split_cells(line, ",", where)
-        if len(cells) != header.num_columns:
-            raise DataError(
-                f"{where} has {len(cells)} cells where the header has {header.num_columns}"
-            )
-        image, name = cells[header.image], cells[header.name]
-        group = "" if header.group is None else cells[header.group]
-        if not image or not name:
-            raise DataError(f"{where} needs an ImageID and a LabelName")
         try:
-            corners.append([parse_number(cells[i], decimal_comma=True) for i in header.corners])
-        except ValueError as error:
-            raise DataError(f"{where} needs numbers XMin, XMax, YMin, YMax: {error}") from error
-        if group.encode() not in _GROUP_FLAGS:
-            raise DataError(f"{where}: {_IS_GROUP} is 1, 0 or -1, not {group!r}")
-        images.append(image.encode())
-        names.append(name.encode())
-        is_group.append(group == "1")
+            image, name, box, is_one = _parse_line(line, f"{path}:{number}", header)
+        except DataError as error:
+            stop("row that cannot be read", str(error), str(error))
+            continue
+        images.append(image)
+        names.append(name)
+        corners.append(box)
+        is_group.append(is_one)
         lines.append(number)
     with np.errstate(over="ignore"):
         table = np.array(corners, np.float64).reshape(-1, 4).astype(np.float32)
@@ -207,3 +194,25 @@ def _parse_lines(block: bytes, first_line: int, header: _Header, path: Path) -> 
         np.array(is_group, bool),
         np.array(lines, np.int64),
     )
+
+
+def _parse_line(line: str, where: str, header: _Header) -> tuple[bytes, bytes, list[float], bool]:
+    """Return image, class, corners and whether it is a group, of one row.
+
+    Raises:
+        DataError: it is malformed.
+    """
+    cells = split_cells(line, ",", where)
+    if len(cells) != header.num_columns:
+        raise DataError(f"{where} has {len(cells)} cells where the header has {header.num_columns}")
+    image, name = cells[header.image], cells[header.name]
+    group = "" if header.group is None else cells[header.group]
+    if not image or not name:
+        raise DataError(f"{where} needs an ImageID and a LabelName")
+    try:
+        corners = [parse_number(cells[i], decimal_comma=True) for i in header.corners]
+    except ValueError as error:
+        raise DataError(f"{where} needs numbers XMin, XMax, YMin, YMax: {error}") from error
+    if group.encode() not in _GROUP_FLAGS:
+        raise DataError(f"{where}: {_IS_GROUP} is 1, 0 or -1, not {group!r}")
+    return image.encode(), name.encode(), corners, group == "1"

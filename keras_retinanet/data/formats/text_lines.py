@@ -4,6 +4,7 @@ import codecs
 import csv
 from pathlib import Path
 
+from keras_retinanet.data.faults import stop
 from keras_retinanet.errors import DataError
 
 DELIMITERS = (",", ";", "\t")
@@ -43,8 +44,9 @@ def read_names(path: Path) -> list[str]:
     for number, line in enumerate(read_lines(path), start=1):
         name = line.strip()
         if name in seen:
-            raise DataError(f"{path}:{number}: {name!r} is listed already in line {seen[name]}")
-        if name:
+            text = f"{path}:{number}: {name!r} is listed already in line {seen[name]}"
+            stop("name listed more than once", text, text)
+        elif name:
             seen[name] = number
     return list(seen)
 

@@ -35,6 +35,11 @@ def is_address(path: str) -> bool:
     return _address(path) is not None
 
 
+def is_in_file(path: str) -> bool:
+    """Return whether a path stands for a range of bytes of a file that is there."""
+    return is_address(path) and os.path.isfile(file_of(path))
+
+
 def image_name(path: str) -> str:
     """Return the file name of an image, wherever its bytes are."""
     return PurePath(path).name

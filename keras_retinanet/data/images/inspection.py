@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import tensorflow as tf
@@ -18,13 +18,14 @@ from keras_retinanet.data.images.orientation import (
 
 # What TensorFlow decodes; MPO is a JPEG with more pictures behind the first.
 DECODABLE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP")
+DAMAGED = "truncated or damaged image file"
 MIN_SIDE = 10  # pixels; smaller files are thumbnails, trackers or mistakes
 _INSPECTION_BLOCK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Size of an upright image in pixels, or what is wrong with its file."""
+    """Size of an upright image in pixels, 0 where unknown, and what is wrong with its file."""
 
     height: int = 0
     width: int = 0
@@ -69,9 +70,9 @@ def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
     except UnidentifiedImageError:
         return ImageHeader(fault="not an image, or one of an unknown kind")
     except Exception:  # TensorFlow's errors, and Pillow's OSError, SyntaxError, struct.error, ...
-        return ImageHeader(fault="truncated or damaged image file")
+        return ImageHeader(fault=DAMAGED)
     if header.fault is None and min(header.height, header.width) < MIN_SIDE:
-        return ImageHeader(fault=f"image with a side below {MIN_SIDE} px")
+        return replace(header, fault=f"image with a side below {MIN_SIDE} px")
     return header
 
 
@@ -82,13 +83,17 @@ def _read_header(file: BinaryIO, *, decode: bool) -> ImageHeader:
         (width, height), kind = image.size, image.format
         if kind == "BMP" and image.mode in ("1", "P"):
             kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
-    if kind not in DECODABLE_FORMATS:
-        return ImageHeader(fault=f"{kind} images cannot be read: convert to JPEG or PNG")
     if file_orientation(file) >= FIRST_TRANSPOSED_ORIENTATION:
         width, height = height, width
+    if kind not in DECODABLE_FORMATS:
+        fault = f"{kind} images cannot be read: convert to JPEG or PNG"
+        return ImageHeader(height, width, fault)
     if decode:
         file.seek(0)
-        _decode_small(file.read(), kind)
+        try:
+            _decode_small(file.read(), kind)
+        except Exception:  # TensorFlow's errors; the size is known
+            return ImageHeader(height, width, DAMAGED)
     return ImageHeader(height, width)
 
 

@@ -61,7 +61,7 @@ def csv_layout(folder: Path) -> Settings | None:
 def csv_file(path: Path, content_head: str = "") -> Settings:
     """Return the settings of one CSV file, Open Images' boxes among them."""
     split = told_split(path.stem) or split_of(path.parent.name)
-    if _is_open_images(path):
+    if is_open_images(path):
         name = told_split(path.stem) or ""
         images = first_folder(path.parent, name, f"images/{name}", "images") or "."
         entry = {"images": images, "annotations": path.name}
@@ -102,15 +102,15 @@ def _csv_files(folder: Path) -> list[Path]:
         [annotations] if annotations is not None else [],
         list(split_folders(folder).values()),
     ):
-        paths = [path for place in places for path in files(place, ".csv") if _is_of_boxes(path)]
+        paths = [path for place in places for path in files(place, ".csv") if is_of_boxes(path)]
         if paths:
             return paths
     return []
 
 
-def _is_of_boxes(path: Path) -> bool:
+def is_of_boxes(path: Path) -> bool:
     """Return whether a file holds boxes, as far as its first rows tell."""
-    if _CLASSES.match(path.stem) or _OPEN_IMAGES.search(path.name) or _is_open_images(path):
+    if _CLASSES.match(path.stem) or _OPEN_IMAGES.search(path.name) or is_open_images(path):
         return False
     first = _first_line(path)
     if first is None or _FOREIGN.search(first):
@@ -127,7 +127,7 @@ def _is_of_boxes(path: Path) -> bool:
     return bool(table.image_of)
 
 
-def _is_open_images(path: Path) -> bool:
+def is_open_images(path: Path) -> bool:
     return {
         title.strip(' "') for title in (_first_line(path) or "").split(",")
     } >= _OPEN_IMAGES_TITLES

@@ -7,8 +7,9 @@ from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.data.layouts.coco_layouts import coco_layout, json_settings
 from keras_retinanet.data.layouts.csv_layouts import csv_file, csv_layout, open_images_layout
 from keras_retinanet.data.layouts.kitti_layouts import kitti_layout
-from keras_retinanet.data.layouts.places import EXAMPLE, Settings
+from keras_retinanet.data.layouts.places import Settings, as_yaml
 from keras_retinanet.data.layouts.record_layouts import tfrecord_layout
+from keras_retinanet.data.layouts.refusals import refuse_file, refuse_folder
 from keras_retinanet.data.layouts.tool_layouts import TOOL_SUFFIXES, tool_file, tool_layout
 from keras_retinanet.data.layouts.voc_layouts import voc_layout
 from keras_retinanet.data.layouts.yolo_layouts import yolo_layout, yolo_settings
@@ -16,17 +17,6 @@ from keras_retinanet.errors import ConfigError
 
 # In a folder: ours if it has `format`, else YOLO's.
 DATA_YAML = "data.yaml"
-# How to get a split "val" out of data that has none.
-HOW_TO_SPLIT = {
-    "coco": "take some of the images, with their annotations, to a JSON file of their own",
-    "voc": "list the names of some of the images in ImageSets/Main/val.txt, the rest in train.txt",
-    "csv": "move the rows of some of the images to val.csv",
-    "kitti": "list the names of some of the images in ImageSets/val.txt, the rest in train.txt",
-    "open_images": "list the ids of some of the images in a file, as image_list of a split val",
-    "yolo": "move some of the images, with their labels, to a folder that `val` names in data.yaml",
-    "tfrecord": "name some of the files val instead of train",
-    "labelling tool": "put some of the images, with their labels, into a folder val",
-}
 
 
 def detect_format(path: Path) -> tuple[Settings, Path]:
@@ -47,6 +37,7 @@ def detect_format(path: Path) -> tuple[Settings, Path]:
             return settings, path.parent
     if suffix == ".csv" and path.is_file():
         return csv_file(path), path.parent
+    refuse_file(path)
     if suffix == ".json" and path.is_file():
         return json_settings(path), path.parent
     values = read_yaml(path)
@@ -62,7 +53,8 @@ def _folder_settings(folder: Path) -> tuple[Settings, Path]:
         return next(iter(found.values())), folder
     if found:
         raise ConfigError(
-            f"{folder} looks like {' and '.join(found)}: name one of the files, or {EXAMPLE}"
+            f"{folder} looks like {' and '.join(found)}: name one of the files, or write the "
+            f"data.yaml of the one that is meant, such as {as_yaml(next(iter(found.values())))}"
         )
     inside = [
         sub
@@ -70,10 +62,10 @@ def _folder_settings(folder: Path) -> tuple[Settings, Path]:
         if _own_yaml(sub) is not None or any(look(sub) for look in DETECTORS.values())
     ]
     if inside:
-        raise ConfigError(f"{folder} is no data set, but {inside[0]} looks like one")
-    names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir()) or ["nothing"]
-    held = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    raise ConfigError(f"{folder} holds {held}: no data set of a known layout; {EXAMPLE}")
+        like = "looks like one" if len(inside) == 1 else "look like some"
+        names = ", ".join(map(str, inside[:5])) + (", ..." if len(inside) > 5 else "")
+        raise ConfigError(f"{folder} is no data set, but {names} {like}: name the one to use")
+    refuse_folder(folder)
 
 
 def _own_yaml(folder: Path) -> Settings | None:

@@ -1,14 +1,19 @@
 """Where the parts of a data set lie in a folder, and what their names tell, letter case aside."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.errors import ConfigError
 
 Settings = dict[str, Any]
+
+_MAX_NAMED = 5
 
 EXAMPLE = (
     "write a data.yaml, for example: "
@@ -20,6 +25,14 @@ _SPLIT_WORDS = {
     "val": re.compile(r"(?<![a-z])val(id(ation)?)?(?![a-z])"),
     "test": re.compile(r"(?<![a-z])test"),
 }
+
+
+def as_yaml(settings: Settings) -> str:
+    """Return settings as one line of YAML."""
+    text = yaml.safe_dump(
+        settings, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return text.strip()
 
 
 def split_of(name: str) -> str:
@@ -45,7 +58,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
             continue
         if split in found:
             raise ConfigError(
-                f"{folder}: {split} may be {found[split].name} or {sub.name}; {EXAMPLE}"
+                f"{folder}: {split} may be {found[split].name} or {sub.name}: rename one, or name "
+                "its files in a data YAML"
             )
         found[split] = sub
     return {split: found[split] for split in ("train", "val", "test") if split in found}
@@ -96,9 +110,23 @@ def one_each(folder: Path, kind: str, files: Mapping[str, Sequence[Any]]) -> Set
     """Return the settings, or stop where a split has more than one file."""
     for split, candidates in files.items():
         if len(candidates) > 1:
-            raise ConfigError(f"{folder}: {split} may be any of {candidates}; {EXAMPLE}")
+            names = [c["annotations"] if isinstance(c, dict) else str(c) for c in candidates]
+            raise ConfigError(
+                several_for_split(
+                    folder, split, names, {"format": kind, "splits": {split: candidates[0]}}
+                )
+            )
     splits = {split: candidates[0] for split, candidates in files.items()}
     return {"format": kind, "splits": splits} if splits else None
+
+
+def several_for_split(folder: Path, split: str, names: Sequence[str], one: Settings) -> str:
+    """Return the message that a split may be any of several files; `one` are settings for one."""
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return (
+        f"{folder}: {split} may be any of {', '.join(names[:_MAX_NAMED])}{more}: write a data.yaml "
+        f"that names the one: {as_yaml(one)}"
+    )
 
 
 def first_folder(folder: Path, *names: str, with_images: bool = False) -> str | None:

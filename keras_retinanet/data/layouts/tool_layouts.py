@@ -10,9 +10,10 @@ from keras_retinanet.data.formats.tools.supervisely import is_supervisely
 from keras_retinanet.data.formats.tools.via import CSV_TITLES
 from keras_retinanet.data.layouts.image_folders import ends_of
 from keras_retinanet.data.layouts.places import (
-    EXAMPLE,
     Settings,
+    as_yaml,
     files,
+    several_for_split,
     split_folders,
     split_of,
     subfolder,
@@ -51,7 +52,7 @@ def tool_layout(folder: Path) -> Settings | None:
 
 def tool_file(path: Path) -> Settings | None:
     """Return the settings of one file of a labelling tool; None of another kind."""
-    kind = _kind(path)
+    kind = tool_kind(path)
     if kind is None:
         return None
     if kind == "labelme" and len(_of_kind(path.parent, "labelme")) > 1:
@@ -63,7 +64,7 @@ def _files_of(place: Path, folder: Path) -> Settings | None:
     """Return the settings of the files of a tool in a folder; places are relative to `folder`."""
     kinds: dict[str, list[Path]] = {}
     for path in files(place, *TOOL_SUFFIXES)[:_MAX_LOOKED_INTO]:
-        kind = _kind(path)
+        kind = tool_kind(path)
         if kind is not None:
             kinds.setdefault(kind, []).append(path)
     if not kinds:
@@ -78,8 +79,9 @@ def _files_of(place: Path, folder: Path) -> Settings | None:
     for path in paths:
         for split, entry in _splits_in(kind, path, folder).items():
             if split in splits:
-                both = f"{splits[split]['annotations']} or {entry['annotations']}"
-                raise ConfigError(f"{folder}: {split} may be {both}; {EXAMPLE}")
+                one = {"format": kind, "splits": {split: splits[split]}}
+                both = [splits[split]["annotations"], entry["annotations"]]
+                raise ConfigError(several_for_split(folder, split, both, one))
             splits[split] = entry
     return {"format": kind, "splits": splits}
 
@@ -107,8 +109,11 @@ def _subsets(kind: str, path: Path) -> dict[str, str]:
         for name in sorted(names):
             if split_of(name) in found:
                 both = f"{found[split_of(name)]!r} and {name!r}"
+                entry = {"annotations": path.name, "subset": found[split_of(name)]}
+                one = {"format": kind, "splits": {split_of(name): entry}}
                 raise ConfigError(
-                    f"{path}: the subsets {both} are both {split_of(name)}; {EXAMPLE}"
+                    f"{path}: the subsets {both} are both {split_of(name)}: write a data.yaml that "
+                    f"names the one: {as_yaml(one)}"
                 )
             found[split_of(name)] = name
         return found
@@ -137,7 +142,11 @@ def _supervisely(folder: Path) -> Settings | None:
     told = {split_of(sub.name) if len(found) == 1 else told_split(sub.name): sub for sub in found}
     if None in told or len(told) < len(found):
         names = ", ".join(sub.name for sub in found)
-        raise ConfigError(f"{folder}: which of {names} are train and val is not told; {EXAMPLE}")
+        guess = dict(zip(("train", "val"), (sub.name for sub in found), strict=False))
+        raise ConfigError(
+            f"{folder}: which of {names} are train and val is not told: write a data.yaml, such as "
+            f"{as_yaml({'format': 'supervisely', 'splits': guess})}"
+        )
     return {
         "format": "supervisely",
         "splits": {s: told[s].name for s in ("train", "val", "test") if s in told},
@@ -146,10 +155,10 @@ def _supervisely(folder: Path) -> Settings | None:
 
 def _of_kind(folder: Path, kind: str) -> list[Path]:
     some = files(folder, *TOOL_SUFFIXES)[:_MAX_LOOKED_INTO]
-    return [path for path in some if _kind(path) == kind]
+    return [path for path in some if tool_kind(path) == kind]
 
 
-def _kind(path: Path) -> str | None:
+def tool_kind(path: Path) -> str | None:
     """Return the format of a file, by marks that no other format has."""
     suffix = path.suffix.lower()
     if path.name == METADATA:

@@ -132,12 +132,12 @@ def _places(folder: Path) -> dict[str, Path] | None:
 def _holds_voc(folder: Path) -> bool:
     """Return whether a folder, or one in it, has XML files of annotations as VOC has them."""
     for place in [folder, *subfolders(folder)]:
-        if any(_looks_like_voc(path) for path in files(place, ".xml")[:_NUM_LOOKED_AT]):
+        if any(looks_like_voc(path) for path in files(place, ".xml")[:_NUM_LOOKED_AT]):
             return True
     return False
 
 
-def _looks_like_voc(path: Path) -> bool:
+def looks_like_voc(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES).replace(b"\0", b"").lower()

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_retinanet.config.yaml_files import read_yaml
@@ -11,6 +12,7 @@ from keras_retinanet.data.formats.yolo_files.yolo_yaml import present_splits
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.layouts.places import (
     Settings,
+    as_yaml,
     files,
     holds_images,
     split_folders,
@@ -23,7 +25,7 @@ from keras_retinanet.errors import ConfigError, DataError
 
 YAML_SUFFIXES = (".yaml", ".yml")
 # Lists of class names, one to a line, as tools call them; the likeliest first.
-_NAME_FILES = (
+NAME_FILES = (
     "classes.txt", "obj.names", "_darknet.labels", "classes.names", "data.names", "names.txt",
     "predefined_classes.txt", "labels.txt",
 )  # fmt: skip
@@ -32,6 +34,9 @@ _LIST_NAMES = ("images.txt",)
 # A row of a label file begins so; KITTI's with a word.
 _LABEL_ROW = re.compile(r"\s*\d+(\.0+)?(\s+[-+.\deE]+){4,}\s*$")
 _NUM_LOOKED_AT = 20
+_MAX_CLASSES = 1000
+# What Ultralytics' file may say of this package's.
+_OUR_KEYS = ("val_share", "val_seed", "val_groups")
 
 
 def yolo_layout(folder: Path) -> Settings | None:
@@ -60,19 +65,22 @@ def yolo_settings(name: str, values: Settings) -> Settings | None:
     splits = {key: key for key in present_splits(values)}
     if "format" in values or not {"names", "nc"} & set(values) or not splits:
         return None
-    return {"format": "yolo", "data_yaml": name, "splits": splits}
+    ours = {key: values[key] for key in _OUR_KEYS if key in values}
+    return {"format": "yolo", "data_yaml": name, "splits": splits, **ours}
 
 
 def _without_yaml(folder: Path, names: Settings) -> Settings | None:
     """Return the settings of images with YOLO's label files and a list of classes."""
     places = _lists(folder) or _split_places(folder) or _one_place(folder)
-    if not places or not _has_labels(folder, places):
+    labels = _some_labels(folder, places) if places else []
+    if not labels or not all(is_label_file(label) for label in labels):
         return None
     found = names or _names(folder)
     if not found and _is_nothing_else(folder):
         raise ConfigError(
             f"{folder} holds YOLO's label files, but no names of classes: write classes.txt, one "
-            "name to a line in the order of their numbers, or a data.yaml with train and names"
+            "name to a line in the order of their numbers, or a data.yaml: "
+            f"{as_yaml({'format': 'yolo', 'names': numbered_names(labels), **places})}"
         )
     return {"format": "yolo", **found, **places} if found else None
 
@@ -81,7 +89,7 @@ def _names(folder: Path) -> Settings:
     """Return the setting of the list of classes: in the folder, or among the labels."""
     around = [folder, *subfolders(folder)]
     around += [sub for top in around[1:] for sub in subfolders(top)]
-    for name in _NAME_FILES:
+    for name in NAME_FILES:
         lists = [path for sub in around for path in files(sub, name) if path.name.lower() == name]
         if lists and all(_same_text(path, lists[0]) for path in lists):
             return {"names": lists[0].relative_to(folder).as_posix()}
@@ -105,7 +113,7 @@ def _lists(folder: Path) -> dict[str, str]:
     for path in files(folder, ".txt"):
         split = told_split(path.stem)
         name = path.name.lower()
-        if (split is None and name not in _LIST_NAMES) or not _lists_images(path):
+        if (split is None and name not in _LIST_NAMES) or not lists_images(path):
             continue
         split = split or split_of(path.stem)
         if split in found:
@@ -114,7 +122,7 @@ def _lists(folder: Path) -> dict[str, str]:
     return found
 
 
-def _lists_images(path: Path) -> bool:
+def lists_images(path: Path) -> bool:
     try:
         lines = [line.strip().strip("'\"") for line in read_lines(path)]
     except DataError:
@@ -167,19 +175,31 @@ def _some_images(folder: Path) -> list[Path]:
     return found[:_NUM_LOOKED_AT]
 
 
-def _has_labels(folder: Path, places: dict[str, str]) -> bool:
-    """Return whether images have label files as YOLO has them."""
+def numbered_names(labels: Sequence[Path]) -> list[str]:
+    """Return a name for each class of which label files have the number: class0, class1, ..."""
+    last = 0
+    for path in labels[:_MAX_CLASSES]:
+        try:
+            first = [line.split()[0] for line in read_lines(path) if line.strip()]
+            last = max([last, *(int(float(number)) for number in first)])
+        except (DataError, ValueError, OverflowError):
+            continue
+    return [f"class{i}" for i in range(min(last + 1, _MAX_CLASSES))]
+
+
+def _some_labels(folder: Path, places: dict[str, str]) -> list[Path]:
+    """Return the label files of some images, of the first place that has any."""
     finder = LabelFinder([folder])
     for place in places.values():
         is_list = (folder / place).is_file()
         images = _some_images(folder if is_list else folder / place)
         labels = [label for image in images if (label := finder.find(image)) is not None]
         if labels:
-            return all(_is_label_file(label) for label in labels)
-    return False
+            return labels
+    return []
 
 
-def _is_label_file(path: Path) -> bool:
+def is_label_file(path: Path) -> bool:
     try:
         lines = [line for line in read_lines(path) if line.strip()]
     except DataError:

@@ -7,6 +7,7 @@ import pytest
 
 from keras_retinanet.data.checks.check import check_dataset, severity, split_place
 from keras_retinanet.data.checks.duplicates import LEAKAGE
+from keras_retinanet.data.crowded_images import told_of_crowded_images
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import collect_faults
 from keras_retinanet.data.images import scan as image_scan
@@ -141,7 +142,7 @@ def test_annotations_that_cannot_be_read_are_one_error(coco, text):
     coco.write()
     coco.annotation_file.write_text(text)
     report = check_dataset(coco.root / "data.yaml")
-    assert problems(report) == ["annotations that cannot be read"]
+    assert problems(report, "error") == ["annotations that cannot be read"]
     place = split_place(report.findings[0].where)
     assert place["file"] == str(coco.annotation_file)
     assert place["line"] == (2 if text == "{\n[" else None)
@@ -151,7 +152,7 @@ def test_annotations_that_cannot_be_read_are_one_error(coco, text):
 def test_a_split_without_a_usable_image_is_an_error(folder):
     folder.add_image("a.jpg", content=b"")
     report = check(folder)
-    assert problems(report) == ["split that cannot be used"]
+    assert problems(report, "error") == ["split that cannot be used"]
     assert "empty image file" in report.findings[0].where
     assert report.exit_status == 2
 
@@ -178,6 +179,7 @@ def test_a_first_class_without_objects_is_a_class_without_objects(coco):
     assert problems(report) == [
         "class without any object",
         "category ids begin at 0: mapped, and back in results",
+        "no split val: training measures nothing",
     ]
     assert "'things'" in next(f.where for f in report.findings if "without any" in f.problem)
 
@@ -294,3 +296,93 @@ def test_statistics(coco):
     aspects = {name: n for name, n in found["aspect_ratios"].items() if n}
     assert aspects == {"1:4 to 1:2": 1, "about 1:1": 1, "2:1 to 4:1": 1, "above 4:1": 1}
     assert found["image_widths"] == {"p0": 20, "p5": 38, "p50": 200, "p95": 380, "p100": 400}
+
+
+def test_boxes_of_damaged_images_are_looked_at_and_listed(folder, picture):
+    whole = picture()
+    # Cut in two ways: one is found by decoding alone, the other by the missing end.
+    for i, content in enumerate([whole, whole[: len(whole) // 2], whole]):
+        folder.add_image(f"{i}.jpg", content=content)
+        for box in (GOOD, (70, 10, 90, 30)) if i == 1 else (GOOD,):
+            folder.add_box(f"{i}.jpg", box)
+    for decode in (False, True):
+        report = check(folder, decode=decode)
+        dropped = [f.problem for f in report.findings if f.action == "box dropped"]
+        assert sorted(dropped) == ["box of an image that cannot be used", "box outside the image"]
+        assert all(
+            split_place(f.where)["place"] or split_place(f.where)["line"]
+            for f in report.findings
+            if f.action == "box dropped"
+        )
+
+
+def test_a_missing_val_is_a_note_with_the_command(many):
+    report = check(many)
+    (note,) = [f for f in report.findings if "no split val" in f.problem]
+    assert severity(note) == "note" and report.exit_status == 0
+    command = f"retinanet data split {many.root / 'data.yaml'} data-split --val 0.2"
+    assert note.where.endswith(command)
+    stems = list(many.trees)
+    write_splits(many, train=stems[:10], val=stems[10:])
+    assert not any("no split val" in problem for problem in problems(check(many)))
+
+
+def test_splits_have_one_order_and_paths_one_style(many, monkeypatch):
+    stems = list(many.trees)
+    write_splits(many, other=stems[18:], test=stems[14:18], val=stems[10:14], train=stems[:10])
+    (many.image_folder / "12.jpg").write_bytes(b"")
+    (many.image_folder / "3.jpg").write_bytes((many.image_folder / "15.jpg").read_bytes())
+    many.write()
+    monkeypatch.chdir(many.root.parent)
+    reports = [
+        check_dataset(path, splits).as_json()
+        for path in (many.root / "data.yaml", many.root.relative_to(many.root.parent) / "data.yaml")
+        for splits in ((), ("val", "other", "train", "test"))
+    ]
+    assert list(reports[0]["statistics"]) == ["train", "val", "test", "other"]
+    assert reports[0]["folder"] == str(many.root)
+    files = {(e["problem"], e["file"], e["place"]) for e in reports[0]["findings"]}
+    assert ("empty image file", "JPEGImages/12.jpg", None) in files
+    leak = "of test, the same as JPEGImages/3.jpg of train"
+    assert (LEAKAGE, "JPEGImages/15.jpg", leak) in files
+    assert not any(str(many.root) in str(entry) for entry in reports[0]["findings"])
+    for report in reports[1:]:
+        assert report["findings"] == reports[0]["findings"]
+        assert list(report["statistics"]) == list(reports[0]["statistics"])
+
+
+def test_more_objects_than_coco_counts_are_noted(coco):
+    for name, count in (("a.jpg", 100), ("b.jpg", 150)):
+        coco.add_image(name)
+        for i in range(count):
+            coco.add_box(name, (i % 50, i // 50, i % 50 + 9, i // 50 + 9))
+        coco.add_box(name, (0, 0, 50, 40), ignored=True)
+    report = check(coco)
+    (note,) = [f for f in report.findings if "more than 100 objects" in f.problem]
+    assert severity(note) == "note" and note.where.endswith("b.jpg: 150 objects")
+    told = told_of_crowded_images(load_dataset(coco.root / "data.yaml", "train"))
+    assert told.startswith("1 of 2 images have more than 100 objects (up to 150)")
+    assert "at most 80% of the objects" in told
+
+
+def test_all_faults_of_open_images_are_told(open_images):
+    for name in ("a.jpg", "b.jpg"):
+        open_images.add_image(name)
+        open_images.add_box(name, (8, 4, 40, 30))
+    open_images.rows.append(["a", "x", "/m/00", 1, 0.1, 0.2, 0.1, "?", 0, 0, 0, 0, 0])
+    open_images.rows.append(["a", "x", "/m/77", 1, 0.1, 0.2, 0.1, 0.3, 0, 0, 0, 0, 0])
+    open_images.rows.append(["", "x", "/m/00", 1, 0.1, 0.2, 0.1, 0.3, 0, 0, 0, 0, 0])
+    open_images.rows.append(["a", "x", "/m/00", 1, 0.1, "nan", 0.1, 0.3, 0, 0, 0, 0, 0])
+    report = check(open_images)
+    found = [
+        (f.problem, split_place(f.where)["line"]) for f in report.findings if severity(f) == "error"
+    ]
+    assert sorted(found, key=lambda entry: entry[1]) == [
+        ("row that cannot be read", 4),
+        ("object of an unknown class", 5),
+        ("row that cannot be read", 6),
+        ("box with NaN or infinite coordinates", 7),
+    ]
+    assert report.statistics["train"]["objects"] == 2
+    with pytest.raises(DataError, match=r"boxes.csv:4 needs numbers"):
+        load_dataset(open_images.root / "data.yaml", "train")

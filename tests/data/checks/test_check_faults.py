@@ -19,6 +19,7 @@ from PIL import Image
 
 from keras_retinanet.config.load import load_config
 from keras_retinanet.data.checks.check import check_dataset, severity, split_place
+from keras_retinanet.data.crowded_images import BEYOND_CAP
 from keras_retinanet.data.dataset import write_findings
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.training import train as training
@@ -125,6 +126,8 @@ class FaultyVoc:
             stem = self._next()
             self.image(stem).write_bytes(content(stem))
             self.tell("warning", problem, self.image(stem))
+        line = self.xml(stem).read_text().splitlines().index("<name>dog</name>")
+        self.tell("warning", "box outside the image", self.xml(stem), line)  # 9 px are left
         stem = self._next()
         self.image(stem).unlink()
         self.tell("warning", "missing image file", self.image(stem))
@@ -239,6 +242,7 @@ class FaultyVoc:
             x, y = 1 + i % 32, 1 + i // 32
             self.add_object(stem, (x, y, x + 39, y + 39), name)
         self.tell("note", "image with 1000 boxes or more", self.image(stem))
+        self.tell("note", BEYOND_CAP, self.image(stem))
         stem = self._next()
         line = self.add_object(stem, (31, 31, 32, 60), name)
         self.tell("warning", "object that no anchor matches", self.xml(stem), line)
@@ -358,17 +362,25 @@ def checked(faulty):
 def test_every_fault_is_found_with_its_place_and_nothing_else(faulty, checked):
     report, found = checked
     assert faulty.num_faults >= 30
-    lost = {f for f in found if f.problem == "boxes of skipped images"}
-    assert len(lost) == 1
+    lost = {f for f in found if f.problem in LOST_BOXES}
     assert found - lost == set(faulty.expected)
     # One finding each, two images that are damaged in different ways included.
-    assert Counter(map(described, report.findings)) - Counter(lost) == Counter(faulty.expected)
+    counts = Counter(map(described, report.findings))
+    assert Counter({f: n for f, n in counts.items() if f not in lost}) == Counter(faulty.expected)
+    # Each box of each image that cannot be used, with its line.
+    unusable = [f.file.stem for f in faulty.expected if f.problem.startswith(SKIPPED)]
+    boxes = [f for f in report.findings if f.problem == LOST_BOXES[1]]
+    assert len(unusable) == 9 and len(boxes) == 2 * (9 - 1) - 1 == len({f.where for f in boxes})
+    assert {described(f).file.stem for f in boxes} < set(unusable)
+    assert all(described(f).line for f in boxes)
     assert report.exit_status == 1
 
 
 def test_without_decoding_the_same_is_found(faulty, checked):
     _, found = check(faulty.root)
-    assert {f for f in found if f.problem != "boxes of skipped images"} == set(faulty.expected)
+    assert {f for f in found if f.problem not in LOST_BOXES} == set(faulty.expected)
+    with_decoding = {f for f in checked[1] if f.problem in LOST_BOXES}
+    assert {f for f in found if f.problem in LOST_BOXES} == with_decoding
 
 
 def test_training_runs_through_and_counts_what_is_left_out(faulty, checked, tmp_path):
@@ -394,6 +406,9 @@ SKIPPED = (
     "image with a side",
     "missing",
 )
+
+
+LOST_BOXES = ("boxes of missing images", "box of an image that cannot be used")
 
 
 def assert_counts_agree(path, report):
@@ -429,7 +444,7 @@ def test_bccd_with_faults(real_data, tmp_path, small_resnet18, monkeypatch):
     # The copies of images have the objects of their originals, those without an anchor included.
     extra = {f for f in extra if f.file.stem not in ("100%_größe[1]", "copy:2")}
     problems = {(f.problem, f.file.name) for f in extra}
-    assert problems == {("boxes of skipped images", f"bccd {name}") for name in ["train"]}
+    assert {problem for problem, _ in problems} == set(LOST_BOXES)
     overrides = [
         *("model.fpn_channels=8", "model.head_channels=8", "model.head_depth=1"),
         *("image.size=96", "image.max_size=128", "schedule.length=1"),

@@ -104,7 +104,7 @@ def test_a_bad_image_takes_its_boxes_with_it(yolo):
     yolo.add("train/b.jpg", "1 .5 .5 .5 .5").write_bytes(b"text")
     dataset = yolo.load()
     assert dataset.labels.tolist() == [0]
-    assert yolo.findings[("boxes of skipped images", "box dropped")] == 1
+    assert yolo.findings[("box of an image that cannot be used", "box dropped")] == 1
 
 
 @pytest.mark.parametrize(

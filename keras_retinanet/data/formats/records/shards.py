@@ -4,7 +4,7 @@ import contextlib
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
+from keras_retinanet.data.faults import stop
 from keras_retinanet.errors import DataError
 
 Result = TypeVar("Result")
@@ -119,6 +120,26 @@ class Features:
         if kind not in kinds and len(values):
             raise DataError(f"{self.where}: {key} is a {kind}, not a {' or '.join(kinds)}")
         return values
+
+
+def parsed_or_not(parse: Callable[..., Result], *arguments: Any) -> Result | DataError:
+    """Return `parse(*arguments)`, or what is wrong: a thread cannot tell whether faults are
+    collected."""
+    try:
+        return parse(*arguments)
+    except DataError as error:
+        return error
+
+
+def without_faults(found: Iterable[Result | DataError]) -> list[Result]:
+    """Return what could be parsed; stop at each of the others."""
+    good: list[Result] = []
+    for one in found:
+        if isinstance(one, DataError):
+            stop("record that cannot be used", str(one), str(one))
+        else:
+            good.append(one)
+    return good
 
 
 def for_each_shard(shards: list[Path], parse: Callable[[Path], Result]) -> list[Result]:

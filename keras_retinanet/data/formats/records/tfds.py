@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.data.formats.records.shards import Features, for_each_shard, iterate_records
+from keras_retinanet.data.formats.records.shards import (
+    Features,
+    for_each_shard,
+    iterate_records,
+    parsed_or_not,
+    without_faults,
+)
 from keras_retinanet.data.formats.records.tfrecord import image_suffix, joined, place_in_record
 from keras_retinanet.data.images.address import image_address
 from keras_retinanet.data.raw_annotations import RawAnnotations
@@ -57,10 +63,10 @@ def read_tfds(name: str, split: str, data_dir: Path | None = None) -> RawAnnotat
     except (ValueError, KeyError) as error:
         raise DataError(f"{PREFIX}{name} {split}: {_first_line(error)}") from error
 
-    def read(part: Any) -> list[_Record]:
+    def read(part: Any) -> list[_Record | DataError]:
         return _read_part(part, objects, label)
 
-    records = [record for part in for_each_shard(list(parts), read) for record in part]
+    records = without_faults(one for part in for_each_shard(list(parts), read) for one in part)
     counts = [len(record.labels) for record in records]
     box_images = np.repeat(np.arange(len(records)), counts)
     places = np.concatenate([np.arange(c) for c in counts]) if records else box_images
@@ -94,20 +100,21 @@ def tfds_splits(name: str, data_dir: Path | None = None) -> dict[str, str]:
     return {_SPLITS.get(split, split): split for split in splits}
 
 
-def _read_part(part: Any, objects: str, label: str) -> list[_Record]:
+def _read_part(part: Any, objects: str, label: str) -> list[_Record | DataError]:
     """Return the records of a file that belong to a split.
 
     Args:
         part: a FileInstruction of TensorFlow Datasets: filename, skip, and take (-1: all).
         objects, label: the keys of the objects and of their label.
     """
-    records: list[_Record] = []
+    records: list[_Record | DataError] = []
     for number, (offset, data) in enumerate(iterate_records(Path(part.filename))):
         if part.take >= 0 and number >= part.skip + part.take:
             break
         if number >= part.skip:
             where = f"{part.filename}: record {number}"
-            records.append(_parse(data, offset, where, str(part.filename), objects, label))
+            file = str(part.filename)
+            records.append(parsed_or_not(_parse, data, offset, where, file, objects, label))
     if len(records) < part.take:
         raise DataError(
             f"{part.filename}: record {part.skip + len(records)} is missing: get the file anew"

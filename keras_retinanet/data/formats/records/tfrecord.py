@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_retinanet.data.dataset import Finding
-from keras_retinanet.data.formats.records.shards import Features, for_each_shard, iterate_records
+from keras_retinanet.data.faults import stop
+from keras_retinanet.data.formats.records.shards import (
+    Features,
+    for_each_shard,
+    iterate_records,
+    parsed_or_not,
+    without_faults,
+)
 from keras_retinanet.data.images.address import image_address
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
@@ -69,32 +76,34 @@ def read_tfrecord(
             class is unknown.
     """
     per_shard = for_each_shard(list(shards), lambda path: _read_shard(path, images))
-    records = [record for shard in per_shard for record in shard]
+    records = without_faults(record for shard in per_shard for record in shard)
     if label_map is None:
         others = [path for path in class_shards if path not in shards]
-        pairs = for_each_shard(others, _class_pairs)
+        pairs = without_faults(p for found in for_each_shard(others, _class_pairs) for p in found)
         label_map = _occurring_classes([*map(_pairs, records), *pairs], str(shards[0]))
     names, id_of = label_map
     label_of = {class_id: label for label, class_id in enumerate(names)}
     findings: list[Finding] = []
-    labels = [
-        label_of[_class_id(record, k, names, id_of, findings)]
+    class_ids = [
+        _class_id(record, k, names, id_of, findings)
         for record in records
         for k in range(len(record.boxes))
     ]
+    known = np.array([class_id is not None for class_id in class_ids], bool)
     counts = [len(record.boxes) for record in records]
     places = np.concatenate([np.arange(c) for c in counts]) if records else np.zeros(0, int)
-    box_images = np.repeat(np.arange(len(records)), counts)
+    places = places[known]
+    box_images = np.repeat(np.arange(len(records)), counts)[known]
     return RawAnnotations(
         source=_describe(shards),
         image_paths=[record.path for record in records],
         image_ids=_image_ids(records, findings),
         declared_sizes=[record.size for record in records],
         box_images=box_images,
-        boxes=joined([record.boxes for record in records], (0, 4)),
-        labels=np.array(labels, np.int32),
-        is_ignored=joined([record.is_ignored for record in records], 0).astype(bool),
-        areas=joined([record.areas for record in records], 0),
+        boxes=joined([record.boxes for record in records], (0, 4))[known],
+        labels=np.array([label_of[i] for i in class_ids if i is not None], np.int32),
+        is_ignored=joined([record.is_ignored for record in records], 0).astype(bool)[known],
+        areas=joined([record.areas for record in records], 0)[known],
         class_names=tuple(names.values()),
         category_ids=tuple(names),
         describe_box=lambda t: f"{records[box_images[t]].where}, object {places[t]}",
@@ -121,9 +130,9 @@ def joined(arrays: Sequence[np.ndarray], empty_shape: int | tuple[int, ...]) -> 
     return np.concatenate(arrays) if arrays else np.zeros(empty_shape)
 
 
-def _read_shard(path: Path, images: Path | None) -> list[_Record]:
+def _read_shard(path: Path, images: Path | None) -> list[_Record | DataError]:
     return [
-        _parse(offset, data, f"{path}: record {number}", path, images)
+        parsed_or_not(_parse, offset, data, f"{path}: record {number}", path, images)
         for number, (offset, data) in enumerate(iterate_records(path))
     ]
 
@@ -186,13 +195,17 @@ def _with_objects(features: Features, *, path: str, source_id: str, filename: st
     )
 
 
-def _class_pairs(path: Path) -> set[ClassPair]:
-    """Return the classes that occur in a file."""
-    pairs: set[ClassPair] = set()
-    for number, (_, data) in enumerate(iterate_records(path)):
-        features = Features(data, f"{path}: record {number}")
-        pairs |= _zipped(features.integers(LABEL), [_text(v) for v in features.bytes(TEXT)])
-    return pairs
+def _class_pairs(path: Path) -> list[set[ClassPair] | DataError]:
+    """Return the classes that occur in each record of a file."""
+
+    def pairs(data: bytes, where: str) -> set[ClassPair]:
+        features = Features(data, where)
+        return _zipped(features.integers(LABEL), [_text(v) for v in features.bytes(TEXT)])
+
+    return [
+        parsed_or_not(pairs, data, f"{path}: record {number}")
+        for number, (_, data) in enumerate(iterate_records(path))
+    ]
 
 
 def _pairs(record: _Record) -> set[ClassPair]:
@@ -226,25 +239,32 @@ def _occurring_classes(found: Sequence[set[ClassPair]], source: str) -> LabelMap
 
 def _class_id(
     record: _Record, k: int, names: dict[int, str], id_of: dict[str, int], findings: list[Finding]
-) -> int:
-    """Return the id of an object's class: its text's, or without a text its label."""
+) -> int | None:
+    """Return the id of an object's class: its text's, or without a text its label; stop at an
+    unknown one."""
+    problem, where = "object of an unknown class", f"{record.where}, object {k}"
     if record.texts and record.texts[k]:
         text = record.texts[k]
         if text not in id_of:
-            raise DataError(
+            stop(
+                problem,
+                f"{where}: {text!r}",
                 f"{record.where}: object {k} has the unknown class {text!r}; known: "
-                f"{list(names.values())[:20]}"
+                f"{list(names.values())[:20]}",
             )
+            return None
         if record.labels and record.labels[k] in names and record.labels[k] != id_of[text]:
-            where = f"{record.where}, object {k}"
             findings.append(Finding("class label and class text differ", where, "noted"))
         return id_of[text]
     if not record.labels or record.labels[k] not in names:
         label = record.labels[k] if record.labels else None
-        raise DataError(
+        stop(
+            problem,
+            f"{where}: label {label}",
             f"{record.where}: object {k} has the unknown class label {label}; known: "
-            f"{dict(list(names.items())[:20])}"
+            f"{dict(list(names.items())[:20])}",
         )
+        return None
     return record.labels[k]
 
 

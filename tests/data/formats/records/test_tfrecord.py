@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
+from keras_retinanet.data.checks.check import check_dataset, severity
 from keras_retinanet.data.images.address import image_name, read_image_bytes
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import DataError
@@ -66,6 +67,37 @@ class TfrecordFolder:
         dataset = load_dataset(self.root / "data.yaml", split)
         self.findings = Counter((f.problem, f.action) for f in dataset.findings)
         return dataset
+
+
+def test_the_check_tells_all_faults_of_records(folder):
+    folder.settings["label_map"] = "map.pbtxt"
+    (folder.root / "map.pbtxt").write_text("item { id: 1 name: 'cat' }")
+    two = [(0.25, 0.5, 0.5, 0.75), (0.0, 0.0, 1.0, 1.0)]
+    path = folder.write(
+        folder.record(0),
+        folder.record(1, two, image__object__class__text=["cat", "cow"]),
+        folder.record(2, two, image__object__class__text=["cat"]),
+        b"no example",
+        folder.record(4, two, image__object__class__label=[7, 1]),
+        folder.record(5),
+    )
+    (folder.root / "data.yaml").write_text(yaml.safe_dump(folder.settings))
+    report = check_dataset(folder.root / "data.yaml")
+    errors = {
+        (f.problem, f.where[: 60 + len(str(path))])
+        for f in report.findings
+        if severity(f) == "error"
+    }
+    assert {(p, w[len(str(path)) :].partition(":")[2][:19]) for p, w in errors} == {
+        ("object of an unknown class", " record 1, object 1"),
+        ("record that cannot be used", " record 2: the list"),
+        ("record that cannot be used", " record 3 is not a "),
+        ("object of an unknown class", " record 4, object 0"),
+    }
+    assert report.statistics["train"]["objects"] == 4
+    assert report.statistics["train"]["images"] == 4
+    with pytest.raises(DataError, match="record 2: the lists of its objects have different"):
+        folder.load()
 
 
 @pytest.fixture
