@@ -103,10 +103,12 @@ class VocSource(DataSource):
 
 
 class CsvSplit(Settings):
-    """A split's CSV file, and where its images are if not beside it."""
+    """A split's CSV file, where its images are if not beside it, and, of a file with a column of
+    splits, what that says of this one."""
 
     annotations: str
     images: str | None = None
+    subset: str | None = None
 
 
 class CsvSource(DataSource):
@@ -137,6 +139,7 @@ class CsvSource(DataSource):
             images=None if images is None else path_of(images),
             order=self.boxes,
             excluded=self.exclude_classes,
+            subset=files.subset,
         )
 
     def _files(self, split: str) -> CsvSplit:

@@ -1,5 +1,6 @@
 """Reader of CSV files with a box to a row, as fizyr's keras-retinanet and many tools have them."""
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from keras_retinanet.data.formats.csv_rows.csv_classes import read_classes
 from keras_retinanet.data.formats.csv_rows.csv_table import Table, read_table
 from keras_retinanet.data.formats.image_finder import ImageFinder
 from keras_retinanet.data.raw_annotations import RawAnnotations
+from keras_retinanet.errors import DataError
 
 # A header for each order of the columns.
 _TITLES = {
@@ -36,6 +38,7 @@ def read_csv(
     images: Path | None = None,
     order: str | None = None,
     excluded: Sequence[str] = (),
+    subset: str | None = None,
 ) -> RawAnnotations:
     """Read rows path,x1,y1,x2,y2,class; the row path,,,,, is an image without objects.
 
@@ -50,6 +53,7 @@ def read_csv(
         images: the folder that paths are relative to; by default the file's.
         order: of the numbers of a box where no header tells it, one of box_orders.ORDERS.
         excluded: classes that may be there besides.
+        subset: what the file's column of splits says of the images to read; None: all of them.
 
     Raises:
         DataError: a file cannot be read, a row is malformed, or its class is not in `classes` (with
@@ -69,6 +73,8 @@ def read_csv(
         ids = {name: i for i, name in enumerate(sorted(names))}
     for name in excluded:
         ids.setdefault(name, max(ids.values(), default=-1) + 1)
+    if subset is not None:
+        _take_subset(table, subset)
     known = _stop_at_unknown(table, ids, classes)
     folder = annotations.parent
     places = [folder, folder / "images"] if images is None else [images, folder]
@@ -96,6 +102,24 @@ def read_csv(
         describe_box=describe_box,
         findings=mend_swapped_corners(boxes, describe_box),
     )
+
+
+def _take_subset(table: Table, subset: str) -> None:
+    """Leave only the images of one split in the table, and their boxes."""
+    if subset not in table.subsets:
+        raise DataError(
+            f"{table.path} has no images of the split {subset!r}; its column of splits says "
+            f"{', '.join(sorted(set(table.subsets))) or 'nothing'}"
+        )
+    kept = [name for name, i in table.image_of.items() if table.subsets[i] == subset]
+    rows = [t for t, i in enumerate(table.box_images) if table.subsets[i] == subset]
+    new_index = {table.image_of[name]: i for i, name in enumerate(kept)}
+    table.numbers = array("d", table.boxes[rows].ravel())
+    table.box_images = array("q", [new_index[table.box_images[t]] for t in rows])
+    table.lines = array("q", [table.lines[t] for t in rows])
+    table.names = [table.names[t] for t in rows]
+    table.image_of = {name: i for i, name in enumerate(kept)}
+    table.subsets = [subset] * len(kept)
 
 
 def _stop_at_unknown(

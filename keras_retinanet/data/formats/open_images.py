@@ -11,6 +11,7 @@ import numpy as np
 from keras_retinanet.data.cleaning import mend_swapped_corners
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
+from keras_retinanet.data.formats.image_finder import ImageFinder
 from keras_retinanet.data.formats.open_images_rows import count_lines, read_rows
 from keras_retinanet.data.formats.text_lines import read_lines, read_names, split_cells
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
@@ -75,9 +76,10 @@ def read_open_images(
         where = f"{annotations}: {table.num_dropped}"
         findings.append(Finding(f"boxes of images not in {image_list}", where, "box dropped"))
     ids, images_folder = image_of.names, str(images)
+    finder = ImageFinder(images, below=images)
     return RawAnnotations(
         source=str(annotations),
-        image_paths=[_image_path(images_folder, image_id) for image_id in ids],
+        image_paths=[_image_path(images_folder, image_id, finder) for image_id in ids],
         image_ids=ids,
         declared_sizes=[None] * len(ids),
         box_images=table.box_images,
@@ -127,9 +129,13 @@ def _read_table(
     )
 
 
-def _image_path(folder: str, image_id: str) -> str:
+def _image_path(folder: str, image_id: str, finder: ImageFinder) -> str:
     name = image_id if image_id.lower().endswith(IMAGE_SUFFIXES) else f"{image_id}.jpg"
-    return os.path.join(folder, name)  # pathlib takes ten times as long
+    path = os.path.join(folder, name)  # pathlib takes ten times as long
+    if os.path.exists(path):
+        return path
+    found = finder.find(image_id)  # another suffix, or in a folder below
+    return found if os.path.exists(found) else path
 
 
 class _Numbering:

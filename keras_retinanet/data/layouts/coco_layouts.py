@@ -113,7 +113,7 @@ def _images(path: Path, folder: Path) -> str:
     """Return the folder of a file's images, relative to the data set's."""
     images = image_folder(path, names_in_json(ends_of(path)), words=_words(path))
     if images is not None:
-        return images.relative_to(folder).as_posix()
+        return os.path.relpath(images, folder).replace(os.sep, "/")
     name = _PREFIX.sub("", path.stem)
     if path.parent != folder and told_split(path.parent.name) and base_of(path) == path.parent:
         return path.parent.name

@@ -4,8 +4,10 @@ import os
 import re
 from pathlib import Path
 
+from keras_retinanet.data.faults import collect_faults
 from keras_retinanet.data.formats.csv_rows.csv_table import Table, read_table
 from keras_retinanet.data.formats.text_lines import guess_delimiter, read_lines, split_cells
+from keras_retinanet.data.formats.tools.automl_csv import USES
 from keras_retinanet.data.layouts.image_folders import image_folder
 from keras_retinanet.data.layouts.places import (
     Settings,
@@ -17,9 +19,10 @@ from keras_retinanet.data.layouts.places import (
     subfolder,
     told_split,
 )
-from keras_retinanet.errors import DataError
+from keras_retinanet.errors import ConfigError, DataError
 
 _OPEN_IMAGES = re.compile(r"-annotations-bbox\.csv$", re.IGNORECASE)
+_FIFTYONE = "labels/detections.csv"
 # Files that a user names so are meant as boxes, whatever is in them.
 _PLAIN_NAMES = ("train.csv", "annotations.csv")
 _CLASSES = re.compile(r"^_?(classes|class_mapping|class_list|labelmap|label_map)$", re.IGNORECASE)
@@ -52,9 +55,9 @@ def csv_layout(folder: Path) -> Settings | None:
     settings = one_each(folder, "csv", {split: found[split] for split in order})
     if settings is None:
         return None
-    settings["splits"] = {
-        s: _split(folder / name, folder) for s, name in settings["splits"].items()
-    }
+    inside = _splits_in(paths[0], folder) if len(paths) == 1 else {}
+    parts = {s: _split(folder / name, folder) for s, name in settings["splits"].items()}
+    settings["splits"] = inside or parts
     return {**settings, **_classes(paths, folder)}
 
 
@@ -66,8 +69,9 @@ def csv_file(path: Path, content_head: str = "") -> Settings:
         images = first_folder(path.parent, name, f"images/{name}", "images") or "."
         entry = {"images": images, "annotations": path.name}
         return {"format": "open_images", "splits": {split: entry}, **_descriptions(path.parent)}
-    splits = {split: _split(path, path.parent)}
-    return {"format": "csv", "splits": splits, **_classes([path], path.parent)}
+    inside = _splits_in(path, path.parent)
+    whole = {split: _split(path, path.parent)}
+    return {"format": "csv", "splits": inside or whole, **_classes([path], path.parent)}
 
 
 def classes_file(folder: Path) -> Settings:
@@ -77,8 +81,17 @@ def classes_file(folder: Path) -> Settings:
 
 
 def open_images_layout(folder: Path) -> Settings | None:
-    """*-annotations-bbox.csv beside images/, images/<split>/ or <split>/."""
+    """*-annotations-bbox.csv beside images/, images/<split>/ or <split>/; or FiftyOne's folders
+    <split>/data/, labels/detections.csv and metadata/classes.csv."""
     found: dict[str, list[dict[str, str]]] = {}
+    for split, sub in split_folders(folder).items():
+        if (sub / _FIFTYONE).is_file() and is_open_images(sub / _FIFTYONE):
+            entry = {"images": f"{sub.name}/data", "annotations": f"{sub.name}/{_FIFTYONE}"}
+            found.setdefault(split, []).append(entry)
+    if found:
+        maps = [p for entry in found.values() for p in _fiftyone_classes(folder, entry[0])]
+        settings = one_each(folder, "open_images", found)
+        return settings and {**settings, **({"classes": maps[0]} if maps else {})}
     for path in files(folder, "-annotations-bbox.csv"):
         name = _OPEN_IMAGES.sub("", path.name).rpartition("-")[2]
         images = first_folder(folder, name, f"images/{name}", "images")
@@ -87,6 +100,11 @@ def open_images_layout(folder: Path) -> Settings | None:
         )
     settings = one_each(folder, "open_images", found)
     return settings and {**settings, **_descriptions(folder)}
+
+
+def _fiftyone_classes(folder: Path, entry: dict[str, str]) -> list[str]:
+    name = f"{entry['images'].rpartition('/')[0]}/metadata/classes.csv"
+    return [name] if (folder / name).is_file() else []
 
 
 def _descriptions(folder: Path) -> Settings:
@@ -121,7 +139,8 @@ def is_of_boxes(path: Path) -> bool:
         titles = split_cells(first, guess_delimiter(first), str(path))
         if len(titles) < 4 and "bbox" not in first.lower():
             return False
-        table = read_table(path, needs_class=False, max_rows=_HEAD_LINES)
+        with collect_faults():  # a row at fault is for the reader to tell
+            table = read_table(path, needs_class=False, max_rows=_HEAD_LINES)
     except DataError:
         return False
     return bool(table.image_of)
@@ -160,6 +179,36 @@ def _split(path: Path, base: Path) -> str | dict[str, str]:
     if images is None or images == path.parent:
         return name
     return {"annotations": name, "images": os.path.relpath(images, base).replace(os.sep, "/")}
+
+
+def _splits_in(path: Path, base: Path) -> dict[str, dict[str, str]]:
+    """Return the splits that a file's own column tells, where it tells more than one.
+
+    Raises:
+        ConfigError: two of its words are one split, or one is none.
+    """
+    try:
+        with collect_faults():
+            words = sorted(set(read_table(path, needs_class=False).subsets))
+    except DataError:
+        return {}  # reading the file tells what is wrong with it
+    if len(words) < 2:
+        return {}
+    entry = _split(path, base)
+    place = {"annotations": entry} if isinstance(entry, str) else entry
+    found: dict[str, dict[str, str]] = {}
+    for word in words:
+        split = told_split(word) or USES.get(word.upper())
+        if split is None or split in found:
+            other = f" and {found[split]['subset']!r}" if split else ""
+            raise ConfigError(
+                f"{path}: its column of splits says {word!r}{other}, where each of train, val and "
+                "test is needed by one word: say by `subset` in a data YAML which is which, such "
+                f"as {{format: csv, splits: {{train: {{annotations: {path.name}, subset: "
+                f"{word!r}}}}}}}"
+            )
+        found[split] = {**place, "subset": word}
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
 def _classes(paths: list[Path], folder: Path) -> Settings:

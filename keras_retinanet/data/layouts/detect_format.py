@@ -1,5 +1,6 @@
 """Which format the data set in a folder has: its settings, as a data YAML would hold them."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from keras_retinanet.data.layouts.tool_layouts import TOOL_SUFFIXES, tool_file, 
 from keras_retinanet.data.layouts.voc_layouts import voc_layout
 from keras_retinanet.data.layouts.yolo_layouts import yolo_layout, yolo_settings
 from keras_retinanet.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 # In a folder: ours if it has `format`, else YOLO's.
 DATA_YAML = "data.yaml"
@@ -49,6 +52,12 @@ def _folder_settings(folder: Path) -> tuple[Settings, Path]:
     if own is not None:
         return own, folder
     found = {name: settings for name, look in DETECTORS.items() if (settings := look(folder))}
+    if set(found) == {"coco", "labelling tool"}:
+        # A tool's exports of the same images in both: its own knows more.
+        logger.warning(
+            "%s: COCO's files are passed over, %s is read", folder, found["labelling tool"]
+        )
+        del found["coco"]
     if len(found) == 1:
         return next(iter(found.values())), folder
     if found:

@@ -1,11 +1,13 @@
 """Files and folders of labelling tools: told by what is in the files, not by their names."""
 
+import logging
 import re
 from pathlib import Path
 
 from keras_retinanet.data.formats.text_lines import read_lines
 from keras_retinanet.data.formats.tools.automl_csv import USES, is_automl_csv
 from keras_retinanet.data.formats.tools.hf_metadata import METADATA
+from keras_retinanet.data.formats.tools.oidv4 import is_oidv4
 from keras_retinanet.data.formats.tools.supervisely import is_supervisely
 from keras_retinanet.data.formats.tools.via import CSV_TITLES
 from keras_retinanet.data.layouts.image_folders import ends_of
@@ -22,6 +24,8 @@ from keras_retinanet.data.layouts.places import (
 )
 from keras_retinanet.errors import ConfigError, DataError
 
+logger = logging.getLogger(__name__)
+
 TOOL_SUFFIXES = (".json", ".csv", ".xml", ".jsonl")
 # Files of a folder that are looked into before it is taken for one of something else.
 _MAX_LOOKED_INTO = 20
@@ -31,7 +35,7 @@ _SUBSET = re.compile(rb"""<image\b[^>]*\bsubset=["']([^"']*)["']""")
 
 def tool_layout(folder: Path) -> Settings | None:
     """Supervisely's folders; else files of a tool here, in annotations/ or in folders of splits."""
-    projects = _supervisely(folder)
+    projects = _supervisely(folder) or _oidv4(folder)
     if projects is not None:
         return projects
     annotations = subfolder(folder, "annotations", "annotation", "labels", "json")
@@ -76,7 +80,7 @@ def _files_of(place: Path, folder: Path) -> Settings | None:
     if kind == "labelme":  # a file for each image
         return {"format": kind, "splits": {"train": _relative(place, folder)}}
     splits: Settings = {}
-    for path in paths:
+    for path in _without_twins(paths):
         for split, entry in _splits_in(kind, path, folder).items():
             if split in splits:
                 one = {"format": kind, "splits": {split: splits[split]}}
@@ -84,6 +88,16 @@ def _files_of(place: Path, folder: Path) -> Settings | None:
                 raise ConfigError(several_for_split(folder, split, both, one))
             splits[split] = entry
     return {"format": kind, "splits": splits}
+
+
+def _without_twins(paths: list[Path]) -> list[Path]:
+    """Return the files of a tool without its CSV of the same, where its JSON is there, too."""
+    json_files = [path for path in paths if path.suffix.lower() == ".json"]
+    told = {told_split(path.stem) for path in json_files}
+    twins = [path for path in paths if path not in json_files and told_split(path.stem) in told]
+    for path in twins:
+        logger.warning("%s is passed over: the JSON beside it is read", path)
+    return [path for path in paths if path not in twins]
 
 
 def _splits_in(kind: str, path: Path, folder: Path) -> Settings:
@@ -151,6 +165,16 @@ def _supervisely(folder: Path) -> Settings | None:
         "format": "supervisely",
         "splits": {s: told[s].name for s in ("train", "val", "test") if s in told},
     }
+
+
+def _oidv4(folder: Path) -> Settings | None:
+    """OID/Dataset/<split>/<class>/Label/, or from any of these folders on."""
+    for place in (folder, folder / "Dataset", folder / "OID" / "Dataset"):
+        found = {s: sub for s, sub in split_folders(place).items() if is_oidv4(sub)}
+        if found:
+            splits = {split: _relative(sub, folder) for split, sub in found.items()}
+            return {"format": "oidv4", "splits": splits}
+    return {"format": "oidv4", "splits": {"train": "."}} if is_oidv4(folder) else None
 
 
 def _of_kind(folder: Path, kind: str) -> list[Path]:

@@ -34,6 +34,7 @@ TOOL_FILES = {
     "hf_metadata": "metadata.jsonl",
     "label_studio": "project.json",
     "labelme": "a.json",
+    "oidv4": "things/Label/a.txt",
     "supervisely": "ann/a.jpg.json",
     "via": "via.json",
 }

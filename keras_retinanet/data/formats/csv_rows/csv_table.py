@@ -32,12 +32,14 @@ class Table:
     Attributes:
         columns: where they were.
         has_header: whether a header told it.
+        subsets: of each image, what the column of the split says; empty where there is none.
     """
 
     path: Path
     columns: Columns
     has_header: bool
     image_of: dict[str, int] = field(default_factory=dict)
+    subsets: list[str] = field(default_factory=list)
     numbers: "array[float]" = field(default_factory=lambda: array("d"))
     box_images: "array[int]" = field(default_factory=lambda: array("q"))
     lines: "array[int]" = field(default_factory=lambda: array("q"))
@@ -96,6 +98,8 @@ def _add(table: Table, cells: list[str], number: int, where: str, *, decimal_com
     if len(texts) == 1:
         texts = [part for part in re.split(r"[\s,;]+", texts[0].strip("[](){} ")) if part]
     index = table.image_of.setdefault(image, len(table.image_of))
+    if columns.subset is not None and not _note_subset(table, index, cells[columns.subset], where):
+        return
     is_empty = not any(texts)
     if is_empty and (not name or len(columns.box) == 1):
         return  # an image without objects
@@ -117,6 +121,18 @@ def _add(table: Table, cells: list[str], number: int, where: str, *, decimal_com
     table.names.append(name)
     table.box_images.append(index)
     table.lines.append(number)
+
+
+def _note_subset(table: Table, index: int, subset: str, where: str) -> bool:
+    """Keep the split of an image; stop, and return False, where another row told another one."""
+    if index == len(table.subsets):
+        table.subsets.append(subset)
+    if table.subsets[index] == subset:
+        return True
+    both = f"{table.subsets[index]!r} and {subset!r}"
+    message = f"{where}: the image is in two splits, {both}: give all of its rows one of them"
+    stop("image in two splits", where, message)
+    return False
 
 
 def _first_row(lines: Sequence[str]) -> tuple[int, str]:

@@ -17,6 +17,7 @@ _CLASSES = (
 # Taken where there is no name of the class.
 _CLASS_IDS = ("classid", "labelid", "categoryid", "classindex", "classnumber", "labelidx")
 _WIDTHS, _HEIGHTS = ("width", "w", "boxwidth"), ("height", "h", "boxheight")
+_SUBSETS = ("split", "subset", "set", "partition", "fold", "usage", "dataset", "datasetsplit")
 _CELLS = ("bbox", "box", "boundingbox", "bboxes", "bndbox")
 # The order of a box, and the titles of its four columns.
 _BOXES: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
@@ -60,6 +61,7 @@ class Columns:
         name: of the class; None: there is no such column.
         order: of the box's numbers, one of box_orders.ORDERS.
         count: cells in a row.
+        subset: of the split that a row belongs to; None: there is no such column.
     """
 
     image: int
@@ -67,6 +69,7 @@ class Columns:
     name: int | None
     order: str
     count: int
+    subset: int | None = None
 
 
 def read_titles(titles: Sequence[str], sample: Sequence[Sequence[str]]) -> Columns | str:
@@ -93,7 +96,9 @@ def read_titles(titles: Sequence[str], sample: Sequence[Sequence[str]]) -> Colum
     name = _class(plain, bare, sample, {image, *box})
     if isinstance(name, str):
         return name
-    return Columns(image, box, name, order, len(titles))
+    taken = {image, *box, name}
+    subset = next((i for i, t in enumerate(plain) if t in _SUBSETS and i not in taken), None)
+    return Columns(image, box, name, order, len(titles), subset)
 
 
 def _box(bare: list[str], prefixed: list[str]) -> tuple[tuple[int, ...], str]:

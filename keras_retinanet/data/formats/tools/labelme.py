@@ -1,7 +1,7 @@
 """Reader of labelme: a JSON file of shapes beside each image."""
 
 import math
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from keras_retinanet.data.dataset import Finding
@@ -18,6 +18,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     size_of,
     text,
 )
+from keras_retinanet.data.images.listing import list_images
 
 
 def read_labelme(folder: Path) -> Labels:
@@ -50,6 +51,7 @@ def read_labelme(folder: Path) -> Labels:
                 size=size_of(content.get("imageHeight"), content.get("imageWidth")),
             )
         )
+    labels.findings += _images_without_a_file(folder, labels.images)
     return labels
 
 
@@ -61,6 +63,16 @@ def is_labelme(content: Any) -> bool:
 def _is_half(content: Any) -> bool:
     """Return whether one of the two is there: such a file is damaged, and not another tool's."""
     return isinstance(content, dict) and ("shapes" in content or "imagePath" in content)
+
+
+def _images_without_a_file(folder: Path, images: list[LabelledImage]) -> list[Finding]:
+    """Return the images beside the files that none of them names."""
+    known = {PurePath(image.name.replace("\\", "/")).name.lower() for image in images}
+    return [
+        Finding("image without a JSON file", str(path), "image skipped")
+        for path in (list_images(folder) if folder.is_dir() else [])
+        if path.name.lower() not in known
+    ]
 
 
 def _json_files(folder: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     raw_annotations,
 )
 from keras_retinanet.data.formats.tools.labelme import read_labelme
+from keras_retinanet.data.formats.tools.oidv4 import read_oidv4
 from keras_retinanet.data.formats.tools.supervisely import read_supervisely
 from keras_retinanet.data.formats.tools.via import read_via
 from keras_retinanet.data.raw_annotations import RawAnnotations
@@ -37,6 +38,7 @@ READERS: dict[str, Callable[[Path], Labels]] = {
     "supervisely": read_supervisely,
     "hf_metadata": read_hf_metadata,
     "datumaro": read_datumaro,
+    "oidv4": read_oidv4,
 }
 
 
@@ -64,6 +66,7 @@ class ToolSource(DataSource):
         "supervisely",
         "hf_metadata",
         "datumaro",
+        "oidv4",
     ]
     splits: dict[str, str | ToolSplit]
     images: str | None = None

@@ -23,6 +23,8 @@ from keras_retinanet.data.formats.tools.labelled_images import (
 from keras_retinanet.errors import DataError
 
 CSV_TITLES = ("filename", "region_shape_attributes", "region_attributes")
+# Of regions that have none, as where there is but one class to label.
+ONLY_CLASS = "object"
 # Attributes that name the class where a region has several.
 _CLASS_KEYS = ("class", "label", "name", "type", "category", "object")
 
@@ -43,7 +45,12 @@ def read_via(path: Path) -> Labels:
     images = _csv_images(path) if is_csv else _json_images(path, labels.findings)
     regions = [r for _, regions in images if isinstance(regions, list) for r in regions]
     key = _class_key(regions, path)
+    if key is None:
+        problem = f"regions have no attributes: all are of the class {ONLY_CLASS!r}"
+        labels.findings.append(Finding(problem, f"{path}: {len(regions)} regions", "noted"))
     for name, image_regions in images:
+        if key is not None and isinstance(image_regions, list):
+            image_regions = _with_a_class(image_regions, key, f"{path}: {name}", labels.findings)
         labels.images.append(
             LabelledImage(
                 name=name,
@@ -115,14 +122,29 @@ def _csv_images(path: Path) -> list[tuple[str, list[Any]]]:
     return list(images.items())
 
 
-def _class_key(regions: list[Any], path: Path) -> str:
+def _with_a_class(regions: list[Any], key: str, place: str, findings: list[Finding]) -> list[Any]:
+    """Return the regions without those that have no class, where others of the file have one."""
+    kept = []
+    for number_, region in enumerate(regions, start=1):
+        attributes = region.get("region_attributes") if isinstance(region, dict) else None
+        if isinstance(attributes, dict) and key not in attributes:
+            where = f"{place}, object {number_}"
+            findings.append(Finding("region without a class", where, "box dropped"))
+        else:
+            kept.append(region)
+    return kept
+
+
+def _class_key(regions: list[Any], path: Path) -> str | None:
+    """Return the attribute that is the class; None where no region has any attribute."""
     counts: Counter[str] = Counter()
     for region in regions:
         attributes = region.get("region_attributes") if isinstance(region, dict) else None
         if isinstance(attributes, dict):
             counts.update(list(attributes))
     if not counts:
-        return _CLASS_KEYS[0]
+        has_attributes = [r for r in regions if isinstance(r, dict) and "region_attributes" in r]
+        return None if len(has_attributes) == len(regions) > 0 else _CLASS_KEYS[0]
     if len(counts) == 1:
         return next(iter(counts))
     named = [key for key in counts if key.lower() in _CLASS_KEYS]
@@ -134,8 +156,9 @@ def _class_key(regions: list[Any], path: Path) -> str:
     )
 
 
-def _region(region: Any, key: str) -> tuple[str, Box, bool]:
-    shape, name = region["shape_attributes"], region["region_attributes"].get(key, "")
+def _region(region: Any, key: str | None) -> tuple[str, Box, bool]:
+    shape = region["shape_attributes"]
+    name = ONLY_CLASS if key is None else region["region_attributes"].get(key, "")
     if isinstance(name, Mapping):  # check boxes: {cat: true}
         chosen = [choice for choice, is_set in name.items() if is_set]
         if len(chosen) != 1:

@@ -66,7 +66,7 @@ def test_every_format_is_found_without_a_yaml(tool):
 
 def test_every_file_can_be_named_itself(tool):
     fill(tool).write()
-    place = {"labelme": "a.json", "supervisely": "."}.get(tool.kind)
+    place = {"labelme": "a.json", "supervisely": ".", "oidv4": "."}.get(tool.kind)
     if place is None:
         place = next(
             p.name for p in tool.root.iterdir() if p.suffix in (".json", ".xml", ".csv", ".jsonl")
@@ -103,7 +103,7 @@ def damaged(tool, old, new):
     fill(tool).write()
     changed = 0
     for path in tool.root.rglob("*"):
-        if path.suffix in (".json", ".xml", ".csv", ".jsonl") and not changed:
+        if path.suffix in (".json", ".xml", ".csv", ".jsonl", ".txt") and not changed:
             text = path.read_text()
             changed = text.count(old)
             path.write_text(text.replace(old, new, 1))

@@ -18,7 +18,8 @@ class ToolFolder(DataFolder):
         super().__init__(root, picture)
         self.kind, self.image_folder = kind, root
         self.boxes, self.sizes = {}, {}
-        self.image_folder = root / "img" if kind == "supervisely" else root
+        below = {"supervisely": "img", "oidv4": "things"}
+        self.image_folder = root / below.get(kind, ".")
 
     def declare_image(self, name, **declared):
         self.boxes.setdefault(name, [])
@@ -149,6 +150,13 @@ class ToolFolder(DataFolder):
             ]
             size = {"height": height, "width": width}
             self._dump(f"ann/{image}.json", {"size": size, "objects": objects})
+        return "."
+
+    def _oidv4(self):
+        for image, boxes in self.boxes.items():
+            path = self.image_folder / "Label" / f"{image.rpartition('.')[0]}.txt"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("".join(f"{c} {x1} {y1} {x2} {y2}\n" for c, x1, y1, x2, y2 in boxes))
         return "."
 
     def _hf_metadata(self):
