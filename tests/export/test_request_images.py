@@ -9,6 +9,7 @@ from PIL import Image
 
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.export.saved_model.request_images import decode_request
+from tests.data.images.jpeg_xl_samples import SAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def encoded(width, height, kind, **options):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
 def test_files_are_decoded_up_to_the_bound(decode, kind):
     file = encoded(30, 20, kind)
     image, is_valid = decode(tf.constant(file))
@@ -38,11 +39,26 @@ def test_files_are_decoded_up_to_the_bound(decode, kind):
     assert not is_valid.numpy() and image.shape == (1, 1, 3) and not image.numpy().any()
 
 
-@pytest.mark.parametrize("side", [16, 4000])
-def test_kinds_whose_size_is_unknown_are_not_decoded(decode, side):
-    file = encoded(side, side, "WEBP", quality=1)
-    image, is_valid = decode(tf.constant(file))
+def test_jpeg_xl_is_decoded_up_to_the_bound():
+    for kind in ("rgb", "grey", "container"):
+        file = tf.constant(SAMPLES[kind])
+        image, is_valid = decode_request(file, 48 * 64)
+        assert is_valid.numpy()
+        np.testing.assert_array_equal(image, decode_image(file))
+        image, is_valid = decode_request(file, 48 * 64 - 1)
+        assert not is_valid.numpy() and image.shape == (1, 1, 3)
+
+
+def test_an_animated_webp_is_not_decoded(decode):
+    frames = [Image.new("RGB", (16, 16), (60 * i, 0, 0)) for i in range(3)]
+    file = io.BytesIO()
+    frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:])
+    image, is_valid = decode(tf.constant(file.getvalue()))
     assert not is_valid.numpy() and image.shape == (1, 1, 3)
+
+
+def test_what_only_looks_like_an_image_is_none(decode):
+    assert not decode(tf.constant(encoded(4000, 4000, "WEBP", quality=1)))[1].numpy()
     # JPEG XL: a codestream, and a container.
     for magic in (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"):
         assert not decode(tf.constant(magic + bytes(100)))[1].numpy()

@@ -15,22 +15,31 @@ from keras_retinanet.data.images.orientation import (
     turn_pixels_upright,
     turn_upright,
 )
+from keras_retinanet.data.images.webp_and_jpeg_xl import (
+    decode_webp_or_jpeg_xl,
+    is_jpeg_xl,
+    is_still_webp,
+)
 from keras_retinanet.errors import DataError
 
 
 def decode_image(image_bytes: Tensor) -> Tensor:
-    """Decode the bytes of a JPEG, PNG, GIF or BMP to upright RGB, uint8 [H, W, 3].
+    """Decode the bytes of a JPEG, PNG, GIF, BMP, WebP or JPEG XL to upright RGB, uint8 [H, W, 3].
 
     Grey and palette images become RGB, alpha is dropped, 16 bits are scaled to 8, and of an
-    animation the first frame is taken.
+    animation the first frame is taken; an animated WebP is an error.
     """
-    image = tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+    image = tf.cond(
+        is_still_webp(image_bytes) | is_jpeg_xl(image_bytes),
+        lambda: decode_webp_or_jpeg_xl(image_bytes),
+        lambda: tf.io.decode_image(image_bytes, channels=3, expand_animations=False),
+    )
     image.set_shape((None, None, 3))
     return turn_upright(image, exif_orientation(image_bytes))
 
 
 # Outside of graphs: op by op, finding the orientation takes as long as decoding a small image.
-_decode_at_once = tf.function(
+decode_at_once = tf.function(
     decode_image, input_signature=[tf.TensorSpec((), tf.string)], autograph=False
 )
 
@@ -59,7 +68,7 @@ def read_pixels(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarr
     fault = inspect_image(path, decode=False).fault
     if fault is None:
         try:
-            return _decode_at_once(tf.constant(read_image_bytes(path))).numpy()
+            return decode_at_once(tf.constant(read_image_bytes(path))).numpy()
         except (tf.errors.OpError, OSError):
             fault = inspect_image(path).fault or "truncated or damaged image file"
     raise DataError(f"{path}: {fault}")

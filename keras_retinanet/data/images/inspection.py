@@ -15,9 +15,15 @@ from keras_retinanet.data.images.orientation import (
     FIRST_TRANSPOSED_ORIENTATION,
     file_orientation,
 )
+from keras_retinanet.data.images.webp_and_jpeg_xl import (
+    JPEG_XL_MAGIC_BYTES,
+    is_jpeg_xl,
+    jpeg_xl_size_at_once,
+)
 
-# What TensorFlow decodes; MPO is a JPEG with more pictures behind the first.
-DECODABLE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP")
+# What TensorFlow decodes; MPO is a JPEG with more pictures behind the first. JPEG XL is, too, which
+# Pillow does not know.
+DECODABLE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 DAMAGED = "truncated or damaged image file"
 MIN_SIDE = 10  # pixels; smaller files are thumbnails, trackers or mistakes
 _INSPECTION_BLOCK = 10_000
@@ -79,8 +85,12 @@ def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
 def _read_header(file: BinaryIO, *, decode: bool) -> ImageHeader:
     if file.seek(0, os.SEEK_END) == 0:
         return ImageHeader(fault="empty image file")
+    if starts_as_jpeg_xl(file):
+        return _read_jpeg_xl(file, decode=decode)
     with Image.open(file) as image:
         (width, height), kind = image.size, image.format
+        if kind == "WEBP" and getattr(image, "is_animated", False):
+            kind = "animated WEBP"
         if kind == "BMP" and image.mode in ("1", "P"):
             kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
     if file_orientation(file) >= FIRST_TRANSPOSED_ORIENTATION:
@@ -97,6 +107,27 @@ def _read_header(file: BinaryIO, *, decode: bool) -> ImageHeader:
     return ImageHeader(height, width)
 
 
+def starts_as_jpeg_xl(file: BinaryIO) -> bool:
+    """Return whether an open file is JPEG XL by its first bytes."""
+    file.seek(0)
+    head = file.read(JPEG_XL_MAGIC_BYTES)
+    file.seek(0)
+    return bool(is_jpeg_xl(tf.constant(head)))
+
+
+def _read_jpeg_xl(file: BinaryIO, *, decode: bool) -> ImageHeader:
+    image_bytes = file.read()
+    height, width = jpeg_xl_size_at_once(tf.constant(image_bytes)).numpy().tolist()
+    if height * width > 2 * (Image.MAX_IMAGE_PIXELS or height * width):
+        raise Image.DecompressionBombError
+    if decode:
+        try:
+            tf.io.decode_image(image_bytes, channels=0, expand_animations=False)
+        except Exception:  # TensorFlow's errors; the size is known
+            return ImageHeader(height, width, DAMAGED)
+    return ImageHeader(height, width)
+
+
 def _decode_small(image_bytes: bytes, kind: str) -> None:
     """Decode as training will, JPEG at an eighth of its size: all compressed data are read.
 
@@ -105,4 +136,5 @@ def _decode_small(image_bytes: bytes, kind: str) -> None:
     if kind in ("JPEG", "MPO"):
         tf.io.decode_jpeg(image_bytes, channels=3, ratio=8)
     else:
-        tf.io.decode_image(image_bytes, channels=3, expand_animations=False)
+        channels = 0 if kind == "WEBP" else 3  # not all WebP files can be decoded as three
+        tf.io.decode_image(image_bytes, channels=channels, expand_animations=False)

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from keras_retinanet.data.images.address import read_image_bytes
+from keras_retinanet.data.images.decoding import decode_at_once
+from keras_retinanet.data.images.inspection import starts_as_jpeg_xl
 from keras_retinanet.data.images.orientation import UPRIGHT, file_orientation
 
 # Beyond these an image is read all the same, but takes memory, or is hard to believe.
@@ -34,6 +37,8 @@ _FORMAT_OF_SUFFIX = {
     ".png": "PNG",
     ".gif": "GIF",
     ".bmp": "BMP",
+    ".webp": "WEBP",
+    ".jxl": "JPEG XL",
 }
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _PNG_END = b"IEND"
@@ -80,6 +85,8 @@ def scan_image(path: str, *, with_look: bool) -> ScannedImage:
     try:
         content = read_image_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
+        if starts_as_jpeg_xl(io.BytesIO(content)):
+            return _scan_jpeg_xl(path, content, digest, with_look=with_look)
         with Image.open(io.BytesIO(content)) as image:
             remarks = _remarks(image, content, Path(path).suffix.lower())
             if not _is_complete(content, image.format):
@@ -88,6 +95,15 @@ def scan_image(path: str, *, with_look: bool) -> ScannedImage:
         return ScannedImage(None, digest, remarks, look)
     except Exception:  # OSError, SyntaxError, struct.error, ... as in `inspect_image`
         return ScannedImage(TRUNCATED)
+
+
+def _scan_jpeg_xl(path: str, content: bytes, digest: bytes, *, with_look: bool) -> ScannedImage:
+    """Pillow does not read JPEG XL, and its end cannot be told without decoding."""
+    pixels = decode_at_once(tf.constant(content)).numpy()
+    image = Image.fromarray(pixels)
+    image.format = "JPEG XL"
+    remarks = _remarks(image, content, Path(path).suffix.lower())
+    return ScannedImage(None, digest, remarks, _look(image) if with_look else None)
 
 
 def _is_complete(content: bytes, kind: str | None) -> bool:

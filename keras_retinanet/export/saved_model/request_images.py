@@ -7,6 +7,12 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.webp_and_jpeg_xl import (
+    is_jpeg_xl,
+    is_still_webp,
+    jpeg_xl_size,
+    webp_size,
+)
 
 _PNG = b"\x89PNG"
 _JPEG = b"\xff\xd8\xff"
@@ -73,8 +79,9 @@ def num_pixels(file: Tensor) -> Tensor:
             (starts_with(_PNG), lambda: number(16, 17, 18, 19) * number(20, 21, 22, 23)),
             (starts_with(_GIF), lambda: number(7, 6) * number(9, 8)),
             (starts_with(_BMP), bmp),
+            (is_jpeg_xl(file), lambda: tf.reduce_prod(jpeg_xl_size(file))),
+            (is_still_webp(file), lambda: tf.reduce_prod(webp_size(file))),
         ],
-        # What else TensorFlow decodes (WebP, JPEG XL) has no size at a fixed place, and training
-        # reads none of it either.
+        # TensorFlow decodes nothing else; an animated WebP it cannot.
         default=lambda: tf.constant(tf.int64.max),
     )

@@ -114,6 +114,8 @@ def read_tfrecord(
 
 def image_suffix(image_bytes: bytes) -> str:
     """Return the usual suffix of an image file with these bytes; of unknown kinds, that of JPEG."""
+    if image_bytes.startswith(b"RIFF"):
+        return ".webp"
     return next((s for magic, s in _SUFFIXES.items() if image_bytes.startswith(magic)), ".jpg")
 
 
