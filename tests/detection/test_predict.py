@@ -139,3 +139,48 @@ def test_nothing_to_do_is_an_error(model, tmp_path, content):
         (folder / "bad.jpg").write_bytes(b"text")
     with pytest.raises(DataError, match=str(folder)):
         predict(model, folder, tmp_path / "out", min_score=0.1)
+
+
+@pytest.mark.parametrize("kind", ["tif", "TIFF", "avif"])
+def test_kinds_that_pillow_reads_are_converted(model, tmp_path, kind):
+    folder = tmp_path / "in"
+    write_image(folder / "a.png", 70, 50)
+    options = {"format": "AVIF", "quality": 100} if kind == "avif" else {"format": "TIFF"}
+    write_image(folder / f"a.{kind}", 70, 50, **options)
+    summary, entries = run(model, folder, tmp_path / "out")
+    assert summary.num_images == 2 and not summary.findings
+    assert {entry["file"] for entry in entries} == {str(p) for p in folder.iterdir()}
+    assert all((entry["height"], entry["width"]) == (50, 70) for entry in entries)
+    assert (tmp_path / "out" / "images" / f"a.{kind}.jpg").is_file()
+    if kind != "avif":  # the same pixels
+        assert entries[0]["detections"] == entries[1]["detections"]
+
+
+def test_heic_says_what_it_needs(model, tmp_path):
+    write_image(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    summary, _ = run(model, tmp_path / "in", tmp_path / "out")
+    ((fault, where),) = [(f.problem, f.where) for f in summary.findings]
+    assert where.endswith("b.HEIC")
+    try:
+        import pillow_heif  # noqa: F401
+    except ImportError:
+        assert "pip install pillow-heif" in fault
+
+
+def test_every_file_that_is_passed_over_is_named(model, tmp_path):
+    folder = tmp_path / "in"
+    write_image(folder / "a.png")
+    write_image(folder / "b.webp")
+    for name in ("notes.txt", "sub/clip.mp4", ".hidden/c.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    (folder / "broken.tif").write_bytes(b"II*\0")
+    summary, entries = run(model, folder, tmp_path / "out")
+    assert len(entries) == 2
+    passed = {f.where: f.action for f in summary.findings}
+    assert passed == {
+        str(folder / "notes.txt"): "file passed over",
+        str(folder / "sub" / "clip.mp4"): "file passed over",
+        str(folder / "broken.tif"): "image skipped",
+    }
