@@ -249,3 +249,19 @@ def test_the_command(call, coco, tmp_path, capsys):
     assert call("data", "split", path, out, "--groups", "bytes") == 2
     assert "exists and is not empty" in capsys.readouterr().err
     assert call("data", "split", path, tmp_path / "two", "--groups", "bytes") == 0
+
+
+def test_the_check_of_val_share_counts_each_image_once(coco, capsys):
+    for i in range(12):
+        scene(i % 10).save(coco.add_image(f"{i}.png"))
+        coco.add_box(f"{i}.png", (5, 4, 40, 30))
+    coco.add_box("3.png", (70, 4, 90, 30))
+    coco.write()
+    path = coco.root / "data.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "val_share": 0.25}))
+    report = check_dataset(path, decode=True)
+    sizes = {name: figures["images"] for name, figures in report.statistics.items()}
+    assert sum(sizes.values()) == 12 and sizes["val"] == 3
+    counts = Counter(f.problem for f in report.findings)
+    assert counts["box outside the image"] == 1
+    assert not any("two splits" in p or "no split" in p or "looks like" in p for p in counts)
