@@ -11,8 +11,8 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     Labels,
     NotABox,
     around,
+    json_of_image,
     number,
-    read_json,
     read_objects,
     size_of,
     text,
@@ -30,7 +30,9 @@ def read_labelme(folder: Path) -> Labels:
     """
     labels = Labels()
     for path in [folder] if folder.is_file() else _json_files(folder):
-        content = read_json(path)
+        content = json_of_image(path)
+        if content is None:
+            continue
         if not is_labelme(content):
             if path == folder:
                 stop("file of another tool", str(path), f"{path} is no file of labelme")
