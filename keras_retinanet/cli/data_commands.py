@@ -129,11 +129,11 @@ def split(
         describe(name, dataset)
     total = sum(len(done.datasets[name]) for name in ("train", *shares))
     for name, share in shares.items():
-        got = len(done.datasets[name]) / total
-        if abs(got - share) > MAX_DEVIATION * share:
+        count, wanted = len(done.datasets[name]), share * total
+        if abs(count - wanted) > max(1, MAX_DEVIATION * wanted):
             err.print(
-                f"note: {name} has {got:.0%} of the images, and not {share:.0%}: images that look "
-                "alike, or classes that are rare, leave no better choice"
+                f"note: {name} has {count / total:.0%} of the images, not {share:.0%}: images "
+                "that look alike, or classes that are rare, leave no better choice"
             )
     out.print(
         f"{counted(done.num_groups, 'group')} of images that stay together: "

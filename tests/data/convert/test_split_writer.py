@@ -229,7 +229,7 @@ def test_shares_that_cannot_be_had_are_told(call, coco, tmp_path, capsys):
     assert call("data", "split", coco.root / "data.yaml", out, "--val", 0.7) == 0
     told = capsys.readouterr()
     assert "7 groups" in told.out
-    assert re.search(r"note: val has \d+% of the images, and not 70%: images that look", told.err)
+    assert re.search(r"note: val has \d+% of the images, not 70%: images that look", told.err)
 
 
 def test_the_command(call, coco, tmp_path, capsys):
