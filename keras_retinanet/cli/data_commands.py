@@ -25,6 +25,10 @@ from keras_retinanet.errors import ConfigError, UserError
 app = typer.Typer(help="Data sets.", no_args_is_help=True)
 
 
+# A part whose share of the images is off by more than this part of it is told.
+MAX_DEVIATION = 0.25
+
+
 class GroupsBy(str, enum.Enum):
     """What makes images stay in one split."""
 
@@ -123,6 +127,14 @@ def split(
     print_findings(done.findings)
     for name, dataset in done.datasets.items():
         describe(name, dataset)
+    total = sum(len(done.datasets[name]) for name in ("train", *shares))
+    for name, share in shares.items():
+        count, wanted = len(done.datasets[name]), share * total
+        if abs(count - wanted) > max(1, MAX_DEVIATION * wanted):
+            err.print(
+                f"note: {name} has {count / total:.0%} of the images, not {share:.0%}: images "
+                "that look alike, or classes that are rare, leave no better choice"
+            )
     out.print(
         f"{counted(done.num_groups, 'group')} of images that stay together: "
         f"{plain(str(done.data_yaml))}"

@@ -156,7 +156,7 @@ def _absolute(data: str) -> str:
 
 
 def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
-    left_out = len(train_set.findings) + (len(val_set.findings) if val_set else 0)
+    left_out = len({*train_set.findings, *(val_set.findings if val_set else ())})
     out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
     if val_set is not None:
         _report(output, val_set)

@@ -1,14 +1,14 @@
 """From what a reader found in annotation files to a clean DetectionDataset: faults of images and
 boxes are found here, for all formats alike, and each is either reported or stops the reading."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import is_collecting, note_raw, stop
-from keras_retinanet.data.images.inspection import ImageHeader, inspect_images
+from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.data.missing_images import MISSING, refuse_missing_images
 from keras_retinanet.data.raw_annotations import RawAnnotations
 
@@ -53,7 +53,9 @@ def clean(
     heights = np.array([h.height for h in headers], np.int32)
     widths = np.array([h.width for h in headers], np.int32)
     has_image = np.array([h.fault is None for h in headers], bool)
-    keep, boxes = _clean_boxes(raw, usable, headers, findings)
+    is_missing = np.array([h.fault == MISSING for h in headers], bool)
+    sizes = np.stack([widths, heights, widths, heights], axis=1)
+    keep, boxes = _clean_boxes(raw, usable, sizes, has_image, is_missing, findings)
 
     order = np.flatnonzero(keep)
     if (np.diff(raw.box_images[order]) < 0).any():
@@ -136,18 +138,22 @@ def _refuse_bad_coordinates(raw: RawAnnotations) -> np.ndarray:
 def _clean_boxes(
     raw: RawAnnotations,
     usable: np.ndarray,
-    headers: Sequence[ImageHeader],
+    sizes: np.ndarray,
+    has_image: np.ndarray,
+    is_missing: np.ndarray,
     findings: list[Finding],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which of the usable boxes to keep [T], and all boxes as float32 pixels within their
     images [T, 4].
 
     Boxes of a damaged image are looked at, too, if its size is known.
+
+    Args:
+        sizes: [N, 4] width, height, width, height of the images, 0 where unknown.
+        has_image, is_missing: [N], whether an image can be used, and whether there is no file.
     """
-    has_image = np.array([h.fault is None for h in headers], bool)[raw.box_images]
-    is_missing = np.array([h.fault == MISSING for h in headers], bool)[raw.box_images]
-    sizes = np.array([(h.width, h.height) * 2 for h in headers], np.int32).reshape(-1, 4)
-    has_size = (sizes[raw.box_images, 0] > 0) & usable
+    has_size = (sizes[:, 0] > 0)[raw.box_images] & usable
+    has_image, is_missing = has_image[raw.box_images], is_missing[raw.box_images]
     if is_missing.any():
         where = f"{raw.source}: {int(is_missing.sum())}"
         findings.append(Finding("boxes of missing images", where, "box dropped"))

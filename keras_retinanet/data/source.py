@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.division import REST, divide_images
 from keras_retinanet.data.formats.data_yaml import SOURCES, DataSource, MixSource, PathOf
 from keras_retinanet.data.formats.records.tfds import PREFIX
+from keras_retinanet.data.formats.yolo_files.yolo_yaml import NoSuchPlace
 from keras_retinanet.data.layouts.detect_format import DATA_YAML, detect_format
 from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.errors import ConfigError, DataError
@@ -46,7 +47,11 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
 
     parts = () if source.val_share is None else (REST, VAL)
     whole = REST if split in parts else split
-    raw = source.read_selected(whole, path_of)
+    try:
+        raw = source.read_selected(whole, path_of)
+    except NoSuchPlace as error:
+        mend = f"; to have one: {how_to_split(data)}" if whole == VAL else ""
+        raise NoSuchPlace(f"{error}{mend}") from error
     dataset = clean(raw, decode_images=decode_images, folder=path_of("."))
     if split in parts and len(dataset):
         dataset = _part(dataset, source, split, f"{data}: {REST}")
@@ -65,7 +70,11 @@ def split_names(data: str | Path) -> list[str]:
 
     A mix has those of all its sources.
     """
-    names = _split_names(Path(data), ())
+    return in_order(_split_names(Path(data), ()))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of splits as they are told everywhere: train, val, test, then others."""
     return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
 
 

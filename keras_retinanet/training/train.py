@@ -111,7 +111,8 @@ def _checkpoint_to_go_on_from(output: Path, run: Run) -> Checkpoint | None:
 
 def _describe(setup: Setup, val_set: DetectionDataset | None, output: Path) -> None:
     """Write and tell what is known of a run before its first step."""
-    findings = setup.train_set.findings + (val_set.findings if val_set else [])
+    # Both sets may be parts of one, with the same findings.
+    findings = list(dict.fromkeys(setup.train_set.findings + (val_set.findings if val_set else [])))
     recall = make_anchor_recall(setup.config, setup.train_set)
     describe_run(output, findings=findings, anchor_recall=recall, transfer=setup.transfer)
 

@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from keras_retinanet.cli.console import describe
 from keras_retinanet.config.load import load_config
+from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.demo.demo import write_demo_dataset
 
 
@@ -109,3 +112,25 @@ def test_anchors_prints_recall_and_a_config_that_has_the_fit(call, data, tmp_pat
     assert call("anchors", tmp_path / "anchors.yaml", "--data", data) == 0
     shown = f"anchor recall {report['fit']['train']['fitted']:.4f}"
     assert shown in capfd.readouterr().out
+
+
+def test_more_objects_than_coco_counts_are_said_where_a_split_is_described(capfd):
+    count = 160
+    dataset = DetectionDataset(
+        image_paths=["a.jpg"],
+        image_ids=[1],
+        heights=np.array([50], np.int32),
+        widths=np.array([50], np.int32),
+        row_splits=np.array([0, count]),
+        boxes=np.tile(np.array([[1, 1, 9, 9]], np.float32), (count, 1)),
+        labels=np.zeros(count, np.int32),
+        is_ignored=np.zeros(count, bool),
+        areas=np.full(count, 64, np.float32),
+        class_names=("cat",),
+        category_ids=(1,),
+    )
+    describe("val", dataset)
+    told = capfd.readouterr()
+    assert told.out == "val: 1 image, 160 objects of 1 class\n"
+    assert "1 of 1 images have more than 100 objects (up to 160)" in told.err
+    assert "at most 62% of the objects" in told.err

@@ -174,8 +174,9 @@ def _short_place(place: dict[str, Any], folder: Path) -> dict[str, Any]:
         inside = [file[len(top) + 1 :] for top in tops if file.startswith(f"{top}{os.sep}")]
         file = inside[0] if inside else "." if file in tops else file
     rest = place["place"]
+    is_command = rest and "retinanet " in rest  # which is to be pasted as it is
     for top in (*tops, os.fspath(folder)):
-        if rest and top not in ("", "."):
+        if rest and not is_command and top not in ("", "."):
             rest = rest.replace(f"{top}{os.sep}", "")
     return {**place, "file": file, "place": rest}
 

@@ -3,7 +3,7 @@ where they are."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from keras_retinanet.data.convert.naming import refuse_bad_split_names, with_com
 from keras_retinanet.data.convert.split import Split
 from keras_retinanet.data.dataset import DetectionDataset, Finding, write_findings
 from keras_retinanet.data.division import REST, divide_images
+from keras_retinanet.data.formats.yolo_files.yolo_yaml import NoSuchPlace
 from keras_retinanet.data.images.address import file_of
 from keras_retinanet.data.lost_labels import refuse_lost_labels
-from keras_retinanet.data.source import load_dataset, split_names
+from keras_retinanet.data.source import in_order, load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.system.atomic_files import whole_file, write_whole
 
@@ -68,14 +69,14 @@ def write_split(
     _refuse_full(output)
     known = split_names(data)
     divided = _divided(data, known, divided)
-    others = [name for name in known if name != divided]
+    others, absent = _others(data, [name for name in known if name != divided])
     there = [name for name in (REST, *shares) if name in others]
     if there:
         raise ConfigError(
             f"{data} has a split {there[0]!r} beside {divided!r}: ask for no such part"
             + (" (--val 0)" if there[0] == "val" else "")
         )
-    refuse_bad_split_names(others)
+    refuse_bad_split_names(list(others))
     whole = load_dataset(data, divided)
     refuse_lost_labels(whole, f"{data}: {divided}")
     if whole.repeats is not None:
@@ -83,11 +84,12 @@ def write_split(
     groups = group_images(whole.image_paths, by)
     parts = divide_images(whole, groups, shares, seed=seed, source=f"{data}: {divided}")
     datasets = {name: whole.select(images) for name, images in parts.items()}
-    datasets |= {name: load_dataset(data, name) for name in others}
-    findings = list(dict.fromkeys(f for d in datasets.values() for f in d.findings))
+    datasets |= others
+    findings = absent + list(dict.fromkeys(f for d in datasets.values() for f in d.findings))
+    alike = with_common_classes({name: datasets[name] for name in in_order(datasets)}, findings)
     datasets = {
         name: replace(dataset.with_a_class_for_every_box(), findings=[])
-        for name, dataset in with_common_classes(datasets, findings).items()
+        for name, dataset in alike.items()
     }
     _write(datasets, findings, output)
     return DividedData(output / DATA_YAML, datasets, len(set(groups.tolist())), findings)
@@ -113,6 +115,19 @@ def _divided(data: str | Path, known: list[str], wanted: str | None) -> str:
             f"{data} has no split {wanted!r} to divide: {did_you_mean(wanted, known)}"
         )
     return wanted
+
+
+def _others(
+    data: str | Path, names: Sequence[str]
+) -> tuple[dict[str, DetectionDataset], list[Finding]]:
+    """Return the splits that are not divided; those that are named, but not there, are noted."""
+    found, findings = {}, []
+    for name in names:
+        try:
+            found[name] = load_dataset(data, name)
+        except NoSuchPlace as error:
+            findings.append(Finding("split that is named, but not there", str(error), "noted"))
+    return found, findings
 
 
 def _write(datasets: dict[str, DetectionDataset], findings: list[Finding], output: Path) -> None:

@@ -1,6 +1,7 @@
 """Reader of Pascal VOC: XML files of annotations, with images beside them or in JPEGImages."""
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
@@ -101,7 +102,9 @@ def _read_folder(folder: Path) -> dict[str, VocFile]:
             for name in sorted(names)
             if name.lower().endswith(".xml") and not name.startswith(".")
         ]
-    stamps = [(s.st_mtime_ns, s.st_size) for s in map(os.lstat, paths)]
+    states = {path: os.lstat(path) for path in paths}
+    paths = [path for path in paths if not stat.S_ISFIFO(states[path].st_mode)]
+    stamps = [(states[path].st_mtime_ns, states[path].st_size) for path in paths]
     state = hash((folder, tuple(paths), tuple(stamps)))
     # All splits of a folder ask the same: parsing is most of the time that reading them takes.
     if state not in _folders_read:

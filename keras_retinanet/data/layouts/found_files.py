@@ -110,6 +110,8 @@ def suggested_settings(found: FoundFiles) -> Settings | None:
 def _kind(path: Path) -> str:
     suffix = path.suffix.lower()
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return OTHER
         if suffix in IMAGE_SUFFIXES:
             return IMAGE
         if _RECORD.search(path.name):
@@ -118,24 +120,28 @@ def _kind(path: Path) -> str:
             kind = tool_kind(path)
             if kind is not None:
                 return kind
-        if suffix == ".json":
-            return "coco" if is_coco(path) else OTHER
-        if suffix == ".xml":
-            return "voc" if looks_like_voc(path) else OTHER
-        if suffix == ".csv":
-            return "open_images" if is_open_images(path) else "csv" if is_of_boxes(path) else OTHER
-        if suffix == ".txt":
-            return _kind_of_text(path)
+        looks = _LOOKS.get(suffix, {})
+        return next((kind for kind, look in looks.items() if look(path)), OTHER)
     except (ConfigError, DataError, OSError):
-        pass
-    return OTHER
+        return OTHER
 
 
-def _kind_of_text(path: Path) -> str:
+def _is_of_kitti(path: Path) -> bool:
     lines = [line for line in read_lines(path) if line.strip()]
-    if lines and all(_KITTI_ROW.match(line) for line in lines):
-        return "kitti"
-    return "yolo" if lines and is_label_file(path) else OTHER
+    return bool(lines) and all(_KITTI_ROW.match(line) for line in lines)
+
+
+def _is_of_yolo(path: Path) -> bool:
+    return is_label_file(path) and any(line.strip() for line in read_lines(path))
+
+
+# By their suffix, the kinds that a file may be of, and what tells.
+_LOOKS: dict[str, dict[str, Callable[[Path], bool]]] = {
+    ".json": {"coco": is_coco},
+    ".xml": {"voc": looks_like_voc},
+    ".csv": {"open_images": is_open_images, "csv": is_of_boxes},
+    ".txt": {"kitti": _is_of_kitti, "yolo": _is_of_yolo},
+}
 
 
 def _rank(kind: str) -> int:

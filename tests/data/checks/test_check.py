@@ -322,6 +322,8 @@ def test_a_missing_val_is_a_note_with_the_command(many):
     assert severity(note) == "note" and report.exit_status == 0
     command = f"retinanet data split {many.root / 'data.yaml'} data-split --val 0.2"
     assert note.where.endswith(command)
+    (entry,) = [e for e in report.as_json()["findings"] if "no split val" in e["problem"]]
+    assert (entry["file"], entry["place"]) == ("data.yaml", f"to have one: {command}")
     stems = list(many.trees)
     write_splits(many, train=stems[:10], val=stems[10:])
     assert not any("no split val" in problem for problem in problems(check(many)))

@@ -1,6 +1,7 @@
 """`retinanet data split`, and `val_share` in a data YAML, which gives the same parts."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -108,7 +109,9 @@ def test_other_splits_stay_as_they_are(coco, tmp_path):
     path = coco.root / "data.yaml"
     path.write_text(yaml.safe_dump(values))
     done = write_split(path, tmp_path / "out", shares={"val": 0.2})
-    assert list(done.datasets) == ["train", "val", "test"]
+    assert list(done.datasets) == ["train", "val", "test"]  # whatever is divided
+    again = write_split(path, tmp_path / "b", shares={"val": 0.2, "more": 0.2})
+    assert list(again.datasets) == ["train", "val", "test", "more"]
     assert objects(load_dataset(done.data_yaml, "test")) == objects(load_dataset(path, "test"))
 
 
@@ -158,6 +161,8 @@ def test_mistakes(coco, tmp_path, options, message):
 
 
 def test_a_folder_with_something_in_it_and_a_val_that_is_there_are_refused(coco, tmp_path):
+    scene(0).save(coco.add_image("a.png"))
+    coco.add_box("a.png", (5, 4, 40, 30))
     coco.write()
     with pytest.raises(ConfigError, match="exists and is not empty: name a new folder"):
         write_split(coco.root / "data.yaml", coco.root, shares={"val": 0.2})
@@ -190,6 +195,43 @@ def test_ultralytics_yaml_may_say_val_share(tmp_path):
     assert sizes == {"train": 7, "val": 3}
 
 
+def write_yolo(root, count):
+    for name in ("images/train", "labels/train"):
+        (root / name).mkdir(parents=True)
+    for i in range(count):
+        scene(i).save(root / "images" / "train" / f"{i}.png")
+        (root / "labels" / "train" / f"{i}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    path = root / "data.yaml"
+    path.write_text("train: images/train\nval: ../valid/images\ntest: ../no\nnames: [cat]\n")
+    return path
+
+
+def test_a_val_that_is_named_but_not_there_is_made(tmp_path):
+    path = write_yolo(tmp_path / "set", 8)
+    with pytest.raises(DataError, match=r"there is no \.\./valid/images: .* retinanet data split"):
+        load_dataset(path, "val")
+    (error,) = [f for f in check_dataset(path, ["val"]).findings if f.action == "stops training"]
+    assert error.where.endswith("data-split --val 0.2")
+    done = write_split(path, tmp_path / "out", shares={"val": 0.25})
+    assert [f.problem for f in done.findings] == ["split that is named, but not there"] * 2
+    assert {name: len(load_dataset(done.data_yaml, name)) for name in ("train", "val")} == {
+        "train": 6,
+        "val": 2,
+    }
+
+
+def test_shares_that_cannot_be_had_are_told(call, coco, tmp_path, capsys):
+    for i in range(12):
+        scene(0 if i < 6 else i).save(coco.add_image(f"{i}.png"))
+        coco.add_box(f"{i}.png", (5, 4, 40, 30), "dog" if i < 6 else "cat")
+    coco.write()
+    out = tmp_path / "out"
+    assert call("data", "split", coco.root / "data.yaml", out, "--val", 0.7) == 0
+    told = capsys.readouterr()
+    assert "7 groups" in told.out
+    assert re.search(r"note: val has \d+% of the images, not 70%: images that look", told.err)
+
+
 def test_the_command(call, coco, tmp_path, capsys):
     for i in range(10):
         scene(i).save(coco.add_image(f"{i}.png"))
@@ -207,3 +249,19 @@ def test_the_command(call, coco, tmp_path, capsys):
     assert call("data", "split", path, out, "--groups", "bytes") == 2
     assert "exists and is not empty" in capsys.readouterr().err
     assert call("data", "split", path, tmp_path / "two", "--groups", "bytes") == 0
+
+
+def test_the_check_of_val_share_counts_each_image_once(coco, capsys):
+    for i in range(12):
+        scene(i % 10).save(coco.add_image(f"{i}.png"))
+        coco.add_box(f"{i}.png", (5, 4, 40, 30))
+    coco.add_box("3.png", (70, 4, 90, 30))
+    coco.write()
+    path = coco.root / "data.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "val_share": 0.25}))
+    report = check_dataset(path, decode=True)
+    sizes = {name: figures["images"] for name, figures in report.statistics.items()}
+    assert sum(sizes.values()) == 12 and sizes["val"] == 3
+    counts = Counter(f.problem for f in report.findings)
+    assert counts["box outside the image"] == 1
+    assert not any("two splits" in p or "no split" in p or "looks like" in p for p in counts)

@@ -1,6 +1,8 @@
 """What is no data set is named for what it is, with the data YAML that makes it one."""
 
 import json
+import os
+import random
 import re
 import shutil
 
@@ -11,7 +13,7 @@ import yaml
 from keras_retinanet.data.convert.convert import convert
 from keras_retinanet.data.layouts.detect_format import detect_format
 from keras_retinanet.data.source import load_dataset, split_names
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.errors import ConfigError, UserError
 
 BOX = (8, 4, 40, 30)
 
@@ -284,3 +286,37 @@ def test_all_data_sets_in_a_folder_are_named(drawn):
     shutil.copytree(folder, folder.parent / "more" / "b")
     message = refusal(folder.parent / "more")
     assert "more/a, " in message and message.endswith("more/b look like some: name the one to use")
+
+
+SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".txt", ".yaml", ".record", ".pbtxt", ".dat", "")
+PARTS = [
+    b"{", b"}", b"[", b"]", b"<annotation>", b"<object>", b"\0", b"\xff\xfe", b"\xd8\xd8", b": ",
+    b'"images": [', b'"annotations": [', b'"file_name": "a.jpg"', b'"shapes"', b"1,2,3,4", b"\n",
+    b"0 0.5 0.5 0.1 0.1\n", b"a.jpg,1,2,30,40,cat\n", b"car 0 0 0 1 2 3 4 5 6 7 8 9 1 2\n", b"PK",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_lies_in_a_folder_is_read_or_refused_in_one_line(tmp_path, picture, seed):
+    rng = random.Random(seed)
+    names = ["a", "train", "val\udcff", "[x]", "it's: #1", "labels", "images", "${HOME}"]
+    paths = []
+    for _ in range(rng.randrange(1, 8)):
+        path = tmp_path.joinpath(*rng.choices(names, k=rng.randrange(3)))
+        if any(parent.is_file() for parent in (path, *path.parents)):
+            continue
+        path.mkdir(parents=True, exist_ok=True)
+        path /= rng.choice(names) + rng.choice(SUFFIXES)
+        if not path.exists():
+            path.write_bytes(b"".join(rng.choices(PARTS, k=rng.randrange(9))))
+            paths.append(path)
+    (tmp_path / "shots" / "x").mkdir(parents=True)
+    (tmp_path / "shots" / "x" / "a.jpg").write_bytes(picture())
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.xml")
+    for path in (tmp_path, *paths):
+        try:
+            for split in split_names(path):
+                load_dataset(path, split)
+        except UserError as error:
+            assert "\n" not in str(error) and str(error).isprintable()

@@ -153,7 +153,7 @@ def _read(record: Any, read: Callable[[Any], Any], path: Path, key: str, i: int,
         where = f"{path}: {key}[{i}]"
         stop(
             f"entry of {key} without {need}",
-            json_element_place(path, key, i),
+            f"{json_element_place(path, key, i)}: {_explain(error)}",
             f"{where} needs {need}: {_explain(error)}",
         )
         return None

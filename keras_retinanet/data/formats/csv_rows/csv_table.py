@@ -78,7 +78,7 @@ def read_table(path: Path, *, needs_class: bool = True, max_rows: int | None = N
         elif not line.startswith("#"):
             stop(
                 "row with too few or too many cells",
-                where,
+                f"{where}: {len(cells)} instead of {table.columns.count}",
                 f"{where} has {len(cells)} cells instead of {table.columns.count}: "
                 f"rows are {wanted}",
             )
@@ -110,7 +110,7 @@ def _add(table: Table, cells: list[str], number: int, where: str, *, decimal_com
     except ValueError as error:
         stop(
             "row without four numbers",
-            where,
+            f"{where}: {str(error)[:200]}",
             f"{where} needs four numbers x1, y1, x2, y2: {str(error)[:200]}",
         )
         return

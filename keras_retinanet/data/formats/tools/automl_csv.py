@@ -11,6 +11,7 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     Labels,
     number,
 )
+from keras_retinanet.errors import DataError
 
 # The first column, and the split that it stands for; the last is for AutoML to divide.
 USES = {
@@ -37,7 +38,11 @@ def read_automl_csv(path: Path) -> Labels:
         if not line.strip():
             continue
         where = f"{path}:{line_number}"
-        cells = split_cells(line, ",", where)
+        try:
+            cells = split_cells(line, ",", where)
+        except DataError as error:
+            stop("row that is no CSV", str(error), str(error))
+            continue
         use = cells[0].upper()
         if use not in USES:
             if line_number == 1 and _is_titles(cells):

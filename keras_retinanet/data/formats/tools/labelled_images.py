@@ -98,7 +98,8 @@ def read_objects(
         except NotABox as error:
             findings.append(Finding(f"{error} encloses nothing", where, "box dropped"))
         except UNREADABLE as error:
-            stop("object that cannot be read", where, f"{where}: {told(error)}")
+            message = f"{where}: {told(error)}"
+            stop("object that cannot be read", message, message)
         else:
             objects.append(LabelledObject(name.strip(), box, where, is_outline))
     return objects
@@ -191,6 +192,15 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}:{error.lineno}: not valid JSON: {error}") from error
     except (RecursionError, ValueError) as error:
         raise DataError(f"{path}: not valid JSON: {error}") from error
+
+
+def json_of_image(path: Path) -> Any:
+    """Return the content of one of many JSON files; stop, or return None, if it is unreadable."""
+    try:
+        return read_json(path)
+    except DataError as error:
+        stop("annotation file that cannot be read", str(error), str(error))
+        return None
 
 
 def raw_annotations(

@@ -12,8 +12,8 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     Labels,
     NotABox,
     around,
+    json_of_image,
     number,
-    read_json,
     read_objects,
     size_of,
     text,
@@ -32,7 +32,9 @@ def read_labelme(folder: Path) -> Labels:
     """
     labels = Labels()
     for path in [folder] if folder.is_file() else _json_files(folder):
-        content = read_json(path)
+        content = json_of_image(path)
+        if content is None:
+            continue
         if not is_labelme(content):
             what = "JSON file without 'shapes' and 'imagePath', which labelme writes"
             if path == folder or _is_half(content):

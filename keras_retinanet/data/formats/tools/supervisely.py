@@ -13,8 +13,8 @@ from keras_retinanet.data.formats.tools.labelled_images import (
     Labels,
     NotABox,
     around,
+    json_of_image,
     number,
-    read_json,
     read_objects,
     size_of,
     text,
@@ -36,7 +36,9 @@ def read_supervisely(folder: Path) -> Labels:
     """
     labels = Labels()
     for path in sorted((folder / ANNOTATIONS).glob("*.json")):
-        content = read_json(path)
+        content = json_of_image(path)
+        if content is None:
+            continue
         if not isinstance(content, dict) or "objects" not in content:
             stop("file without objects", str(path), f"{path}: expected size and objects")
             continue

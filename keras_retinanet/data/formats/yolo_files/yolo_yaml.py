@@ -21,6 +21,10 @@ _SPLIT_WORD = re.compile(r"(?i)train|val|test")
 _FOREIGN = re.compile(r"/|[A-Za-z]:|~|\.\.")
 
 
+class NoSuchPlace(DataError):
+    """The folder or list that a split names is not there."""
+
+
 @dataclass(frozen=True)
 class YoloYaml:
     """What a data set says of itself.
@@ -192,7 +196,8 @@ def _find(yaml: YoloYaml, text: str) -> tuple[Path, str | None]:
     """Return the folder or list that an entry names; and the entry, if only its end is there.
 
     Raises:
-        DataError: nothing is there, or it may be one of two.
+        NoSuchPlace: nothing is there.
+        DataError: it may be one of two.
     """
     spelt = _portable(text)
     # A quote that closes nothing is a part of a plain text in YAML.
@@ -217,7 +222,7 @@ def _find(yaml: YoloYaml, text: str) -> tuple[Path, str | None]:
     end = _existing_end(yaml.folder, spelt.strip("'\""))
     if end:
         return end, text
-    raise DataError(
+    raise NoSuchPlace(
         f"{yaml.path}: there is no {text}: looked for {', '.join(dict.fromkeys(map(str, tried)))}"
     )
 

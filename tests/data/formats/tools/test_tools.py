@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
+from keras_retinanet.data.checks.check import check_dataset
 from keras_retinanet.data.faults import collect_faults
 from keras_retinanet.data.formats.tools.automl_csv import read_automl_csv
 from keras_retinanet.data.formats.tools.cvat_images import read_cvat_images
@@ -344,3 +345,20 @@ def test_label_studio_s_names(tmp_path):
         ("https://example.org/c.jpg?token=1", "/c.jpg"),
     ):
         assert studio(tmp_path, none, address=address).images[0].name == name
+
+
+@pytest.mark.parametrize("kind", ["labelme", "supervisely"])
+def test_all_broken_files_are_told_by_the_check(tmp_path, picture, kind):
+    tool = fill(ToolFolder(tmp_path, picture, kind=kind))
+    tool.add_image("d.jpg")
+    tool.add_box("d.jpg", (1, 2, 30, 40), "dog")
+    tool.write()
+    files = sorted(p for p in tmp_path.rglob("*.json"))
+    files[0].write_text("{")
+    files[1].write_bytes(b"\xff\xfe\xff")
+    report = check_dataset(tmp_path / "data.yaml")
+    errors = [f.where for f in report.findings if f.action == "stops training"]
+    assert [where.startswith(str(path)) for where, path in zip(errors, files)] == [True, True]
+    assert len(errors) == 2 and report.statistics["train"]["objects"] == 1
+    with pytest.raises(DataError, match="not valid JSON"):
+        load_dataset(tmp_path / "data.yaml", "train")
