@@ -30,12 +30,58 @@ class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class ModelConfig(_Section):
+class PixelScalingConfig(_Section):
+    """See `keras_retinanet.models.variant.PixelScaling`."""
+
+    order: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+
+
+class NetworkConfig(_Section):
+    """Where networks of other projects differ from the paper's: what their weights need.
+
+    See `keras_retinanet.models.variant.NetworkVariant`, whose fields and defaults these are.
+    """
+
+    # null: the backbone's own. caffe, torch, tf: those of keras.applications
+    pixel_scaling: Literal["caffe", "torch", "tf"] | PixelScalingConfig | None = None
+    # of the backbone; null: its own
+    batchnorm_epsilon: NonNegative | None = None
+    # of the backbone's stride-2 convolutions and its pooling; null: the backbone's own
+    padding: Literal["same", "symmetric"] | None = None
+    # of the pooling alone; null: as `padding`
+    pool_padding: Literal["same", "symmetric"] | None = None
+    # of the convolutions to P6 and P7
+    fpn_padding: Literal["same", "symmetric"] = "same"
+    # nearest: to the lateral's size, as torch does
+    fpn_upsampling: Literal["double", "nearest"] = "double"
+    # batch: BatchNorm after P3 ... P7
+    fpn_norm: Literal["none", "batch"] = "none"
+    # group: GroupNorm of 32 groups (torchvision v2). batch: BatchNorm of each level (Model Garden)
+    head_norm: Literal["none", "group", "batch"] = "none"
+    p6_from: Literal["c5", "p5"] = "c5"
+    p7_relu: bool = True
+
+
+BackboneName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet50_v1_5",
+    "resnet101_v1_5",
+    "resnet152_v1_5",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+]
+
+
+class ModelConfig(NetworkConfig):
     """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
 
-    backbone: Literal[
-        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"
-    ] = "resnet50"
+    backbone: BackboneName = "resnet50"
     # multiplier of the backbone's channel numbers (mobilenet_v2)
     width: PositiveFloat = 1.0
     # "imagenet", "none", or the path of a Keras weights file of the backbone
@@ -55,7 +101,20 @@ class ModelConfig(_Section):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
 
-class AnchorConfig(_Section):
+class AnchorGeometryConfig(_Section):
+    """How anchors are laid out; see `keras_retinanet.geometry.anchors.AnchorGenerator`."""
+
+    # what varies slowest within a cell
+    order: Literal["ratio", "scale"] = "ratio"
+    # the anchors' centre within a cell, in strides
+    offset: float = 0.5
+    # corners in whole pixels; sizes cut to whole pixels; distance of centres (all torchvision's)
+    rounded: bool = False
+    integer_sizes: bool = False
+    step: Literal["level", "grid"] = "level"
+
+
+class AnchorConfig(AnchorGeometryConfig):
     """Section 4, "Anchors"."""
 
     sizes: tuple[PositiveFloat, ...] = conventions.ANCHOR_SIZES

@@ -117,13 +117,11 @@ class _Grid:
 
 
 def _grids(generator: AnchorGenerator, height: Any, width: Any) -> list[_Grid]:
+    def centres(cells: Any, distance: Any) -> Tensor:
+        steps = tf.cast(tf.range(cells), tf.float32) + generator.offset
+        return steps * tf.cast(distance, tf.float32)
+
     return [
-        _Grid(
-            generator.base_anchors(size),
-            x=(tf.cast(tf.range(columns), tf.float32) + generator.offset) * stride,
-            y=(tf.cast(tf.range(rows), tf.float32) + generator.offset) * stride,
-        )
-        for size, stride, (rows, columns) in zip(
-            generator.sizes, generator.strides, generator.grid_sizes(height, width), strict=True
-        )
+        _Grid(generator.base_anchors(size), x=centres(columns, right), y=centres(rows, down))
+        for size, (rows, columns), (down, right) in generator.layout(height, width)
     ]
