@@ -14,6 +14,7 @@ from keras_retinanet import conventions
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+Channel = Annotated[float, Field(ge=0, le=255)]
 
 
 def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
@@ -22,6 +23,10 @@ def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+ForceMatch = Annotated[
+    bool | Literal["best", "own_best"],
+    pydantic.BeforeValidator(lambda value: False if value == "none" else value),
+]
 ScaleFactor = Annotated[float, Field(gt=0, le=10)]
 ScaleRange = Annotated[tuple[ScaleFactor, ScaleFactor], pydantic.AfterValidator(_in_order)]
 
@@ -122,8 +127,8 @@ class AnchorConfig(AnchorGeometryConfig):
     scales: tuple[PositiveFloat, ...] = conventions.ANCHOR_SCALES
     positive_iou: Share = conventions.POSITIVE_IOU
     negative_iou: Share = conventions.NEGATIVE_IOU
-    # give every object its best anchor, however low the IoU (Detectron2; not in the paper)
-    force_match: bool = False
+    # true, best: give every object its best anchor, however low the IoU. own_best: as Detectron2
+    force_match: ForceMatch = False
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "AnchorConfig":
@@ -134,7 +139,18 @@ class AnchorConfig(AnchorGeometryConfig):
         return self
 
 
-class ImageConfig(_Section):
+class ImageDetailsConfig(_Section):
+    """What other projects do when they find objects; see `InputDetails`."""
+
+    # R, G, B of the padding; null: grey
+    pad_value: tuple[Channel, Channel, Channel] | None = None
+    # float32: scaled images are not rounded to whole values
+    pixels: Literal["uint8", "float32"] = "uint8"
+    # of scaled sizes
+    rounding: Literal["nearest", "floor"] = "nearest"
+
+
+class ImageConfig(ImageDetailsConfig):
     """The network's input and the augmentation."""
 
     resize: Literal["shorter_side", "square", "stretch"] = "shorter_side"
@@ -302,7 +318,16 @@ class EarlyStoppingConfig(_Section):
     min_delta: NonNegative = 0.0
 
 
-class InferenceConfig(_Section):
+class BorderConfig(_Section):
+    """What becomes of boxes at the image's border; see `InferenceSettings`."""
+
+    # when boxes are cut to the image: torchvision before NMS, Detectron2 after it
+    clip: Literal["before_nms", "after_nms", "none"] = "before_nms"
+    # leave out boxes without area
+    drop_empty: bool = True
+
+
+class InferenceConfig(BorderConfig):
     """Section 4.1, "Inference"; saved with the model."""
 
     score_threshold: Share = conventions.SCORE_THRESHOLD

@@ -7,11 +7,23 @@ import numpy as np
 import pytest
 
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.inference_settings import InferenceSettings
+from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import NetworkVariant
 
 NUM_CLASSES = 7
 ANCHORS = AnchorGenerator(offset=0.0, rounded=True, integer_sizes=True, step="grid")
+INFERENCE = InferenceSettings(max_detections=300, drop_empty=False)
+# Smaller than torchvision's 800 and 1333, for time.
+SIDE, LONGEST = 320, 480
+POLICY = InputPolicy(
+    size=SIDE,
+    max_size=LONGEST,
+    pad_value=(123.675, 116.28, 103.53),
+    pixels="float32",
+    rounding="floor",
+)
 VARIANTS = {
     "v1": NetworkVariant(
         batchnorm_epsilon=0.0, fpn_padding="symmetric", fpn_upsampling="nearest", p6_from="p5"
@@ -38,7 +50,7 @@ def import_torchvision():
     return torchvision
 
 
-def torchvision_model(version, **settings):
+def torchvision_model(version):
     """Return torchvision's RetinaNet-R50 `version` ("v1" or "v2"), random in every tensor."""
     import torch
 
@@ -49,7 +61,8 @@ def torchvision_model(version, **settings):
         weights=None,
         weights_backbone=None,
         num_classes=NUM_CLASSES,
-        **settings,
+        min_size=SIDE,
+        max_size=LONGEST,
     )
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -75,15 +88,16 @@ def torchvision_model(version, **settings):
     return model.eval()
 
 
-def our_model(version, reference, **settings):
+def our_model(version, reference):
     """Return our RetinaNet with the values of torchvision's."""
     model = RetinaNet(
         "resnet50_v1_5",
         num_classes=NUM_CLASSES,
         weights=None,
         anchor_generator=ANCHORS,
+        input_policy=POLICY,
+        inference=INFERENCE,
         variant=VARIANTS[version],
-        **settings,
     )
     state = {name: value.numpy() for name, value in reference.state_dict().items()}
     for layer in model.layers:

@@ -54,8 +54,8 @@ def make_anchor_generator(config: Config) -> AnchorGenerator:
 
 
 def make_input_policy(config: Config) -> InputPolicy:
-    image = config.image
-    return InputPolicy(resize=image.resize, size=image.size, max_size=image.max_size)
+    augmentation = {"jitter_sizes", "horizontal_flip", "vertical_flip"}
+    return InputPolicy(**config.image.model_dump(exclude=augmentation))
 
 
 def make_loss(config: Config) -> DetectionLoss:
