@@ -268,3 +268,21 @@ def test_odd_sizes_have_a_match_for_each_anchor(height, width):
     matches = match([[2, 2, 40, 50]], height=height, width=width)
     assert matches.shape == (len(GENERATOR(height, width)),)
     assert matches.dtype == tf.int32
+
+
+def test_anchors_of_a_stretched_grid_match_themselves():
+    """torchvision's geometry, at sides that are no multiples of the levels' strides."""
+    generator = AnchorGenerator(offset=0.0, rounded=True, integer_sizes=True, step="grid")
+    height, width = 427, 640
+    anchors = np.asarray(generator(height, width))
+    inside = (anchors[:, :2] >= 0).all(axis=1) & (anchors[:, 2] < width) & (anchors[:, 3] < height)
+    picked = np.flatnonzero(inside)[::997]
+    assert len(picked) > 20
+    matches = match_anchors(
+        tf.constant(anchors[picked]),
+        tf.zeros((0, 4)),
+        anchor_generator=generator,
+        height=height,
+        width=width,
+    ).numpy()
+    np.testing.assert_array_equal(matches[picked], np.arange(len(picked)))

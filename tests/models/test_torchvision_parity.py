@@ -6,11 +6,15 @@ import pytest
 
 from keras_retinanet.data.pipeline.targets import make_targets
 from keras_retinanet.losses import DetectionLoss, GIoULoss, SmoothL1
+from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.variant import NetworkVariant
 from tests.models.torch_networks import (
     NUM_CLASSES,
     import_torchvision,
     our_model,
+    randomize_norms,
+    take_values,
     torchvision_model,
 )
 
@@ -170,3 +174,31 @@ def test_training_loss_is_torchvisions(both, random_boxes, num_objects):
     assert expected["bbox_regression"] > 0.01
     np.testing.assert_allclose(ours["class_loss"], expected["classification"], rtol=1e-4)
     np.testing.assert_allclose(ours["box_loss"], expected["bbox_regression"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet101"])
+def test_backbones_are_torchvisions(name):
+    import torch
+
+    resnet = getattr(import_torchvision().models, name)
+    torch.manual_seed(0)
+    reference = resnet(weights=None)
+    randomize_norms(reference, epsilon=None)
+    reference.eval()
+    ours = name if name == "resnet18" else f"{name}_v1_5"
+    inputs = keras.Input((None, None, 3))
+    variant = NetworkVariant(padding="symmetric")
+    features = build_backbone(ours, inputs, weights=None, batchnorm="auto", variant=variant)
+    model = keras.Model(inputs, features)
+    take_values(model, {f"backbone.body.{k}": v for k, v in reference.state_dict().items()})
+    batch = images((65, 127), 2)
+    mean, std = (np.array(x) for x in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)))
+    with torch.no_grad():
+        x = torch.from_numpy(((batch - mean) / std).astype("float32")).permute(0, 3, 1, 2)
+        x = reference.maxpool(reference.relu(reference.bn1(reference.conv1(x))))
+        x = reference.layer1(x)
+        expected = [
+            x := stage(x) for stage in (reference.layer2, reference.layer3, reference.layer4)
+        ]
+    for found, theirs in zip(model(batch), expected, strict=True):
+        assert_close(found, theirs.permute(0, 2, 3, 1))

@@ -64,18 +64,8 @@ def torchvision_model(version):
         min_size=SIDE,
         max_size=LONGEST,
     )
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            if version == "v1":
-                module.eps = 0.0  # as that of the published weights
-            # The branches are damped, so that values keep their size through 16 blocks.
-            torch.nn.init.uniform_(module.weight, 0.2, 0.5 if name.endswith("bn3") else 1.0)
-            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
-            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-        elif isinstance(module, torch.nn.GroupNorm):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+    # The published weights of v1 were trained with an epsilon of 0.
+    randomize_norms(model, epsilon=0.0 if version == "v1" else None)
     for head in (model.head.classification_head, model.head.regression_head):
         for module in head.modules():
             if isinstance(module, torch.nn.Conv2d):
@@ -86,6 +76,23 @@ def torchvision_model(version):
     torch.nn.init.constant_(model.head.classification_head.cls_logits.bias, -3.0)
     torch.nn.init.normal_(model.head.regression_head.bbox_reg.weight, std=0.005)
     return model.eval()
+
+
+def randomize_norms(model, *, epsilon):
+    """Give all norms random values, and those over batches an epsilon, if there is one."""
+    import torch
+
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = module.eps if epsilon is None else epsilon
+            # The branches are damped, so that values keep their size through many blocks.
+            torch.nn.init.uniform_(module.weight, 0.2, 0.5 if name.endswith("bn3") else 1.0)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+        elif isinstance(module, torch.nn.GroupNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.2, 0.2)
 
 
 def our_model(version, reference):
@@ -99,11 +106,16 @@ def our_model(version, reference):
         inference=INFERENCE,
         variant=VARIANTS[version],
     )
-    state = {name: value.numpy() for name, value in reference.state_dict().items()}
+    take_values(model, reference.state_dict())
+    return model
+
+
+def take_values(model, state):
+    """Give our layers the values in a state dict of torch under the names of its RetinaNets."""
+    state = {name: value.numpy() for name, value in state.items()}
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(_values(layer, state))
-    return model
 
 
 def _values(layer, state):
