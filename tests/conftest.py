@@ -123,8 +123,9 @@ def make_batch(random_boxes):
 def small_resnet18():
     """ResNet-18 with one convolution a stage in place of four: a third of the time to trace."""
 
-    def one_convolution(x, *, filters, strides, name):
-        return resnet._conv_bn(x, filters, kernel=3, strides=strides, name=f"{name}_1", relu=True)
+    def one_convolution(x, *, filters, strides, name, padding):
+        options = {"strides": strides, "name": f"{name}_1", "padding": padding}
+        return resnet._conv_bn(x, filters, kernel=3, relu=True, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resnet, "_basic_block", one_convolution)

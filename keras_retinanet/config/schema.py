@@ -14,6 +14,7 @@ from keras_retinanet import conventions
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+Channel = Annotated[float, Field(ge=0, le=255)]
 
 
 def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
@@ -22,6 +23,10 @@ def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
+ForceMatch = Annotated[
+    bool | Literal["best", "own_best"],
+    pydantic.BeforeValidator(lambda value: False if value == "none" else value),
+]
 ScaleFactor = Annotated[float, Field(gt=0, le=10)]
 ScaleRange = Annotated[tuple[ScaleFactor, ScaleFactor], pydantic.AfterValidator(_in_order)]
 
@@ -30,12 +35,58 @@ class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class ModelConfig(_Section):
+class PixelScalingConfig(_Section):
+    """See `keras_retinanet.models.variant.PixelScaling`."""
+
+    order: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
+
+
+class NetworkConfig(_Section):
+    """Where networks of other projects differ from the paper's: what their weights need.
+
+    See `keras_retinanet.models.variant.NetworkVariant`, whose fields and defaults these are.
+    """
+
+    # null: the backbone's own. caffe, torch, tf: those of keras.applications
+    pixel_scaling: Literal["caffe", "torch", "tf"] | PixelScalingConfig | None = None
+    # of the backbone; null: its own
+    batchnorm_epsilon: NonNegative | None = None
+    # of the backbone's stride-2 convolutions and its pooling; null: the backbone's own
+    padding: Literal["same", "symmetric"] | None = None
+    # of the pooling alone; null: as `padding`
+    pool_padding: Literal["same", "symmetric"] | None = None
+    # of the convolutions to P6 and P7
+    fpn_padding: Literal["same", "symmetric"] = "same"
+    # nearest: to the lateral's size, as torch does
+    fpn_upsampling: Literal["double", "nearest"] = "double"
+    # batch: BatchNorm after P3 ... P7
+    fpn_norm: Literal["none", "batch"] = "none"
+    # group: GroupNorm of 32 groups (torchvision v2). batch: BatchNorm of each level (Model Garden)
+    head_norm: Literal["none", "group", "batch"] = "none"
+    p6_from: Literal["c5", "p5"] = "c5"
+    p7_relu: bool = True
+
+
+BackboneName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet50_v1_5",
+    "resnet101_v1_5",
+    "resnet152_v1_5",
+    "mobilenet_v2",
+    "efficientnet_lite0",
+]
+
+
+class ModelConfig(NetworkConfig):
     """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
 
-    backbone: Literal[
-        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"
-    ] = "resnet50"
+    backbone: BackboneName = "resnet50"
     # multiplier of the backbone's channel numbers (mobilenet_v2)
     width: PositiveFloat = 1.0
     # "imagenet", "none", or the path of a Keras weights file of the backbone
@@ -55,7 +106,20 @@ class ModelConfig(_Section):
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
 
-class AnchorConfig(_Section):
+class AnchorGeometryConfig(_Section):
+    """How anchors are laid out; see `keras_retinanet.geometry.anchors.AnchorGenerator`."""
+
+    # what varies slowest within a cell
+    order: Literal["ratio", "scale"] = "ratio"
+    # the anchors' centre within a cell, in strides
+    offset: float = 0.5
+    # corners in whole pixels; sizes cut to whole pixels; distance of centres (all torchvision's)
+    rounded: bool = False
+    integer_sizes: bool = False
+    step: Literal["level", "grid"] = "level"
+
+
+class AnchorConfig(AnchorGeometryConfig):
     """Section 4, "Anchors"."""
 
     sizes: tuple[PositiveFloat, ...] = conventions.ANCHOR_SIZES
@@ -63,8 +127,8 @@ class AnchorConfig(_Section):
     scales: tuple[PositiveFloat, ...] = conventions.ANCHOR_SCALES
     positive_iou: Share = conventions.POSITIVE_IOU
     negative_iou: Share = conventions.NEGATIVE_IOU
-    # give every object its best anchor, however low the IoU (Detectron2; not in the paper)
-    force_match: bool = False
+    # true, best: give every object its best anchor, however low the IoU. own_best: as Detectron2
+    force_match: ForceMatch = False
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "AnchorConfig":
@@ -75,7 +139,18 @@ class AnchorConfig(_Section):
         return self
 
 
-class ImageConfig(_Section):
+class ImageDetailsConfig(_Section):
+    """What other projects do when they find objects; see `InputDetails`."""
+
+    # R, G, B of the padding; null: grey
+    pad_value: tuple[Channel, Channel, Channel] | None = None
+    # float32: scaled images are not rounded to whole values
+    pixels: Literal["uint8", "float32"] = "uint8"
+    # of scaled sizes
+    rounding: Literal["nearest", "floor"] = "nearest"
+
+
+class ImageConfig(ImageDetailsConfig):
     """The network's input and the augmentation."""
 
     resize: Literal["shorter_side", "square", "stretch"] = "shorter_side"
@@ -243,7 +318,16 @@ class EarlyStoppingConfig(_Section):
     min_delta: NonNegative = 0.0
 
 
-class InferenceConfig(_Section):
+class BorderConfig(_Section):
+    """What becomes of boxes at the image's border; see `InferenceSettings`."""
+
+    # when boxes are cut to the image: torchvision before NMS, Detectron2 after it
+    clip: Literal["before_nms", "after_nms", "none"] = "before_nms"
+    # leave out boxes without area
+    drop_empty: bool = True
+
+
+class InferenceConfig(BorderConfig):
     """Section 4.1, "Inference"; saved with the model."""
 
     score_threshold: Share = conventions.SCORE_THRESHOLD

@@ -51,7 +51,7 @@ class NetworkDetector:
         """Return what `postprocess.decode_detections` does, in NumPy.
 
         Args:
-            images: uint8 [B, H, W, 3].
+            images: uint8 [B, H, W, 3], or float32 where the input policy says so.
             sizes: int32 [B, 2], height and width of each image without its padding.
         """
         raise NotImplementedError

@@ -34,5 +34,6 @@ class DetectorSettings:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "DetectorSettings":
         content = with_inference_settings(content)
-        parts = {name: kind(**content[name]) for name, kind in PARTS.items()}
+        names = [field.name for field in dataclasses.fields(cls) if field.name in PARTS]
+        parts = {name: PARTS[name](**content[name]) for name in names}
         return cls(**{**content, **parts, "class_names": tuple(content["class_names"])})

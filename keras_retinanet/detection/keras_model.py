@@ -35,7 +35,7 @@ class KerasDetector(NetworkDetector):
             # elsewhere, variables are read over all workers, which run different numbers of steps.
             self._detect_on_replicas if self.strategy.num_replicas_in_sync > 1 else self._detect,
             input_signature=[
-                tf.TensorSpec((None, None, None, 3), tf.uint8),
+                tf.TensorSpec((None, None, None, 3), model.input_policy.pixels),
                 tf.TensorSpec((None, 2), tf.int32),
             ],
             autograph=False,

@@ -15,7 +15,8 @@ class RawDetector(NetworkDetector):
     """Detections from a runtime that gives "class_logits" and "box_deltas".
 
     Args:
-        run: images uint8 [B, H, W, 3] -> outputs, of which the two are used.
+        run: images [B, H, W, 3], uint8 or as the policy has pixels -> outputs, of which the two
+            are used.
         one_by_one: the runtime takes batches of one image only.
     """
 

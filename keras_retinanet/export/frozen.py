@@ -27,8 +27,9 @@ def freeze(
 ) -> tuple[Callable[[Tensor], dict], int]:
     """Return a RetinaNet as a function without variables, and the bytes of its constants.
 
-    The function takes images uint8 [B, H, W, 3] to "class_logits" [B, A, K] and "box_deltas"
-    [B, A, 4], float32. It is one graph function: all that call it share its constants.
+    The function takes images [B, H, W, 3], uint8 or as `input_policy.pixels` says, to
+    "class_logits" [B, A, K] and "box_deltas" [B, A, 4], float32. It is one graph function: all that
+    call it share its constants.
 
     Args:
         precision: "float32"; "bfloat16" for weights and activations. The heads' last convolutions
@@ -47,7 +48,7 @@ def freeze(
         outputs = network([images], training=False)
         return tuple(outputs[name] for name in OUTPUTS)
 
-    images = tf.TensorSpec((None, *sides, 3), tf.uint8, "images")
+    images = tf.TensorSpec((None, *sides, 3), model.input_policy.pixels, "images")
     concrete = tf.function(run, autograph=False).get_concrete_function(images)
     frozen = with_constants(concrete)
     num_bytes = sum(math.prod(w.shape) * tf.as_dtype(w.dtype).size for w in network.weights)

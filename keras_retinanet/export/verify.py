@@ -23,6 +23,8 @@ from keras_retinanet.models.retinanet import RetinaNet
 _SYNTHETIC_SIZES = ((240, 320), (320, 200))
 # Two detections of one class are of one object from this overlap on; NMS leaves no two such.
 _PAIR_IOU = 0.5
+# Corners as far apart as this, in pixels, are of one box.
+_SAME_PLACE = 0.01
 # Detections that a format of lower precision has to keep; weaker ones come and go with rounding.
 CONFIDENT = 0.3
 
@@ -198,6 +200,9 @@ def _pair(a: Detections, b: Detections) -> tuple[list[int], list[int]]:
     if not len(a["scores"]) or not len(b["scores"]):
         return [], []
     iou = np.array(pairwise_iou(np.float32(a["boxes"]), np.float32(b["boxes"])))
+    # Boxes without area, which a model may keep, overlap nothing, not even themselves.
+    distance = np.abs(a["boxes"][:, None] - b["boxes"][None, :]).max(axis=-1)
+    iou[distance <= _SAME_PLACE] = 1.0
     iou[a["classes"][:, None] != b["classes"][None, :]] = 0.0
     index_a, index_b = [], []
     for i in range(len(iou)):

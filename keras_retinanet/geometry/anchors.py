@@ -9,6 +9,7 @@ from keras import ops
 from keras_retinanet.conventions import ANCHOR_RATIOS, ANCHOR_SCALES, ANCHOR_SIZES, LEVELS, Tensor
 
 ORDERS = ("ratio", "scale")
+STEPS = ("level", "grid")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class AnchorGenerator:
         order: what varies slowest within a cell, "ratio" or "scale" (Detectron's families differ).
         offset: the anchors' centre within a cell, in strides (0.5 = the cell's centre).
         rounded: round the corners relative to the centre to whole pixels (torchvision).
+        integer_sizes: cut the scales' sizes to whole numbers, 40 for 40.3 (torchvision).
+        step: between centres, "level": 2 ** level, or "grid": side // cells (torchvision).
     """
 
     sizes: Sequence[float] = ANCHOR_SIZES
@@ -35,6 +38,8 @@ class AnchorGenerator:
     order: str = "ratio"
     offset: float = 0.5
     rounded: bool = False
+    integer_sizes: bool = False
+    step: str = "level"
 
     def __post_init__(self) -> None:
         for name, kind in (("sizes", float), ("ratios", float), ("scales", float), ("levels", int)):
@@ -44,8 +49,9 @@ class AnchorGenerator:
                 f"sizes must hold one anchor size for each of the levels {self.levels}, "
                 f"got {len(self.sizes)}: {self.sizes}"
             )
-        if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {ORDERS}, not {self.order!r}")
+        for name, choices in (("order", ORDERS), ("step", STEPS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
         if min(*self.sizes, *self.ratios, *self.scales) <= 0:
             raise ValueError("sizes, ratios and scales must be positive")
 
@@ -65,7 +71,8 @@ class AnchorGenerator:
         else:
             pairs = [(ratio, scale) for scale in self.scales for ratio in self.ratios]
         ratio, scale = np.asarray(pairs, np.float64).T
-        half_width = 0.5 * size * scale / np.sqrt(ratio)
+        side = np.floor(size * scale) if self.integer_sizes else size * scale
+        half_width = 0.5 * side / np.sqrt(ratio)
         half_height = half_width * ratio
         base = np.stack([-half_width, -half_height, half_width, half_height], axis=1)
         return (np.round(base) if self.rounded else base).astype(np.float32)
@@ -78,6 +85,14 @@ class AnchorGenerator:
             for stride in self.strides
         ]
 
+    def layout(self, height: int | Tensor, width: int | Tensor) -> list[tuple]:
+        """Return each level's size, its grid and the centres' distances in pixels (down, right)."""
+        grids = self.grid_sizes(height, width)
+        distances = [(stride, stride) for stride in self.strides]
+        if self.step == "grid":
+            distances = [(height // rows, width // columns) for rows, columns in grids]
+        return list(zip(self.sizes, grids, distances, strict=True))
+
     def num_anchors_per_level(self, height: int | Tensor, width: int | Tensor) -> list:
         """Return the number of anchors of each level for an image of height x width."""
         grids = self.grid_sizes(height, width)
@@ -85,25 +100,17 @@ class AnchorGenerator:
 
     def __call__(self, height: int | Tensor, width: int | Tensor) -> Tensor:
         """Return the anchors [rows * columns * A of all levels, 4] of a height x width image."""
-        return ops.concatenate(
-            [
-                self._level_anchors(size, stride, rows, columns)
-                for size, stride, (rows, columns) in zip(
-                    self.sizes, self.strides, self.grid_sizes(height, width), strict=True
-                )
-            ],
-            axis=0,
-        )
+        levels = self.layout(height, width)
+        return ops.concatenate([self._level_anchors(*level) for level in levels], axis=0)
 
-    def _level_anchors(self, size: float, stride: int, rows: Tensor, columns: Tensor) -> Tensor:
-        y = (ops.cast(ops.arange(rows), "float32") + self.offset) * stride
-        x = (ops.cast(ops.arange(columns), "float32") + self.offset) * stride
+    def _level_anchors(self, size: float, grid: tuple, distances: tuple) -> Tensor:
+        y, x = (
+            (ops.cast(ops.arange(cells), "float32") + self.offset) * ops.cast(distance, "float32")
+            for cells, distance in zip(grid, distances, strict=True)
+        )
         base = self.base_anchors(size)
         # [rows, columns, A] for each of the four corners, by broadcasting.
-        corners = [
-            (x[None, :, None] if i % 2 == 0 else y[:, None, None])
-            + base[:, i]
-            + ops.zeros((rows, columns, 1), "float32")
-            for i in range(4)
-        ]
+        all_cells = ops.zeros((*grid, 1), "float32")
+        centres = (x[None, :, None] + all_cells, y[:, None, None] + all_cells)
+        corners = [centres[i % 2] + base[:, i] for i in range(4)]
         return ops.reshape(ops.stack(corners, axis=-1), (-1, 4))

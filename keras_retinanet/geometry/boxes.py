@@ -102,12 +102,12 @@ class BoxCoder:
             offsets of the two corners over the anchor's size.
         variances: what the four numbers are divided by.
         max_size_ratio: with "centre", sizes are decoded to at most this multiple of the anchor's,
-            so that exp cannot overflow (Detectron's clamp).
+            so that exp cannot overflow (Detectron's clamp); None: to any.
     """
 
     coding: str = "centre"
     variances: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
-    max_size_ratio: float = MAX_SIZE_RATIO
+    max_size_ratio: float | None = MAX_SIZE_RATIO
 
     def __post_init__(self) -> None:
         if self.coding not in CODINGS:
@@ -140,10 +140,12 @@ class BoxCoder:
         if self.coding == "corner":
             return anchors + deltas * ops.stack([awidth, aheight, awidth, aheight], axis=-1)
         dx, dy, dwidth, dheight = _split(deltas)
-        limit = math.log(self.max_size_ratio)
+        if self.max_size_ratio is not None:
+            limit = math.log(self.max_size_ratio)
+            dwidth, dheight = ops.minimum(dwidth, limit), ops.minimum(dheight, limit)
         x, y = ax + dx * awidth, ay + dy * aheight
-        half_width = 0.5 * awidth * ops.exp(ops.minimum(dwidth, limit))
-        half_height = 0.5 * aheight * ops.exp(ops.minimum(dheight, limit))
+        half_width = 0.5 * awidth * ops.exp(dwidth)
+        half_height = 0.5 * aheight * ops.exp(dheight)
         return ops.stack(
             [x - half_width, y - half_height, x + half_width, y + half_height], axis=-1
         )

@@ -11,6 +11,8 @@ from keras_retinanet.conventions import (
     SCORE_THRESHOLD,
 )
 
+CLIPS = ("before_nms", "after_nms", "none")
+
 
 @dataclass(frozen=True)
 class InferenceSettings:
@@ -21,14 +23,21 @@ class InferenceSettings:
         pre_nms_top_k: at most so many of each level's scores, the highest, get to NMS.
         nms_iou_threshold: boxes that overlap a better one of their class by more are dropped.
         max_detections: at most so many are kept of an image.
+        clip: when boxes are cut to the image: "before_nms" (torchvision), "after_nms"
+            (Detectron2) or not at all, "none".
+        drop_empty: leave out boxes without area, such as those of the padding once they are cut.
     """
 
     score_threshold: float = SCORE_THRESHOLD
     pre_nms_top_k: int = PRE_NMS_TOP_K
     nms_iou_threshold: float = NMS_IOU_THRESHOLD
     max_detections: int = MAX_DETECTIONS
+    clip: str = "before_nms"
+    drop_empty: bool = True
 
     def __post_init__(self) -> None:
+        if self.clip not in CLIPS:
+            raise ValueError(f"clip must be one of {CLIPS}, not {self.clip!r}")
         for name, share in (
             ("score_threshold", self.score_threshold),
             ("nms_iou_threshold", self.nms_iou_threshold),

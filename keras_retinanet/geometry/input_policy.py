@@ -7,10 +7,40 @@ from keras import ops
 from keras_retinanet.conventions import IMAGE_MAX_SIZE, IMAGE_PAD_MULTIPLE, IMAGE_SIZE, Tensor
 
 RESIZE_MODES = ("shorter_side", "square", "stretch")
+CHOICES = {"resize": RESIZE_MODES, "pixels": ("uint8", "float32"), "rounding": ("nearest", "floor")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputDetails:
+    """What other projects do otherwise when they find objects: their weights are used to it.
+
+    Training batches have whole pixels and grey padding whatever these say.
+
+    Args:
+        pad_value: R, G, B of the padding; None: grey. torchvision pads with the mean.
+        pixels: "uint8" rounds scaled images to whole values, "float32" does not.
+        rounding: of scaled sizes, to the "nearest" pixel or "floor" (torchvision).
+    """
+
+    pad_value: tuple[float, float, float] | None = None
+    pixels: str = "uint8"
+    rounding: str = "nearest"
+
+    def check_choices(self) -> None:
+        """Raise ValueError if a detail or a mode is unknown, and make the padding a tuple."""
+        for name, choices in CHOICES.items():
+            value = getattr(self, name, choices[0])  # the details by themselves have no mode
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {choices}, not {value!r}")
+        if self.pad_value is not None:
+            values = tuple(float(value) for value in self.pad_value)
+            if len(values) != 3 or min(values) < 0 or max(values) > 255:
+                raise ValueError(f"pad_value needs R, G and B in 0...255, got {self.pad_value}")
+            object.__setattr__(self, "pad_value", values)
 
 
 @dataclass(frozen=True)
-class InputPolicy:
+class InputPolicy(InputDetails):
     """The resizing that a model was trained with; it is saved with the model.
 
     Args:
@@ -28,8 +58,7 @@ class InputPolicy:
     pad_multiple: int = IMAGE_PAD_MULTIPLE
 
     def __post_init__(self) -> None:
-        if self.resize not in RESIZE_MODES:
-            raise ValueError(f"resize must be one of {RESIZE_MODES}, not {self.resize!r}")
+        self.check_choices()
         if self.size < 1 or self.pad_multiple < 1:
             raise ValueError("size and pad_multiple must be positive")
         if self.resize == "shorter_side" and self.max_size < self.size:
@@ -52,10 +81,10 @@ class InputPolicy:
         Args:
             size: takes the place of `self.size` (scale jitter); int, or [...].
         """
-        # float32 throughout, so that the plan of the training batches and an exported graph round
-        # alike.
-        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        size = ops.cast(self.size if size is None else size, "float32")
+        # One type throughout, so that the plan of the training and an exported graph round alike.
+        dtype, half = ("float32", 0.5) if self.rounding == "nearest" else ("float64", 0.0)
+        height, width = ops.cast(height, dtype), ops.cast(width, dtype)
+        size = ops.cast(self.size if size is None else size, dtype)
         if self.resize == "stretch":
             side = ops.cast(size + ops.zeros_like(height), "int32")
             return side, side
@@ -63,10 +92,10 @@ class InputPolicy:
         if self.resize == "square":
             scale = size / longer
         else:
-            scale = ops.minimum(size / shorter, float(self.max_size) / longer)
+            scale = ops.minimum(size / shorter, ops.cast(self.max_size, dtype) / longer)
 
         def scaled(side: Tensor) -> Tensor:
-            return ops.maximum(ops.cast(ops.floor(side * scale + 0.5), "int32"), 1)
+            return ops.maximum(ops.cast(ops.floor(side * scale + half), "int32"), 1)
 
         return scaled(height), scaled(width)
 

@@ -24,7 +24,7 @@ def match_anchors(
     width: int | Tensor,
     positive_iou: float = POSITIVE_IOU,
     negative_iou: float = NEGATIVE_IOU,
-    force_match: bool = False,
+    force_match: bool | str = False,
 ) -> Tensor:
     """Return the matches [A] int32 of an image's anchors (section 4, "Anchors").
 
@@ -36,9 +36,10 @@ def match_anchors(
         gt_boxes: [M, 4] xyxy in pixels of the network's input; M may be 0.
         ignored_regions: [R, 4], likewise.
         height, width: the input's size in pixels, padding included.
-        force_match: give every object its best anchor, however low the IoU, as long as it is
-            positive (Detectron2's low-quality matches; the paper has none).
+        force_match: "best" (or True) gives every object its best anchors, however low their IoU;
+            "own_best" gives these to the objects that they overlap most (Detectron2, torchvision).
     """
+    force_match = _how_forced(force_match)
     # Intersection and union of a grid of equal boxes with an object separate into rows and columns:
     # with S = area(anchor) + area(object), IoU = r / (1 - r) for r = intersection / S, and r is the
     # product of a tensor [M, A, rows, 1] and one [M, A, 1, columns]. One product for each pair of
@@ -73,16 +74,27 @@ def match_anchors(
         if force_match:
             shares.append(grid.by_cell(share))
     matches = tf.cast(tf.concat(matches, axis=0), tf.int32)
-    return _forced(matches, tf.concat(shares, axis=1)) if force_match else matches
+    return _forced(matches, tf.concat(shares, axis=1), force_match) if force_match else matches
 
 
-def _forced(matches: Tensor, share: Tensor) -> Tensor:
-    """Return matches [A] in which every object has its best anchors, by `share` [M, A]."""
+def _how_forced(force_match: bool | str) -> str:
+    """Return a choice of `match_anchors` as "best", "own_best" or "" (nothing is forced)."""
+    known = {False: "", "none": "", True: "best", "best": "best", "own_best": "own_best"}
+    if force_match not in known:
+        raise ValueError(f"force_match must be 'none', 'best' or 'own_best', not {force_match!r}")
+    return known[force_match]
+
+
+def _forced(matches: Tensor, share: Tensor, force_match: str) -> Tensor:
+    """Return matches [A] with the best anchors of every object, by `share` [M, A], as forced."""
     best = tf.reduce_max(share, axis=1, keepdims=True)
     object_and_anchor = tf.where((share >= best) & (best > 0))
-    return tf.tensor_scatter_nd_update(
-        matches, object_and_anchor[:, 1:], tf.cast(object_and_anchor[:, 0], tf.int32)
-    )
+    objects, anchors = object_and_anchor[:, 0], object_and_anchor[:, 1:]
+    if force_match == "own_best":
+        # One row more, since argmax refuses to look through no objects at all.
+        share_of_forced = tf.pad(tf.gather(share, anchors[:, 0], axis=1), [[0, 1], [0, 0]])
+        objects = tf.argmax(share_of_forced, axis=0)
+    return tf.tensor_scatter_nd_update(matches, anchors, tf.cast(objects, tf.int32))
 
 
 class _Grid:
@@ -117,13 +129,11 @@ class _Grid:
 
 
 def _grids(generator: AnchorGenerator, height: Any, width: Any) -> list[_Grid]:
+    def centres(cells: Any, distance: Any) -> Tensor:
+        steps = tf.cast(tf.range(cells), tf.float32) + generator.offset
+        return steps * tf.cast(distance, tf.float32)
+
     return [
-        _Grid(
-            generator.base_anchors(size),
-            x=(tf.cast(tf.range(columns), tf.float32) + generator.offset) * stride,
-            y=(tf.cast(tf.range(rows), tf.float32) + generator.offset) * stride,
-        )
-        for size, stride, (rows, columns) in zip(
-            generator.sizes, generator.strides, generator.grid_sizes(height, width), strict=True
-        )
+        _Grid(generator.base_anchors(size), x=centres(columns, right), y=centres(rows, down))
+        for size, (rows, columns), (down, right) in generator.layout(height, width)
     ]

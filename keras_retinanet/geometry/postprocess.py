@@ -70,7 +70,7 @@ def decode_detections(
     """Turn logits and deltas into at most `inference.max_detections` boxes an image (section 4.1).
 
     On each level low scores are dropped and the highest few kept; only these are decoded and
-    clipped to the image; then NMS for each class by itself.
+    clipped to the image (by default); then NMS for each class by itself.
 
     Args:
         outputs: "class_logits" [B, A, K] and "box_deltas" [B, A, 4].
@@ -95,21 +95,12 @@ def decode_detections(
     scores, index, classes = (tf.concat(parts, axis=1) for parts in zip(*candidates, strict=True))
     boxes = box_coder.decode(tf.gather(deltas, index, batch_dims=1), tf.gather(anchors, index))
     sizes = tf.cast(image_sizes, tf.float32)
-    boxes = clip_boxes(boxes, sizes[:, :1], sizes[:, 1:])
-
-    threshold, most = _logit(inference.score_threshold), inference.max_detections
-
-    def one_image(image: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
-        return _non_maximum_suppression(
-            *image,
-            logit_threshold=threshold,
-            iou_threshold=inference.nms_iou_threshold,
-            max_detections=most,
-        )
-
+    if inference.clip == "before_nms":
+        boxes = clip_boxes(boxes, sizes[:, :1], sizes[:, 1:])
+    most = inference.max_detections
     return tf.map_fn(
-        one_image,
-        (boxes, scores, classes),
+        lambda image: _non_maximum_suppression(*image, inference=inference),
+        (boxes, scores, classes, sizes),
         fn_output_signature={
             "boxes": tf.TensorSpec((most, 4), tf.float32),
             "scores": tf.TensorSpec((most,), tf.float32),
@@ -147,18 +138,23 @@ def _non_maximum_suppression(
     boxes: Tensor,
     logits: Tensor,
     classes: Tensor,
+    size: Tensor,
     *,
-    logit_threshold: float,
-    iou_threshold: float,
-    max_detections: int,
+    inference: InferenceSettings,
 ) -> dict[str, Tensor]:
     """Suppress within each class and keep the best of all: boxes [C, 4] of an image -> [N, 4]."""
-    # Anchors in the padding end as boxes without area at the image's border.
-    keep = tf.where((logits > logit_threshold) & (box_area(boxes) > 0))[:, 0]
-    boxes, logits, classes = (tf.gather(x, keep) for x in (boxes, logits, classes))
-    index = tf.image.non_max_suppression(
-        _apart_by_class(boxes, classes), logits, max_detections, iou_threshold
-    )
+    max_detections = inference.max_detections
+    keep = logits > _logit(inference.score_threshold)
+    if inference.drop_empty:
+        # Anchors in the padding end as boxes without area at the image's border.
+        keep &= box_area(boxes) > 0
+    boxes, logits, classes = (tf.boolean_mask(x, keep) for x in (boxes, logits, classes))
+    apart = _apart_by_class(boxes, classes, is_inside=inference.clip == "before_nms")
+    index = tf.image.non_max_suppression(apart, logits, max_detections, inference.nms_iou_threshold)
+    if inference.clip == "after_nms":
+        boxes = clip_boxes(boxes, size[0], size[1])
+        if inference.drop_empty:
+            index = tf.boolean_mask(index, tf.gather(box_area(boxes), index) > 0)
     count = tf.size(index)
     padding = max_detections - count
 
@@ -176,12 +172,17 @@ def _non_maximum_suppression(
     }
 
 
-def _apart_by_class(boxes: Tensor, classes: Tensor) -> Tensor:
+def _apart_by_class(boxes: Tensor, classes: Tensor, *, is_inside: bool) -> Tensor:
     """Move each class's boxes to a place of its own, so that one NMS treats all classes.
 
     The places form a square: with 80 classes, coordinates grow by a factor of 9 and not 80, and
     float32 keeps the IoU of even small boxes to four digits.
+
+    Args:
+        is_inside: the boxes lie in the image, so that none has a coordinate below 0.
     """
+    if not is_inside and boxes.shape[0] != 0:
+        boxes -= tf.reduce_min(boxes)
     side = tf.reduce_max(boxes, axis=None) if boxes.shape[0] != 0 else 0.0
     columns = tf.cast(
         tf.math.ceil(tf.sqrt(tf.cast(tf.reduce_max(classes) + 1, tf.float32))), tf.int32

@@ -18,7 +18,7 @@ def feature_pyramid(
     P3-P5 are made top-down with lateral connections (Lin et al. 2017, FPN); P6 is a 3x3 stride-2
     convolution of C5, P7 the same of ReLU(P6).
     """
-    return _pyramid(c3, c4, c5, conv=partial(_conv, channels=channels))
+    return _pyramid(c3, c4, c5, conv=partial(conv, channels=channels))
 
 
 def light_feature_pyramid(
@@ -48,13 +48,15 @@ def _merge(top: Tensor, lateral: Tensor, level: str) -> Tensor:
     return layers.Add(name=f"fpn_merge_{level}")([top, lateral])
 
 
-def _conv(x: Tensor, *, channels: int, kernel: int, name: str, strides: int = 1) -> Tensor:
+def conv(
+    x: Tensor, *, channels: int, kernel: int, name: str, strides: int = 1, padding: str = "same"
+) -> Tensor:
     # FPN's initialisation is Caffe2's XavierFill: uniform with variance 1 / fan-in.
     return layers.Conv2D(
         channels,
         kernel,
         strides=strides,
-        padding="same",
+        padding=padding,
         kernel_initializer=keras.initializers.VarianceScaling(1.0, "fan_in", "uniform"),
         name=name,
     )(x)

@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
@@ -26,7 +26,14 @@ from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.backbones.custom import feature_model
 from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
-from keras_retinanet.models.heads import light_shared_head, prior_bias, shared_head
+from keras_retinanet.models.fpn_variant import variant_feature_pyramid
+from keras_retinanet.models.heads import (
+    light_shared_head,
+    normalized_shared_head,
+    prior_bias,
+    shared_head,
+)
+from keras_retinanet.models.variant import PAPER, PYRAMID_SETTINGS, NetworkVariant
 from keras_retinanet.system.replicas import num_replicas
 
 CLASS_ACTIVATIONS = ("sigmoid", "softmax")
@@ -37,6 +44,7 @@ PARTS = {
     "box_coder": BoxCoder,
     "input_policy": InputPolicy,
     "inference": InferenceSettings,
+    "variant": NetworkVariant,
 }
 
 
@@ -52,15 +60,14 @@ class RetinaNet(keras.Model):
     targets) as `keras_retinanet.training_batches` makes them; `detect` finds objects in images.
 
     Args:
-        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or "mobilenet_v2"; or
-            a functional Keras model with three outputs, C3, C4 and C5 of strides 8, 16 and 32, or
-            a list of those three KerasTensors. Of such a model the layers are copied, with their
-            weights. It is given RGB in 0...255 and does its own scaling: EfficientNet of
-            `keras.applications` does, ResNet50V2 does not and needs a Rescaling layer in front.
+        backbone: a name in `backbones.build`, such as "resnet50" or "mobilenet_v2"; or a functional
+            Keras model with three outputs, C3, C4 and C5 of strides 8, 16 and 32, or a list of
+            those three KerasTensors. Of such a model the layers are copied, with their weights. It
+            is given RGB in 0...255 and does its own scaling: EfficientNet of `keras.applications`
+            does, ResNet50V2 does not and needs a Rescaling layer in front.
         num_classes: K; may be left out where `class_names` is given.
         class_names: names of the classes in the order of the labels; "0", "1", ... by default.
-        weights: of a named backbone: "imagenet", a path, or None (random values).
-        batchnorm, frozen_stages, width: see `build_backbone`.
+        weights, batchnorm, frozen_stages, width: of the backbone, see `build_backbone`.
         separable: a pyramid and subnets of depthwise separable convolutions with batch
             normalisation, which is always trained: for phones and the like.
         fpn_channels, head_channels, head_depth: widths of the pyramid and the subnets, and the
@@ -68,6 +75,7 @@ class RetinaNet(keras.Model):
         prior: foreground probability at the start (section 3.3).
         class_activation: what makes scores of the class logits: "sigmoid", or "softmax" over the
             classes and background, whose logit is 0 (footnote 1; for `SoftmaxFocalLoss`).
+        variant: where a network of another project differs, for its weights.
         dtype: a Keras dtype policy or its name, for example "mixed_bfloat16".
 
     Raises:
@@ -97,6 +105,7 @@ class RetinaNet(keras.Model):
         box_coder: BoxCoder | None = None,
         input_policy: InputPolicy | None = None,
         inference: InferenceSettings | None = None,
+        variant: NetworkVariant = PAPER,
         name: str = "retinanet",
         dtype: Any = None,
     ) -> None:
@@ -123,12 +132,9 @@ class RetinaNet(keras.Model):
                 batchnorm=batchnorm,
                 frozen_stages=frozen_stages,
                 width=width,
+                variant=variant,
             )
-            make_pyramid, make_head = feature_pyramid, shared_head
-            if separable:
-                is_synchronized = batchnorm == "synchronized"
-                make_pyramid = partial(light_feature_pyramid, synchronized=is_synchronized)
-                make_head = partial(light_shared_head, synchronized=is_synchronized)
+            make_pyramid, make_head = _makers(separable, variant, batchnorm == "synchronized")
             levels = make_pyramid(*features, channels=fpn_channels)
             make_head = partial(
                 make_head,
@@ -146,7 +152,7 @@ class RetinaNet(keras.Model):
 
         self.class_names, self.num_classes = class_names, num_classes
         self.class_activation = class_activation
-        self.batchnorm = batchnorm
+        self.batchnorm, self.variant = batchnorm, variant
         self.anchor_generator = anchor_generator
         self.box_coder = box_coder or BoxCoder()
         self.input_policy = input_policy or InputPolicy()
@@ -229,7 +235,7 @@ class RetinaNet(keras.Model):
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "RetinaNet":
         config = with_inference_settings(config)
         for name, kind in PARTS.items():
-            if isinstance(config[name], dict):
+            if isinstance(config.get(name), dict):  # a file of version 0.1.0 has no variant
                 config[name] = kind(**config[name])
         if isinstance(config["backbone"], dict):
             config["backbone"] = keras.saving.deserialize_keras_object(
@@ -239,13 +245,42 @@ class RetinaNet(keras.Model):
         return cls(**config, weights=None)
 
 
+def with_all_settings(config: dict) -> dict:
+    """Return a config of any version, with the defaults of what that version did not have yet."""
+    config = with_inference_settings(config)
+    parts = {name: {**_plain(kind()), **config.get(name, {})} for name, kind in PARTS.items()}
+    return {**config, **parts}
+
+
 # Of the signature: `class_names` counts the classes, and the weights are saved as such.
 _NOT_SAVED = ("self", "__class__", "num_classes", "weights")
 
 
-def _plain(part: Any) -> dict:
+def _plain(part: Any) -> Any:
     """Return a dataclass as what JSON holds."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(part).items()}
+    if dataclasses.is_dataclass(part):
+        return {field.name: _plain(getattr(part, field.name)) for field in dataclasses.fields(part)}
+    return list(part) if isinstance(part, tuple) else part
+
+
+def _makers(
+    separable: bool, variant: NetworkVariant, is_synchronized: bool
+) -> tuple[Callable, ...]:
+    """Return what makes the pyramid, and what makes a head."""
+    if separable:
+        variant.refuse(*PYRAMID_SETTINGS, "head_norm", reason="separable = True")
+        makers = light_feature_pyramid, light_shared_head
+        return tuple(partial(maker, synchronized=is_synchronized) for maker in makers)
+    make_pyramid, make_head = feature_pyramid, shared_head
+    if any(getattr(variant, name) != getattr(PAPER, name) for name in PYRAMID_SETTINGS):
+        make_pyramid = partial(
+            variant_feature_pyramid, variant=variant, synchronized=is_synchronized
+        )
+    if variant.head_norm != "none":
+        make_head = partial(
+            normalized_shared_head, norm=variant.head_norm, synchronized=is_synchronized
+        )
+    return make_pyramid, make_head
 
 
 def _class_names(num_classes: int | None, class_names: Sequence[str] | None) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def with_anchors(
     input_policy: InputPolicy,
     positive_iou: float = POSITIVE_IOU,
     negative_iou: float = NEGATIVE_IOU,
-    force_match: bool = False,
+    force_match: bool | str = False,
 ) -> Picture:
     """Return a picture with the anchors that training would give its objects."""
     width, height = picture.image.size

@@ -129,7 +129,8 @@ def take_weights(model: RetinaNet, source: RetinaNet) -> TransferReport:
 
 
 def _check_architecture(model: RetinaNet, source: RetinaNet) -> None:
-    ours, theirs = model.get_config(), source.get_config()
+    # A variant's fields are told one by one, as the config has them.
+    ours, theirs = ({**(c := m.get_config()), **c.pop("variant")} for m in (model, source))
     differences = [
         f"{key} is {theirs.get(key)!r} there and {ours.get(key)!r} here"
         for key in dict.fromkeys([*ours, *theirs])

@@ -10,7 +10,9 @@ from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
-DETECT, SETTINGS, TRAIN, TARGETS, BACKBONE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+DETECT, SETTINGS, TRAIN, TARGETS, BACKBONE, VARIANT = re.findall(
+    r"```python\n(.*?)```", PAGE, re.DOTALL
+)
 # The same calls, smaller.
 SMALLER = (
     ', fpn_channels=8, head_channels=8, head_depth=1, input_policy=kr.InputPolicy("square", 64))'
@@ -59,3 +61,10 @@ def test_a_backbone_of_keras(run):
     names["train_set"] = names["kr"].load_dataset("data.yaml", "train")
     model = run(BACKBONE)["model"]
     assert model.detect("cat.jpg").boxes.shape[1] == 4
+
+
+def test_a_network_of_another_project(run):
+    run(DETECT.splitlines()[0])
+    model = run(VARIANT)["model"]
+    assert model.get_layer("class_head_norm_3").groups == 32
+    assert model.anchor_generator.integer_sizes

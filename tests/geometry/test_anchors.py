@@ -150,3 +150,44 @@ def test_levels_scales_and_ratios_are_settings():
 def test_equal_settings_are_equal_generators():
     assert AnchorGenerator(sizes=[32, 64, 128, 256, 512]) == AnchorGenerator()
     assert hash(AnchorGenerator(ratios=[1])) == hash(AnchorGenerator(ratios=(1.0,)))
+
+
+class TestTorchvisions:
+    GENERATOR = AnchorGenerator(offset=0.0, rounded=True, integer_sizes=True, step="grid")
+
+    def test_sizes_are_whole_pixels(self):
+        expected = [(32, 40, 50), (64, 80, 101), (128, 161, 203), (256, 322, 406), (512, 645, 812)]
+        for size, sides in zip(self.GENERATOR.sizes, expected, strict=True):
+            squares = self.GENERATOR.base_anchors(size)[3:6]
+            # Corners at half a pixel go to the even one, so that 101 becomes 100.
+            rounded = [2 * round(side / 2) for side in sides]
+            np.testing.assert_array_equal(squares[:, 2] - squares[:, 0], rounded)
+
+    def test_first_base_anchors(self):
+        """retinanet_resnet50_fpn().anchor_generator.cell_anchors[0], read in torchvision 0.28."""
+        expected = [[-23, -11, 23, 11], [-28, -14, 28, 14], [-35, -18, 35, 18]]
+        np.testing.assert_array_equal(self.GENERATOR.base_anchors(32.0)[:3], expected)
+
+    def test_centres_are_the_sides_over_the_cells_apart(self):
+        height, width = 427, 640  # 4 x 5 cells on P7: 106 and 128 apart
+        distances = [level[2] for level in self.GENERATOR.layout(height, width)]
+        assert distances == [(7, 8), (15, 16), (30, 32), (61, 64), (106, 128)]
+        anchors = np.asarray(self.GENERATOR(height, width))[-9 * 20 :].reshape(4, 5, 9, 4)
+        centres = (anchors[..., :2] + anchors[..., 2:]) / 2
+        np.testing.assert_array_equal(centres[:, 0, 4, 1], [0, 106, 212, 318])
+        np.testing.assert_array_equal(centres[0, :, 4, 0], [0, 128, 256, 384, 512])
+
+    def test_where_sides_fit_the_levels_nothing_changes(self):
+        even = AnchorGenerator(offset=0.0, rounded=True, integer_sizes=True)
+        np.testing.assert_array_equal(self.GENERATOR(384, 512), even(384, 512))
+
+    def test_in_a_graph_of_unknown_size(self):
+        graph = tf.function(
+            lambda height, width: self.GENERATOR(height, width),
+            input_signature=[tf.TensorSpec((), tf.int32)] * 2,
+        )
+        np.testing.assert_array_equal(graph(427, 640), self.GENERATOR(427, 640))
+
+    def test_unknown_steps_are_refused(self):
+        with pytest.raises(ValueError, match=r"step must be one of .*not 'cell'"):
+            AnchorGenerator(step="cell")

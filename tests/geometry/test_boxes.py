@@ -183,3 +183,9 @@ def test_decode_has_no_gradient_beyond_the_clamp():
         size = keras.ops.sum(BoxCoder().decode(deltas, tf.constant([[0.0, 0.0, 8.0, 8.0]]))[:, 2:])
     gradient = tape.gradient(size, deltas).numpy()[0]
     assert np.isfinite(gradient).all() and gradient[2] == 0 and gradient[3] != 0
+
+
+def test_without_a_clamp_sizes_grow_as_they_are_decoded():
+    deltas, anchor = np.float32([[0, 0, 6, 5]]), np.float32([[0, 0, 10, 10]])
+    x1, y1, x2, y2 = np.asarray(BoxCoder(max_size_ratio=None).decode(deltas, anchor))[0]
+    np.testing.assert_allclose([x2 - x1, y2 - y1], 10 * np.exp([6.0, 5.0]), rtol=1e-5)

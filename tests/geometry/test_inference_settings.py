@@ -6,7 +6,8 @@ from keras_retinanet.geometry.inference_settings import InferenceSettings, with_
 
 
 def test_defaults_are_the_papers_and_cocos():
-    assert dataclasses.astuple(InferenceSettings()) == (0.05, 1000, 0.5, 100)
+    defaults = (0.05, 1000, 0.5, 100, "before_nms", True)
+    assert dataclasses.astuple(InferenceSettings()) == defaults
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -164,3 +165,32 @@ def test_wrong_settings_are_refused(settings, message):
 
 def test_square_has_no_max_size():
     assert InputPolicy("square", size=1400).size == 1400
+
+
+class TestDetails:
+    def test_floor_cuts_as_torchvision_does(self):
+        """Python's floats: side * (size / shorter), cut."""
+        heights, widths = np.meshgrid(np.arange(37, 700, 13), np.arange(41, 900, 17))
+        heights, widths = heights.ravel(), widths.ravel()
+        policy = InputPolicy(size=320, max_size=480, rounding="floor")
+        ours = np.stack(policy.scaled_size(heights, widths), axis=1)
+        expected = []
+        for height, width in zip(heights.tolist(), widths.tolist(), strict=True):
+            scale = min(320 / min(height, width), 480 / max(height, width))
+            expected.append((math.floor(height * scale), math.floor(width * scale)))
+        np.testing.assert_array_equal(ours, np.maximum(expected, 1))
+        nearest = np.stack(InputPolicy(size=320, max_size=480).scaled_size(heights, widths), axis=1)
+        assert (nearest != ours).any()
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"pixels": "int8"}, "pixels must be one of"),
+            ({"rounding": "up"}, "rounding must be one of"),
+            ({"pad_value": (1, 2)}, "pad_value needs R, G and B"),
+            ({"pad_value": (1, 2, 256)}, "pad_value needs R, G and B"),
+        ],
+    )
+    def test_unknown_ones_are_refused(self, settings, message):
+        with pytest.raises(ValueError, match=message):
+            InputPolicy(**settings)

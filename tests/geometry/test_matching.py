@@ -209,6 +209,38 @@ class TestForceMatch:
         others = certain & ~is_best.any(axis=0)
         np.testing.assert_array_equal(matches[others], unforced[others])
 
+    @pytest.mark.parametrize("run", [match_eagerly, match_in_tf_data])
+    def test_or_these_anchors_have_their_own_best_object(self, run, rng, random_boxes, reference):
+        """Detectron2's and torchvision's: what is forced is the anchor, not the object."""
+        gt_boxes = random_boxes(rng, 60, 2.0, 300.0, HEIGHT, WIDTH)
+        unforced, certain, iou = reference(gt_boxes, NO_REGIONS)
+        (matches,) = run([(gt_boxes, NO_REGIONS)], force_match="own_best")
+        is_forced = (iou >= iou.max(axis=1, keepdims=True) - MARGIN).any(axis=0)
+        second, first = np.sort(iou, axis=0)[-2:]
+        is_clear = first - second > MARGIN
+        assert (is_forced & is_clear & (unforced < 0)).sum() > 10
+        # Several anchors are equally good for a tiny object; rounding may leave any of them.
+        forced = is_forced & is_clear & (matches >= 0)
+        np.testing.assert_array_equal(matches[forced], iou.argmax(axis=0)[forced])
+        for i in range(len(gt_boxes)):
+            best = iou[i] >= iou[i].max() - MARGIN
+            assert (matches[best] >= 0).any()
+        others = certain & ~is_forced
+        np.testing.assert_array_equal(matches[others], unforced[others])
+        (best,) = run([(gt_boxes, NO_REGIONS)], force_match="best")
+        assert (best != matches).any()  # some anchor is two objects' best
+
+    def test_choices(self):
+        tiny = [[100, 100, 103, 102]]
+        for same in ((False, "none"), (True, "best")):
+            first, second = (match(tiny, force_match=choice).numpy() for choice in same)
+            np.testing.assert_array_equal(first, second)
+        assert (match(NO_REGIONS, force_match="own_best").numpy() == BACKGROUND).all()
+        far = match([[5000, 5000, 5050, 5050]], force_match="own_best").numpy()
+        assert (far == BACKGROUND).all()
+        with pytest.raises(ValueError, match="force_match must be 'none', 'best' or 'own_best'"):
+            match(tiny, force_match="all")
+
     def test_tiny_object_has_one_only_if_forced(self):
         tiny = [[100, 100, 103, 102]]
         assert (match(tiny).numpy() < 0).all()
@@ -236,3 +268,21 @@ def test_odd_sizes_have_a_match_for_each_anchor(height, width):
     matches = match([[2, 2, 40, 50]], height=height, width=width)
     assert matches.shape == (len(GENERATOR(height, width)),)
     assert matches.dtype == tf.int32
+
+
+def test_anchors_of_a_stretched_grid_match_themselves():
+    """torchvision's geometry, at sides that are no multiples of the levels' strides."""
+    generator = AnchorGenerator(offset=0.0, rounded=True, integer_sizes=True, step="grid")
+    height, width = 427, 640
+    anchors = np.asarray(generator(height, width))
+    inside = (anchors[:, :2] >= 0).all(axis=1) & (anchors[:, 2] < width) & (anchors[:, 3] < height)
+    picked = np.flatnonzero(inside)[::997]
+    assert len(picked) > 20
+    matches = match_anchors(
+        tf.constant(anchors[picked]),
+        tf.zeros((0, 4)),
+        anchor_generator=generator,
+        height=height,
+        width=width,
+    ).numpy()
+    np.testing.assert_array_equal(matches[picked], np.arange(len(picked)))

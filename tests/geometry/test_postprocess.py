@@ -338,3 +338,53 @@ def test_certain_softmax_scores_are_finite():
     expected = [[1, 0], [0, 0], [1 / 3, 1 / 3], [0.5, 0.5]]
     np.testing.assert_allclose(tf.sigmoid(binary), expected, rtol=1e-6, atol=1e-30)
     assert np.isfinite(binary).all()
+
+
+class TestBorders:
+    """Boxes that reach over the border of an image of 100 x 100."""
+
+    SIZE = [[100, 100]]
+    # The first two overlap by less than half as they are, and are one box once they are cut.
+    BOXES = [[-100, 10, 50, 60], [20 - 100, 10, 50, 60], [-40, -40, -1, -1], [60, 60, 90, 90]]
+    SCORES = [[0.9], [0.8], [0.7], [0.6]]
+
+    def found(self, boxes=BOXES, scores=SCORES, **settings):
+        found = decode_boxes(boxes, scores, image_sizes=self.SIZE, **settings)
+        count = found["num_detections"]
+        assert not found["boxes"][count:].any() and not found["scores"][count:].any()
+        return found["boxes"][:count].tolist()
+
+    def test_cut_before_nms(self):
+        assert self.found() == [[0, 10, 50, 60], [60, 60, 90, 90]]
+
+    def test_cut_after_nms(self):
+        low = {"nms_iou_threshold": 0.9}
+        assert self.found(clip="before_nms", **low) == [[0, 10, 50, 60], [60, 60, 90, 90]]
+        cut = [[0, 10, 50, 60], [0, 10, 50, 60], [60, 60, 90, 90]]
+        assert self.found(clip="after_nms", **low) == cut
+
+    def test_not_cut(self):
+        boxes = self.found(clip="none", nms_iou_threshold=0.9)
+        np.testing.assert_allclose(boxes, self.BOXES, atol=1e-4)
+
+    @pytest.mark.parametrize("clip", ["before_nms", "after_nms"])
+    def test_empty_boxes_may_stay(self, clip):
+        kept = self.found(clip=clip, drop_empty=False)
+        assert [0, 0, 0, 0] in kept
+        assert [0, 0, 0, 0] not in self.found(clip=clip)
+
+    def test_classes_are_apart_wherever_boxes_lie(self):
+        """With coordinates below zero, too, no class suppresses another, and each itself."""
+        box = [-700.0, -900.0, -650.0, -800.0]
+        near = [-701.0, -900.0, -651.0, -800.0]
+        far = [3000.0, 2000.0, 3100.0, 2100.0]
+        boxes = [box, near, box, near, far]
+        scores = np.full((5, 6), 1e-6)
+        for i, label in enumerate((0, 0, 5, 3, 2)):
+            scores[i, label] = 0.9 - 0.1 * i
+        found = decode_boxes(boxes, scores, image_sizes=self.SIZE, clip="none")
+        assert found["classes"][: found["num_detections"]].tolist() == [0, 5, 3, 2]
+
+    def test_unknown_is_refused(self):
+        with pytest.raises(ValueError, match=r"clip must be one of .*not 'twice'"):
+            InferenceSettings(clip="twice")

@@ -11,6 +11,7 @@ from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.models.heads import prior_bias
 from keras_retinanet.models.saving import save_for_inference
+from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.optimizers.weight_average import averaged_weights
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 from keras_retinanet.training.fine_tuning import load_source, take_weights
@@ -256,3 +257,10 @@ def test_training_begins_from_a_model(make, source, tmp_path, caplog):
     assert "has fresh values for 1 classes that are not there (emu)" in caplog.text
     written = json.loads((tmp_path / "init_from.json").read_text())
     assert written["classes_taken"] == ["cat"]
+
+
+def test_networks_of_other_projects_are_told_apart_by_setting(make_tiny):
+    source = make_tiny(variant=NetworkVariant(p7_relu=False, padding="symmetric"))
+    message = "padding is 'symmetric' there and None here, p7_relu is False there and True here"
+    with pytest.raises(WeightsError, match=message):
+        take_weights(make_tiny(), source)

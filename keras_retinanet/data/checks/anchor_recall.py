@@ -177,8 +177,10 @@ def best_anchors(
         anchor_generator.sizes, anchor_generator.strides, anchor_generator.levels, strict=True
     ):
         cells = -(-objects.canvas[:, ::-1] // stride)  # [T, 2], columns and rows
-        nearest = np.round(centres / stride - anchor_generator.offset)
-        nearest = (np.clip(nearest, 0, cells - 1) + anchor_generator.offset) * stride
+        is_even = anchor_generator.step == "level"
+        distance = stride if is_even else objects.canvas[:, ::-1] // cells
+        nearest = np.round(centres / distance - anchor_generator.offset)
+        nearest = (np.clip(nearest, 0, cells - 1) + anchor_generator.offset) * distance
         base = anchor_generator.base_anchors(size).astype(np.float64)
         high = np.minimum(nearest[:, None] + base[:, 2:], objects.boxes[:, None, 2:])
         low = np.maximum(nearest[:, None] + base[:, :2], objects.boxes[:, None, :2])

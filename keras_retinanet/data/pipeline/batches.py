@@ -12,7 +12,7 @@ from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.pipeline.augment.recipe import NUM_TILES, augment
 from keras_retinanet.data.pipeline.augment.settings import Augmentation
 from keras_retinanet.data.pipeline.cache import ImageCache, cached_image
-from keras_retinanet.data.pipeline.canvas import fit_to_canvas
+from keras_retinanet.data.pipeline.canvas import fit_as
 from keras_retinanet.data.pipeline.data_service import distributed, refuse_with_service
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.pipeline.plan_stream import planned_batches, planned_images
@@ -30,7 +30,7 @@ def training_batches(
     anchor_generator: AnchorGenerator | None = None,
     positive_iou: float = POSITIVE_IOU,
     negative_iou: float = NEGATIVE_IOU,
-    force_match: bool = False,
+    force_match: bool | str = False,
     horizontal_flip: bool = True,
     vertical_flip: bool = False,
     augmentation: Augmentation = NO_AUGMENTATION,
@@ -140,7 +140,8 @@ def scaled_inputs(
 ) -> tf.data.Dataset:
     """Return the inputs of images for evaluation, ordered so that equal sizes follow each other.
 
-    Elements: "index", "image" uint8 [H, W, 3] padded, "size" int32 [2] without padding.
+    Elements: "index", "image" [H, W, 3] padded, uint8 or as the policy has pixels, and "size" int32
+    [2] without padding.
     Images share a canvas only with images that need the same one: padding another image cannot
     change an image's detections.
 
@@ -165,13 +166,15 @@ def scaled_inputs(
 def preprocess(images: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tensor]:
     """Return the network's input for uint8 images [..., H, W, 3], and its size [2] without padding.
 
+    It is of the policy's type of pixels.
+
     Evaluation, prediction and the exported model all scale images here.
     """
     shape = tf.shape(images)
     height, width = input_policy.scaled_size(shape[-3], shape[-2])
     canvas_height, canvas_width = input_policy.canvas_size(height, width)
     size = tf.stack([height, width])
-    return fit_to_canvas(images, size, canvas_height, canvas_width), size
+    return fit_as(input_policy, images, size, canvas_height, canvas_width), size
 
 
 def _example_loader(

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_retinanet.conventions import PAD_VALUE, Tensor
+from keras_retinanet.geometry.input_policy import InputDetails
 
 
 def fit_to_canvas(images: Tensor, size: Tensor, height: Tensor, width: Tensor) -> Tensor:
@@ -20,6 +21,26 @@ def fit_to_canvas(images: Tensor, size: Tensor, height: Tensor, width: Tensor) -
     paddings = [[0, 0]] * (images.shape.rank - 3)
     paddings += [[0, height - size[0]], [0, width - size[1]], [0, 0]]
     return tf.pad(scaled, paddings, constant_values=PAD_VALUE)
+
+
+def fit_as(
+    policy: InputDetails, images: Tensor, size: Tensor, height: Tensor, width: Tensor
+) -> Tensor:
+    """Do as `fit_to_canvas` does, with a policy's padding and type of pixels."""
+    if policy.pixels == "uint8" and policy.pad_value is None:
+        return fit_to_canvas(images, size, height, width)
+    shape = tf.shape(images)[-3:-1]
+    scaled = tf.cond(
+        tf.reduce_all(shape == size),
+        lambda: tf.cast(images, tf.float32),
+        lambda: tf.image.resize(images, size, method="bilinear"),
+    )
+    missing = [[0, height - size[0]], [0, width - size[1]]]
+    is_image = tf.pad(tf.ones(size, tf.bool), missing)
+    padded = tf.pad(scaled, [[0, 0]] * (images.shape.rank - 3) + [*missing, [0, 0]])
+    padding = (float(PAD_VALUE),) * 3 if policy.pad_value is None else policy.pad_value
+    canvas = tf.where(is_image[..., None], padded, tf.constant(padding))
+    return canvas if policy.pixels == "float32" else tf.cast(canvas + 0.5, tf.uint8)
 
 
 def scale_boxes(boxes: Tensor, old_size: Tensor, new_size: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def make_targets(
     is_ignored: Tensor | None = None,
     positive_iou: float = POSITIVE_IOU,
     negative_iou: float = NEGATIVE_IOU,
-    force_match: bool = False,
+    force_match: bool | str = False,
 ) -> dict[str, Tensor]:
     """Return what `DetectionLoss` takes of one image, eagerly or in a tf.data map.
 

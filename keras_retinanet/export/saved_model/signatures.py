@@ -35,7 +35,7 @@ def detection_signatures(
     """Return tf.functions from requests to detections, by the names that `names` gives the kinds.
 
     Args:
-        network: uint8 [B, H, W, 3] -> "class_logits" and "box_deltas"; H and W as `input_sides`.
+        network: images [B, H, W, 3] -> "class_logits" and "box_deltas"; H and W as `input_sides`.
         max_pixels: image files with more are not decoded.
     """
     server = _Server(network, inference, max_pixels)
@@ -72,9 +72,10 @@ def detection_signatures(
 def raw_signature(network: Network, inference: DetectorSettings, *, fixed: bool) -> Any:
     """Return the tf.function from the network's inputs to its outputs, without NMS.
 
-    Takes "images" uint8 [N, H, W, 3], scaled and padded as `input_policy` says; with `fixed` of one
-    size, [1, H, W, 3], which is the policy's square. Gives "class_logits" and "scores" [N, A, K],
-    "box_deltas" [N, A, 4], and "boxes" [N, A, 4], xyxy in pixels of the input, not clipped.
+    Takes "images" [N, H, W, 3], uint8 or as the policy has pixels, scaled and padded as it says;
+    with `fixed` of one size, [1, H, W, 3], which is the policy's square. Gives "class_logits" and
+    "scores" [N, A, K], "box_deltas" [N, A, 4], and "boxes" [N, A, 4], xyxy in pixels of the input,
+    not clipped.
 
     Raises:
         ConfigError: `fixed`, and the model's inputs have many sizes.
@@ -95,7 +96,8 @@ def raw_signature(network: Network, inference: DetectorSettings, *, fixed: bool)
             "boxes": inference.box_coder.decode(outputs["box_deltas"], anchors),
         }
 
-    return _signature(raw, SIGNATURES["images"], tf.TensorSpec(shape, tf.uint8, "images"))
+    spec = tf.TensorSpec(shape, inference.input_policy.pixels, "images")
+    return _signature(raw, SIGNATURES["images"], spec)
 
 
 def input_sides(inference: DetectorSettings) -> Sides:
@@ -127,7 +129,7 @@ class _Server:
 
         @tf.function(
             input_signature=[
-                tf.TensorSpec((None, *self._canvas), tf.uint8),
+                tf.TensorSpec((None, *self._canvas), self._policy.pixels),
                 tf.TensorSpec((None, 2), tf.int32),
             ],
             autograph=False,
@@ -163,7 +165,7 @@ class _Server:
             one_input,
             files,
             fn_output_signature=(
-                tf.TensorSpec(self._canvas, tf.uint8),
+                tf.TensorSpec(self._canvas, self._policy.pixels),
                 tf.TensorSpec((2,), tf.int32),
                 tf.TensorSpec((), tf.bool),
             ),

@@ -30,6 +30,7 @@ from keras_retinanet.export.tflite.metadata import add_metadata
 from keras_retinanet.export.tflite.network import INPUT_TYPES, QUANTIZATIONS, convert_network
 from keras_retinanet.export.tflite.postprocess_op import POSTPROCESSINGS, convert_postprocessing
 from keras_retinanet.export.verify import Tolerance
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
@@ -97,18 +98,30 @@ class TFLiteExporter(Exporter):
         is no fault of the export, and is said.
         """
         policy = InputPolicy("stretch", size=self._side(model), pad_multiple=1)
-        old = model.input_policy
-        if old.resize == "stretch" and old.size == policy.size:
+        old, inference = model.input_policy, self._inference(model)
+        is_stretched = old.resize == "stretch" and old.size == policy.size
+        if is_stretched and inference == model.inference and old.pixels == policy.pixels:
             return as_float32(model)
-        logger.warning(
-            "the model was trained with image.resize=%s, image.size=%d; clients of TFLite files "
-            "stretch images to %dx%d: AP is measured so, and image.resize=stretch trains for it",
-            old.resize,
-            old.size,
-            policy.size,
-            policy.size,
+        if not is_stretched:
+            logger.warning(
+                "the model was trained with image.resize=%s, image.size=%d; clients of TFLite "
+                "files stretch images to %dx%d: AP is measured so, and image.resize=stretch trains "
+                "for it",
+                old.resize,
+                old.size,
+                policy.size,
+                policy.size,
+            )
+        if inference != model.inference:
+            logger.warning(
+                "the model has inference.clip=%s, drop_empty=%s; a TFLite file cuts boxes to the "
+                "image before NMS and drops empty ones: AP is measured so",
+                model.inference.clip,
+                str(model.inference.drop_empty).lower(),
+            )
+        return copy_for_inference(
+            model, dtype="float32", inference=inference, input_policy=vars(policy)
         )
-        return copy_for_inference(model, dtype="float32", input_policy=vars(policy))
 
     def write(self, model: RetinaNet, folder: Path) -> Written:
         model = as_float32(model)
@@ -158,9 +171,20 @@ class TFLiteExporter(Exporter):
             )
         return int(policy.canvas_size(np.int32(1), np.int32(1))[0])
 
+    def _inference(self, model: RetinaNet) -> InferenceSettings:
+        """Return the settings that the file's post-processing has, or its clients, if it has none.
+
+        It cuts boxes before NMS, since it moves the classes apart by the image's sides.
+        """
+        if self.postprocessing == "none":
+            return model.inference
+        return replace(model.inference, clip="before_nms", drop_empty=True)
+
     def _files(self, model: RetinaNet, side: int, labels: bytes) -> dict[str, bytes]:
         policy = InputPolicy("stretch", size=side, pad_multiple=1)
-        settings = replace(DetectorSettings.of_model(model), input_policy=policy).as_json()
+        settings = replace(
+            DetectorSettings.of_model(model), input_policy=policy, inference=self._inference(model)
+        ).as_json()
         files = {
             LABELS_FILE: labels,
             INFERENCE_FILE: json.dumps(settings, ensure_ascii=False).encode(),

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_retinanet.conventions import Tensor
+from keras_retinanet.models.variant import BACKBONE_SETTINGS, PAPER, NetworkVariant
 
 STRIDES = (8, 16, 32)
 # Sides of the input at which the strides are measured: different, and multiples of all three.
@@ -43,14 +44,18 @@ def feature_model(backbone: keras.Model | Sequence[Tensor]) -> keras.Model:
     return keras.Model(inputs[0], list(features), name=name)
 
 
-def custom_features(backbone: keras.Model, images: Tensor) -> tuple[Tensor, ...]:
+def custom_features(
+    backbone: keras.Model, images: Tensor, variant: NetworkVariant = PAPER
+) -> tuple[Tensor, ...]:
     """Return C3, C4, C5 of `images` by a copy of a `feature_model`, with its weights.
 
     The copy's layers follow the dtype policy in force, but for those that scale the pixels.
 
     Raises:
-        ValueError: the feature maps have other strides.
+        ValueError: the feature maps have other strides, or the variant differs in what the model
+            has settled for itself.
     """
+    variant.refuse(*BACKBONE_SETTINGS, reason="a backbone of one's own")
 
     def copy(layer: keras.Operation) -> keras.Operation:
         config = layer.get_config()

@@ -5,6 +5,7 @@ from keras import layers
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.models.pretrained import with_weights_error
+from keras_retinanet.models.variant import PAPER, PIXEL_SCALINGS, NetworkVariant
 
 # The last maps of strides 8, 16 and 32: 32, 96 and 1280 channels at width 1, as the Object
 # Detection API's FPNLite taps them. The bottlenecks' sums are a sixth of their expansions.
@@ -15,7 +16,9 @@ FEATURE_LAYERS = ("block_5_add", "block_12_add", "out_relu")
 BN_MOMENTUM = 0.97
 
 
-def mobilenet_v2(images: Tensor, weights: str | None, width: float) -> tuple[Tensor, ...]:
+def mobilenet_v2(
+    images: Tensor, weights: str | None, width: float, variant: NetworkVariant = PAPER
+) -> tuple[Tensor, ...]:
     """Return C3, C4, C5 of MobileNetV2 for `images`, RGB in 0...255.
 
     Args:
@@ -25,7 +28,8 @@ def mobilenet_v2(images: Tensor, weights: str | None, width: float) -> tuple[Ten
     Raises:
         WeightsError: the weights cannot be had.
     """
-    x = layers.Rescaling(1.0 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")(images)
+    variant.refuse("padding", "pool_padding", reason="mobilenet_v2, which pads as 'same'")
+    x = (variant.pixel_scaling or PIXEL_SCALINGS["tf"])(images)
     original = with_weights_error(
         lambda: keras.applications.MobileNetV2(
             input_shape=(None, None, 3), alpha=width, include_top=False, weights=weights

@@ -8,9 +8,8 @@ import keras
 import numpy as np
 
 from keras_retinanet.errors import CheckpointError
-from keras_retinanet.geometry.inference_settings import with_inference_settings
 from keras_retinanet.models.checkpoint_files import Checkpoint, put_group
-from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.retinanet import RetinaNet, with_all_settings
 
 FORMAT = 1  # of what checkpoints hold
 
@@ -62,7 +61,7 @@ def describe_model(model: RetinaNet) -> dict[str, Any]:
 
 def refuse_other_model(model: RetinaNet, checkpoint: Checkpoint) -> None:
     """Raise CheckpointError, showing the difference, if a checkpoint is of another model."""
-    then, now = with_inference_settings(checkpoint.state["model"]), describe_model(model)
+    then, now = with_all_settings(checkpoint.state["model"]), describe_model(model)
     different = [
         f"{name} was {then.get(name)!r} and is {now.get(name)!r}"
         for name in dict.fromkeys([*then, *now])

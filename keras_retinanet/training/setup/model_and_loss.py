@@ -21,6 +21,7 @@ from keras_retinanet.losses import (
     SoftmaxFocalLoss,
 )
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.variant import NetworkVariant
 
 
 def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
@@ -42,18 +43,19 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         anchor_generator=make_anchor_generator(config),
         input_policy=make_input_policy(config),
         inference=InferenceSettings(**config.inference.model_dump()),
+        variant=NetworkVariant.of(model),
         dtype=model.precision,
     )
 
 
 def make_anchor_generator(config: Config) -> AnchorGenerator:
-    anchors = config.anchors
-    return AnchorGenerator(sizes=anchors.sizes, ratios=anchors.ratios, scales=anchors.scales)
+    matching = {"positive_iou", "negative_iou", "force_match"}
+    return AnchorGenerator(**config.anchors.model_dump(exclude=matching))
 
 
 def make_input_policy(config: Config) -> InputPolicy:
-    image = config.image
-    return InputPolicy(resize=image.resize, size=image.size, max_size=image.max_size)
+    augmentation = {"jitter_sizes", "horizontal_flip", "vertical_flip"}
+    return InputPolicy(**config.image.model_dump(exclude=augmentation))
 
 
 def make_loss(config: Config) -> DetectionLoss:

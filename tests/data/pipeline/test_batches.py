@@ -432,3 +432,33 @@ def test_scaling_interpolates_between_pixels_and_rounds():
     image[:, 16:] = 201
     scaled, _ = preprocess(tf.constant(image), InputPolicy("square", size=64))
     np.testing.assert_array_equal(scaled[0, 30:34, 0], [0, 50, 151, 201])
+
+
+class TestDetailsOfThePolicy:
+    IMAGE = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
+
+    def canvas(self, **details):
+        policy = InputPolicy("square", size=64, **details)
+        image, size = preprocess(tf.constant(self.IMAGE), policy)
+        assert size.numpy().tolist() == [38, 64]
+        return image.numpy()
+
+    def test_floats_are_not_rounded(self):
+        canvas = self.canvas(pixels="float32", pad_value=(123.675, 116.28, 103.53))
+        resized = tf.image.resize(self.IMAGE, (38, 64)).numpy()
+        assert canvas.dtype == np.float32 and (canvas[:38] % 1 > 0).any()
+        np.testing.assert_array_equal(canvas[:38], resized)
+        np.testing.assert_array_equal(
+            canvas[38:], np.full((26, 64, 3), np.float32((123.675, 116.28, 103.53)))
+        )
+
+    def test_bytes_are_padded_with_the_nearest_colour(self):
+        canvas = self.canvas(pad_value=(123.675, 116.28, 0))
+        assert canvas.dtype == np.uint8
+        np.testing.assert_array_equal(canvas[:38], self.canvas()[:38])
+        assert (canvas[38:] == (124, 116, 0)).all() and (self.canvas()[38:] == PAD_VALUE).all()
+
+    def test_an_image_of_the_size_is_kept(self):
+        image = np.zeros((64, 64, 3), np.uint8)
+        canvas, _ = preprocess(tf.constant(image), InputPolicy("square", size=64, pixels="float32"))
+        np.testing.assert_array_equal(canvas, image.astype("float32"))

@@ -3,6 +3,11 @@
 import pytest
 
 from keras_retinanet.config.load import load_config
+from keras_retinanet.config.schema import Config
+from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.inference_settings import InferenceSettings
+from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.training.setup import model_and_loss
 
 
@@ -65,3 +70,36 @@ def test_only_the_softmax_loss_makes_a_softmax_model(small_resnet18, tiny_config
         config = tiny_config(f"loss.class_loss={name}")
         model = model_and_loss.build_model(config, ("a", "b"))
         assert model.class_activation == ("softmax" if name == "softmax_focal" else "sigmoid")
+
+
+def test_what_other_projects_networks_need_reaches_the_model():
+    config = Config(
+        model={"backbone": "resnet18", "weights": "none", "head_norm": "batch", "p6_from": "p5"},
+        anchors={"offset": 0, "rounded": True, "integer_sizes": True, "step": "grid"},
+        image={"resize": "square", "size": 64, "pixels": "float32", "pad_value": [1, 2, 3]},
+        inference={"clip": "after_nms", "drop_empty": False},
+    )
+    model = model_and_loss.build_model(config, ("a", "b"))
+    assert model.variant == NetworkVariant(head_norm="batch", p6_from="p5")
+    assert model.anchor_generator == AnchorGenerator(
+        offset=0.0, rounded=True, integer_sizes=True, step="grid"
+    )
+    assert model.input_policy == InputPolicy(
+        "square", size=64, pixels="float32", pad_value=(1, 2, 3)
+    )
+    assert model.inference == InferenceSettings(clip="after_nms", drop_empty=False)
+
+
+def test_defaults_of_the_config_are_those_of_the_parts():
+    config = Config()
+    assert model_and_loss.make_anchor_generator(config) == AnchorGenerator()
+    assert model_and_loss.make_input_policy(config) == InputPolicy()
+    assert InferenceSettings(**config.inference.model_dump()) == InferenceSettings()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("none", False), (False, False), (True, True), ("best", "best"), ("own_best", "own_best")],
+)
+def test_ways_to_force_matches(given, expected):
+    assert Config(anchors={"force_match": given}).anchors.force_match == expected
