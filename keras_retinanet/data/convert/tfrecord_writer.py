@@ -23,7 +23,14 @@ from keras_retinanet.errors import DataError
 SHARD_BYTES = 128 * 2**20
 LABEL_MAP = "label_map.pbtxt"
 _MAX_SHARDS = 99_999
-_FORMATS = {".jpg": "jpeg", ".png": "png", ".gif": "gif", ".bmp": "bmp"}
+_FORMATS = {
+    ".jpg": "jpeg",
+    ".png": "png",
+    ".gif": "gif",
+    ".bmp": "bmp",
+    ".webp": "webp",
+    ".jxl": "jxl",
+}
 
 
 def plan_tfrecord(

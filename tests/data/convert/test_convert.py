@@ -16,6 +16,7 @@ from keras_retinanet.data.convert.output import Output
 from keras_retinanet.data.images.address import image_name, read_image_bytes
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import ConfigError, DataError
+from tests.data.images.jpeg_xl_samples import SAMPLES
 
 CLASSES = {1: "cat", 3: "Käse 雪", 90: "stop & <go> 'sign'/2"}
 WIDTH, HEIGHT = 64, 48
@@ -413,3 +414,17 @@ def test_voc_with_overlapping_splits(voc, tmp_path):
     assert len(list((tmp_path / "out" / "JPEGImages").iterdir())) == 2
     assert load_dataset(done.data_yaml, "trainval").image_ids == ["a", "b"]
     assert load_dataset(done.data_yaml, "train").image_ids == ["a"]
+
+
+@pytest.mark.parametrize("target", PLANNERS)
+def test_webp_and_jpeg_xl_are_converted_as_they_are(coco, picture, target, tmp_path):
+    contents = {"a.webp": picture(kind="WEBP"), "b.jxl": SAMPLES["rgb"]}
+    for name, content in contents.items():
+        coco.add_image(name, (64, 48), content=content)
+        coco.add_box(name, BOX)
+    coco.write()
+    convert(coco.root / "data.yaml", tmp_path / "out", target=target)
+    dataset = load_dataset(tmp_path / "out" / "data.yaml", "train")
+    assert [read_image_bytes(path) for path in dataset.image_paths] == list(contents.values())
+    np.testing.assert_allclose(dataset.boxes, [BOX, BOX], atol=1e-4)
+    assert all(image_name(p).endswith(("a.webp", "b.jxl")) for p in dataset.image_paths)

@@ -36,7 +36,15 @@ LabelMap = tuple[dict[int, str], dict[str, int]]
 # Label and text of an object's class, each None where the record does not have it.
 ClassPair = tuple[int | None, str | None]
 
-_SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"BM": ".bmp"}
+_SUFFIXES = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"RIFF": ".webp",
+    b"\xff\x0a": ".jxl",
+    b"\0\0\0\x0cJXL": ".jxl",
+}
 
 
 @dataclass(frozen=True)
@@ -114,8 +122,6 @@ def read_tfrecord(
 
 def image_suffix(image_bytes: bytes) -> str:
     """Return the usual suffix of an image file with these bytes; of unknown kinds, that of JPEG."""
-    if image_bytes.startswith(b"RIFF"):
-        return ".webp"
     return next((s for magic, s in _SUFFIXES.items() if image_bytes.startswith(magic)), ".jpg")
 
 
