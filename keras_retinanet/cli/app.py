@@ -42,6 +42,7 @@ from keras_retinanet.cli.export_command import export
 from keras_retinanet.cli.finder_commands import find_batch, find_lr
 from keras_retinanet.cli.reproduce_command import reproduce
 from keras_retinanet.cli.train_command import train
+from keras_retinanet.cli.weights_command import app as weights_app
 from keras_retinanet.config.load import dump_config, load_config
 from keras_retinanet.errors import TrainingInterrupted, UserError
 from keras_retinanet.system.distribution import clash_warning
@@ -55,6 +56,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 app.command()(train)
 app.command()(reproduce)
 

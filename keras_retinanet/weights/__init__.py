@@ -1,0 +1,1 @@
+"""Weights of other projects: files read without running code, and what their names are here."""

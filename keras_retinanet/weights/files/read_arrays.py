@@ -1,0 +1,109 @@
+"""`read_arrays`: names and arrays of a weights file of any kind that is known."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_retinanet.errors import WeightsError
+from keras_retinanet.weights.files.safe_pickle import load, plain
+from keras_retinanet.weights.files.torch_file import (
+    ZIP_MAGIC,
+    is_old_torch,
+    read_old_torch,
+    read_torch_archive,
+)
+
+_PICKLE_MAGIC = b"\x80"
+_HEAD_BYTES = 64
+# Where training programs put the weights among what else they keep.
+_PLACES = ("state_dict", "model_state_dict", "model", "weights", "blobs", "ema_state_dict")
+_MAX_HEADER_BYTES = 100 * 2**20
+_SAFETENSORS_TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U8": "u1", "BOOL": "?", "BF16": "<u2",
+}  # fmt: skip
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a .pth (of any age), .pkl or .safetensors file, by their names.
+
+    Nothing in the file is run, and no torch is needed.
+
+    Raises:
+        WeightsError: it cannot be read, is of another kind, damaged, or asks for code to be run.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+            file.seek(0)
+            if head.startswith(ZIP_MAGIC):
+                content = read_torch_archive(path)
+            elif path.suffix.lower() == ".safetensors":
+                content = _read_safetensors(path)
+            elif head.startswith(_PICKLE_MAGIC):
+                is_old = is_old_torch(head)
+                # Files of Python 2, such as Detectron's, hold bytes that are no ASCII.
+                content = read_old_torch(file) if is_old else plain(load(file, encoding="latin1"))
+            else:
+                raise WeightsError(
+                    "expected a .pth, .pkl or .safetensors file, not one that begins with "
+                    f"{head[:8]!r}"
+                )
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+    except WeightsError as error:
+        message = str(error)
+        raise WeightsError(message if str(path) in message else f"{path}: {message}") from error
+    arrays = _arrays_in(content)
+    if not arrays:
+        raise WeightsError(f"{path} holds no weights: no arrays under names")
+    return arrays
+
+
+def _arrays_in(content: Any) -> dict[str, np.ndarray]:
+    if not isinstance(content, dict):
+        return {}
+    for place in _PLACES:
+        inside = content.get(place)
+        if isinstance(inside, dict) and any(isinstance(v, np.ndarray) for v in inside.values()):
+            content = inside
+            break
+    return {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, np.ndarray)
+    }
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Read a header of names, types, shapes and places, and the numbers behind it."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > min(_MAX_HEADER_BYTES, len(content) - 8):
+        raise WeightsError("it ends within its header")
+    try:
+        header = json.loads(content[8 : 8 + length])
+        numbers = memoryview(content)[8 + length :]
+        return {
+            name: _safetensor(entry, numbers)
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"its header is damaged: {str(error)[:200]}") from error
+
+
+def _safetensor(entry: dict[str, Any], numbers: memoryview) -> np.ndarray:
+    dtype, shape = np.dtype(_SAFETENSORS_TYPES[entry["dtype"]]), entry["shape"]
+    start, end = entry["data_offsets"]
+    if not all(type(n) is int and n >= 0 for n in (*shape, start, end)):
+        raise ValueError("places and shapes are whole numbers")
+    if end > len(numbers) or math.prod(shape) * dtype.itemsize != end - start:
+        raise ValueError(f"an array of {shape} does not lie in the file")
+    array = np.frombuffer(numbers[start:end], dtype).reshape(shape)
+    if entry["dtype"] == "BF16":
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array

@@ -1,0 +1,183 @@
+"""`import_weights`: a RetinaNet with the weights of a file of another project."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_retinanet.errors import WeightsError
+from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.weights.files.read_arrays import read_arrays
+from keras_retinanet.weights.sources.detectron2_names import DETECTRON2
+from keras_retinanet.weights.sources.source import Arrays, Network, Source
+from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
+
+SOURCES = {source.name: source for source in (TORCHVISION, DETECTRON2)}
+AUTO = "auto"
+CLASS_HEAD = "class_head_predictions"
+# COCO's classes and a background, as older versions of some projects count them.
+_NUM_WITH_BACKGROUND = 81
+_MAX_LISTED = 8
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model, and what became of the file.
+
+    Attributes:
+        source: the project, a key of SOURCES.
+        description: of the network.
+        num_arrays, num_values: that were taken.
+        left_out: names of the file's arrays that hold no weights.
+    """
+
+    model: RetinaNet
+    source: str
+    description: str
+    num_arrays: int
+    num_values: int
+    left_out: tuple[str, ...]
+
+
+def import_weights(
+    path: str | Path, *, source: str = AUTO, class_names: Sequence[str] | None = None
+) -> ImportedModel:
+    """Return the RetinaNet that a weights file belongs to, with its weights.
+
+    Its anchors, preprocessing, padding and post-processing are those of the project, so that it
+    detects what it does there. Nothing in the file is run.
+
+    Args:
+        path: a .pth, .pkl or .safetensors file.
+        source: a key of SOURCES, or "auto": told by the names in the file.
+        class_names: of a file whose classes are not COCO's; "0", "1", ... by default.
+
+    Raises:
+        WeightsError: the file is damaged, of another model, or lacks weights or has others besides.
+    """
+    path = Path(path)
+    try:
+        arrays = read_arrays(path)
+        found = _source(arrays, source)
+        return _imported(found, found.renamed(arrays), class_names)
+    except WeightsError as error:
+        message = str(error)
+        raise WeightsError(message if str(path) in message else f"{path}: {message}") from error
+
+
+def _source(arrays: Arrays, source: str) -> Source:
+    if source != AUTO and source not in SOURCES:
+        raise WeightsError(f"source must be {AUTO} or one of {', '.join(SOURCES)}, not {source!r}")
+    found = [s for s in SOURCES.values() if s.is_own(arrays)]
+    if source == AUTO and len(found) == 1:
+        return found[0]
+    if source != AUTO and SOURCES[source] in found:
+        return SOURCES[source]
+    expected = " or ".join(SOURCES) if source == AUTO else source
+    raise WeightsError(f"no RetinaNet of {expected}: its arrays are {_listed(sorted(arrays))}")
+
+
+def _imported(source: Source, arrays: Arrays, class_names: Sequence[str] | None) -> ImportedModel:
+    network = source.network(arrays)
+    model = RetinaNet(
+        class_names=_class_names(network, class_names), weights=None, **network.arguments
+    )
+    taken: set[str] = set()
+    faults: list[str] = []
+    for layer in model.layers:
+        if layer.weights:
+            values = _values(layer, source, arrays, network, taken, faults)
+            if values is not None:
+                layer.set_weights(values)
+    left_out = tuple(name for name in arrays if name.endswith(source.without))
+    faults += [f"{name} is no part of it" for name in sorted({*arrays} - taken - {*left_out})]
+    if faults:
+        raise WeightsError(f"does not fit {network.description}: {_listed(faults)}")
+    return ImportedModel(
+        model=model,
+        source=source.name,
+        description=network.description,
+        num_arrays=len(taken),
+        num_values=sum(arrays[name].size for name in taken),
+        left_out=left_out,
+    )
+
+
+def _class_names(network: Network, given: Sequence[str] | None) -> Sequence[str]:
+    count = network.num_outputs if network.outputs is None else len(network.outputs)
+    if network.num_outputs == _NUM_WITH_BACKGROUND and given is None:
+        raise WeightsError(
+            f"its class head has {_NUM_WITH_BACKGROUND} outputs: with a background as one of the "
+            "classes it is another model; if these are classes of your own, give their names"
+        )
+    if given is None:
+        return network.class_names or [str(i) for i in range(count)]
+    if len(given) != count:
+        raise WeightsError(f"it has {count} classes, and {len(given)} names were given")
+    return given
+
+
+def _values(
+    layer: keras.Layer,
+    source: Source,
+    arrays: Arrays,
+    network: Network,
+    taken: set[str],
+    faults: list[str],
+) -> list[np.ndarray] | None:
+    """Return the values of a layer's weights; None, with the reason in `faults`, without them."""
+    name = source.name_of(layer.name)
+    values = []
+    for weight in layer.weights:
+        key = f"{name}.{_PARTS[weight.name]}"
+        if key not in arrays:
+            if weight.name == "bias" and _needs_no_bias(layer, name, arrays):
+                values.append(np.zeros(weight.shape, np.float32))
+                continue
+            faults.append(f"{key} is missing")
+            return None
+        taken.add(key)
+        value = np.asarray(arrays[key], np.float32)
+        if weight.name == "kernel" and value.ndim == len(weight.shape) == 4:
+            value = _kernel(value, depthwise="depthwise" in layer.name)
+        if layer.name == CLASS_HEAD and network.outputs is not None:
+            value = _selected(value, network)
+        if value.shape != tuple(weight.shape):
+            faults.append(f"{key} is {arrays[key].shape}, which does not fit {weight.shape}")
+            return None
+        values.append(value)
+    return values
+
+
+# Names of Keras' weights, and torch's.
+_PARTS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def _needs_no_bias(layer: keras.Layer, name: str, arrays: Arrays) -> bool:
+    """Return whether a convolution has no bias there, since a norm follows it."""
+    return layer.name.endswith("_conv") and f"{name}.weight" in arrays
+
+
+def _kernel(value: np.ndarray, *, depthwise: bool) -> np.ndarray:
+    """Return a kernel [out, in, H, W] as Keras has it."""
+    return np.transpose(value, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+
+
+def _selected(value: np.ndarray, network: Network) -> np.ndarray:
+    """Return the outputs of the class head [..., anchors x outputs] that are classes."""
+    by_output = value.reshape(*value.shape[:-1], -1, network.num_outputs)
+    return by_output[..., list(network.outputs or ())].reshape(*value.shape[:-1], -1)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _MAX_LISTED} more" if len(texts) > _MAX_LISTED else ""
+    return "; ".join(texts[:_MAX_LISTED]) + more
