@@ -24,6 +24,7 @@ from keras_retinanet.training.runs.interruption import InterruptedNow, Interrupt
 from keras_retinanet.training.runs.run_directory import Run, claimed, read_run, write_run
 from keras_retinanet.training.setup.input_batches import make_anchor_recall
 from keras_retinanet.training.setup.memory_errors import memory_errors
+from keras_retinanet.training.setup.optimization import warn_of_length
 from keras_retinanet.training.setup.prepare import Setup, prepare
 from keras_retinanet.training.setup.run_callbacks import RunCallbacks, make_callbacks
 
@@ -113,6 +114,9 @@ def _describe(setup: Setup, val_set: DetectionDataset | None, output: Path) -> N
     """Write and tell what is known of a run before its first step."""
     # Both sets may be parts of one, with the same findings.
     findings = list(dict.fromkeys(setup.train_set.findings + (val_set.findings if val_set else [])))
+    if setup.checkpoint is None:
+        num_images = len(setup.train_set.image_paths)
+        warn_of_length(setup.config.schedule, setup.plan.steps_per_epoch, num_images)
     recall = make_anchor_recall(setup.config, setup.train_set)
     describe_run(output, findings=findings, anchor_recall=recall, transfer=setup.transfer)
 

@@ -201,3 +201,13 @@ class TestSetup:
         (model,) = fitted
         assert model.num_parts == 2 and model.jit_compile
         assert type(model.optimizer).__name__ == "KernelAdamW"
+
+
+def test_very_many_epochs_are_told_before_the_first_step(
+    demo, tiny_config, tmp_path, caplog, one_device, monkeypatch
+):
+    monkeypatch.setattr(training, "_fit", lambda *_: None)
+    settings = ("schedule.unit=iterations", "schedule.length=90000", "training.strategy=one_device")
+    training.train(tiny_config(*settings), *demo, tmp_path / "run", progress=False)
+    num_images = len(demo[0].image_paths)
+    assert f"epochs of your {num_images} images" in caplog.text

@@ -14,6 +14,9 @@ from keras_retinanet.optimizers.weight_decay import KernelAdamW, SGDWithL2
 
 logger = logging.getLogger(__name__)
 
+# COCO's 90,000 iterations are 12 epochs; from here on a length was hardly meant for the data.
+MANY_EPOCHS = 200
+
 
 def make_optimizer(config: Config, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Return the optimizer with its learning-rate schedule."""
@@ -98,3 +101,18 @@ def count_epochs(schedule: ScheduleConfig, steps_per_epoch: int) -> int:
     if schedule.unit == "epochs":
         return schedule.length
     return -(-schedule.length // steps_per_epoch)
+
+
+def warn_of_length(schedule: ScheduleConfig, steps_per_epoch: int, num_images: int) -> None:
+    """Warn if a length in iterations is very many epochs of this data, and say what to set."""
+    num_epochs = count_epochs(schedule, steps_per_epoch)
+    if schedule.unit == "iterations" and num_epochs > MANY_EPOCHS:
+        drops = " 'schedule.drops=[8,11]'" if schedule.kind == "step" else ""
+        logger.warning(
+            "schedule.length = %s iterations are %s epochs of your %s images: for few images take "
+            "the config bccd_r18, or set schedule.unit=epochs schedule.length=12%s",
+            f"{schedule.length:,}",
+            f"{num_epochs:,}",
+            f"{num_images:,}",
+            drops,
+        )

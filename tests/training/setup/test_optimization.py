@@ -9,6 +9,7 @@ from keras_retinanet.training.setup.optimization import (
     count_epochs,
     make_optimizer,
     make_schedule,
+    warn_of_length,
 )
 
 
@@ -75,3 +76,25 @@ def test_rates_of_the_backbone_reach_either_optimizer():
         config = load_config("quickstart", [*overrides, "optimizer.layer_decay=0.5"])
         rates = make_optimizer(config, 100).layer_rates
         assert rates["conv5_"] == 0.25 and rates["conv1_"] == 0.5**6
+
+
+def test_a_length_of_very_many_epochs_is_told(caplog):
+    schedule = load_config("retinanet_r50_600").schedule
+    warn_of_length(schedule, 7330, 117_266)  # COCO: 13 epochs
+    assert caplog.text == ""
+    warn_of_length(schedule, 6, 48)
+    assert "90,000 iterations are 15,000 epochs of your 48 images" in caplog.text
+    told = "schedule.unit=epochs schedule.length=12 'schedule.drops=[8,11]'"
+    assert told in caplog.text
+    caplog.clear()
+    changes = [text.strip("'") for text in told.split()]
+    warn_of_length(load_config("retinanet_r50_600", changes).schedule, 6, 48)
+    assert caplog.text == ""
+    warn_of_length(load_config("retinanet_r50_600", ["schedule.kind=cosine"]).schedule, 6, 48)
+    assert "schedule.length=12" in caplog.text and "drops" not in caplog.text
+
+
+def test_a_length_in_epochs_is_never_told(caplog):
+    changes = ["schedule.unit=epochs", "schedule.length=1000", "schedule.drops=[800]"]
+    warn_of_length(load_config("retinanet_r50_600", changes).schedule, 6, 48)
+    assert caplog.text == ""
