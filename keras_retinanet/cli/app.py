@@ -36,7 +36,7 @@ from keras_retinanet.cli.console import (
     print_metrics,
     quiet_libraries,
 )
-from keras_retinanet.cli.data_commands import app as data_app
+from keras_retinanet.cli.data_verbs.data_commands import app as data_app
 from keras_retinanet.cli.evaluation_report import write_evaluation_report
 from keras_retinanet.cli.export_command import export
 from keras_retinanet.cli.finder_commands import find_batch, find_lr

@@ -11,7 +11,7 @@ from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.weights.files.read_arrays import read_arrays
 from keras_retinanet.weights.sources.detectron2_names import DETECTRON2
-from keras_retinanet.weights.sources.source import Arrays, Network, Source
+from keras_retinanet.weights.sources.network_source import Arrays, Network, Source
 from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
 
 SOURCES = {source.name: source for source in (TORCHVISION, DETECTRON2)}

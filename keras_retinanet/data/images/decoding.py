@@ -29,13 +29,17 @@ def decode_image(image_bytes: Tensor) -> Tensor:
     Grey and palette images become RGB, alpha is dropped, 16 bits are scaled to 8, and of an
     animation the first frame is taken; an animated WebP is an error.
     """
-    image = tf.cond(
+    image = _decode_to_rgb(image_bytes)
+    image.set_shape((None, None, 3))
+    return turn_upright(image, exif_orientation(image_bytes))
+
+
+def _decode_to_rgb(image_bytes: Tensor) -> Tensor:
+    return tf.cond(
         is_still_webp(image_bytes) | is_jpeg_xl(image_bytes),
         lambda: decode_webp_or_jpeg_xl(image_bytes),
         lambda: tf.io.decode_image(image_bytes, channels=3, expand_animations=False),
     )
-    image.set_shape((None, None, 3))
-    return turn_upright(image, exif_orientation(image_bytes))
 
 
 # Outside of graphs: op by op, finding the orientation takes as long as decoding a small image.

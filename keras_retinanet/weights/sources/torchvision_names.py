@@ -14,7 +14,7 @@ from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.weights.sources.coco_classes import COCO_CLASSES
-from keras_retinanet.weights.sources.source import (
+from keras_retinanet.weights.sources.network_source import (
     Arrays,
     Network,
     Source,

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from keras_retinanet.cli.arguments import DATA_HELP, Data, Split, output_folder
-from keras_retinanet.cli.check_tables import print_findings_table, print_statistics, progress_bar
 from keras_retinanet.cli.console import (
     counted,
     describe,
@@ -18,6 +17,11 @@ from keras_retinanet.cli.console import (
     plain,
     print_findings,
     refuse_unwritable,
+)
+from keras_retinanet.cli.data_verbs.check_tables import (
+    print_findings_table,
+    print_statistics,
+    progress_bar,
 )
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
@@ -214,7 +218,7 @@ def show(
         raise ConfigError("--augment and --anchors need the same config: batches hold its matches")
     named = augment or anchors
     settings = load_config(named) if named else None
-    from keras_retinanet.cli.data_sample import annotated_sample, network_sample
+    from keras_retinanet.cli.data_verbs.data_sample import annotated_sample, network_sample
     from keras_retinanet.reports.contact_sheet import contact_sheet
     from keras_retinanet.reports.gallery_page import write_page
 
