@@ -178,9 +178,9 @@ def test_training_loss_is_torchvisions(both, random_boxes, num_objects):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet101"])
 def test_backbones_are_torchvisions(name):
+    resnet = getattr(import_torchvision().models, name)
     import torch
 
-    resnet = getattr(import_torchvision().models, name)
     torch.manual_seed(0)
     reference = resnet(weights=None)
     randomize_norms(reference, epsilon=None)

@@ -10,6 +10,7 @@ from functools import partial
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
+from keras_retinanet.data.images.orientation import FIRST_TRANSPOSED_ORIENTATION
 
 # WebP (RFC 9649): a RIFF file, whose first chunk tells the kind.
 _RIFF, _WEBP = b"RIFF", b"WEBP"
@@ -23,10 +24,11 @@ _WHOLE_BOX, _PART_BOX = (int.from_bytes(kind, "big") for kind in (b"jxlc", b"jxl
 _SIZE_BITS = (9, 13, 18, 30)
 # Width to height where the head gives the height alone; 0: it gives the width, too.
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-# Size and orientation are within the first 128 bits of a codestream.
+# Size and orientation take up to 73 bits behind the first two bytes of a codestream.
 _HEAD_BYTES = 16
+_LONGEST_SIZE_BYTES = 12
+_LAST_PART = 2**31  # set in the number of the last part
 _MAX_BOXES = 1024
-FIRST_TRANSPOSED_ORIENTATION = 5
 
 # A side that no image has: the size of what cannot be read.
 _NO_SIDE = 2**31 - 1
@@ -131,11 +133,13 @@ def _codestream_start(image_bytes: Tensor) -> Tensor:
         maximum_iterations=_MAX_BOXES,
         parallel_iterations=1,
     )
-    _, of_head, kind = head(offset)
+    size, of_head, kind = head(offset)
     # A part begins with its number, and only that of the first part is 0.
     number = _big_endian(_byte_numbers(image_bytes, offset + of_head, 4))
     start = offset + of_head + tf.where(kind == _PART_BOX, tf.constant(4, tf.int64), 0)
-    is_first = (kind == _WHOLE_BOX) | (number == 0)
+    # A first part too short for the head could hide the size in the next one; nothing writes that.
+    is_long = size - of_head >= 4 + _LONGEST_SIZE_BYTES
+    is_first = (kind == _WHOLE_BOX) | ((number % _LAST_PART == 0) & is_long)
     return tf.where(is_found(offset) & is_first, start, tf.constant(-1, tf.int64))
 
 

@@ -154,7 +154,10 @@ STREAM = codestream(*HEADS[48, 64])
     [
         ([box(b"ftyp", b"jxl "), box(b"jxlc", STREAM)], (48, 64)),
         ([box(b"Exif", bytes(300), long=True), box(b"jxlc", STREAM, long=True)], (48, 64)),
-        ([box(b"jxlp", bytes(4) + STREAM)], (48, 64)),
+        ([box(b"jxlp", bytes(4) + STREAM + bytes(20))], (48, 64)),
+        ([box(b"jxlp", b"\x80\0\0\0" + STREAM + bytes(20))], (48, 64)),  # the first and last
+        # The size is in the second part, behind the head of its box.
+        ([box(b"jxlp", bytes(4) + STREAM[:3]), box(b"jxlp", STREAM)], (NO_SIDE, NO_SIDE)),
         ([b"\0\0\0\0jxlc" + STREAM], (48, 64)),  # to the end of the file
         ([box(b"jxlp", b"\0\0\0\1" + STREAM)], (NO_SIDE, NO_SIDE)),  # not the first part
         ([box(b"ftyp", b"jxl ")], (NO_SIDE, NO_SIDE)),
