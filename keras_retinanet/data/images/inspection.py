@@ -17,7 +17,9 @@ from keras_retinanet.data.images.orientation import (
 )
 from keras_retinanet.data.images.webp_and_jpeg_xl import (
     JPEG_XL_MAGIC_BYTES,
+    WEBP_HEAD_BYTES,
     is_jpeg_xl,
+    is_still_webp,
     jpeg_xl_size_at_once,
 )
 
@@ -89,10 +91,11 @@ def _read_header(file: BinaryIO, *, decode: bool) -> ImageHeader:
         return _read_jpeg_xl(file, decode=decode)
     with Image.open(file) as image:
         (width, height), kind = image.size, image.format
-        if kind == "WEBP" and getattr(image, "is_animated", False):
-            kind = "animated WEBP"
-        if kind == "BMP" and image.mode in ("1", "P"):
-            kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
+        is_indexed = image.mode in ("1", "P")
+    if kind == "WEBP" and not _is_still_webp(file):
+        kind = "animated WEBP"  # by its own flag: Pillow calls one of a single frame still
+    if kind == "BMP" and is_indexed:
+        kind = "BMP palette"  # TensorFlow takes the palette's indices for grey values
     if file_orientation(file) >= FIRST_TRANSPOSED_ORIENTATION:
         width, height = height, width
     if kind not in DECODABLE_FORMATS:
@@ -113,6 +116,11 @@ def starts_as_jpeg_xl(file: BinaryIO) -> bool:
     head = file.read(JPEG_XL_MAGIC_BYTES)
     file.seek(0)
     return bool(is_jpeg_xl(tf.constant(head)))
+
+
+def _is_still_webp(file: BinaryIO) -> bool:
+    file.seek(0)
+    return bool(is_still_webp(tf.constant(file.read(WEBP_HEAD_BYTES))))
 
 
 def _read_jpeg_xl(file: BinaryIO, *, decode: bool) -> ImageHeader:

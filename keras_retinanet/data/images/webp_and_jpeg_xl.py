@@ -16,6 +16,7 @@ from keras_retinanet.data.images.orientation import FIRST_TRANSPOSED_ORIENTATION
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 _CHUNK_AT, _DATA_AT = 12, 20
 _ANIMATION_FLAG = 2
+WEBP_HEAD_BYTES = 32
 # JPEG XL (ISO/IEC 18181-1 annex D, and 18181-2): the bare codestream, or boxes around it.
 _CODESTREAM = b"\xff\x0a"
 _BOXES = b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -189,7 +190,9 @@ def _codestream_size(image_bytes: Tensor, start: Tensor) -> Tensor:
 
 def _head(image_bytes: Tensor) -> Tensor:
     """Return the first bytes of a file, with zeros behind a shorter one."""
-    return tf.strings.join([tf.strings.substr(image_bytes, 0, 32), tf.constant(bytes(32))])
+    return tf.strings.join(
+        [tf.strings.substr(image_bytes, 0, WEBP_HEAD_BYTES), tf.constant(bytes(WEBP_HEAD_BYTES))]
+    )
 
 
 def _byte_numbers(image_bytes: Tensor, start: Tensor, count: int) -> Tensor:

@@ -75,6 +75,25 @@ def test_an_animated_webp_is_refused_and_not_decoded(tmp_path):
         read_pixels(tmp_path / "a.webp")
 
 
+def one_frame():
+    """An animation cut to its first frame, which Pillow takes for a still."""
+    whole, parts, start = animation(), [], 12
+    while start < len(whole):
+        size = int.from_bytes(whole[start + 4 : start + 8], "little")
+        parts.append(whole[start : start + 8 + size + size % 2])
+        start += len(parts[-1])
+    frames = [part for part in parts if part.startswith(b"ANMF")]
+    body = b"".join(part for part in parts if part not in frames[1:])
+    return b"RIFF" + (len(body) + 4).to_bytes(4, "little") + b"WEBP" + body
+
+
+def test_an_animation_of_one_frame_is_refused_and_not_decoded(tmp_path):
+    file = one_frame()
+    assert not getattr(Image.open(io.BytesIO(file)), "is_animated", False)
+    (tmp_path / "a.webp").write_bytes(file)
+    assert "animated WEBP images cannot be read" in inspect_image(str(tmp_path / "a.webp")).fault
+
+
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_jpeg_xl(kind, tmp_path):
     expected, file = pixels(kind), tf.constant(SAMPLES[kind])
