@@ -20,7 +20,7 @@ from keras_retinanet.data.images.webp_and_jpeg_xl import (
     WEBP_HEAD_BYTES,
     is_jpeg_xl,
     is_still_webp,
-    jpeg_xl_size_at_once,
+    jpeg_xl_size,
 )
 
 # What TensorFlow decodes; MPO is a JPEG with more pictures behind the first. JPEG XL is, too, which
@@ -125,7 +125,7 @@ def _is_still_webp(file: BinaryIO) -> bool:
 
 def _read_jpeg_xl(file: BinaryIO, *, decode: bool) -> ImageHeader:
     image_bytes = file.read()
-    height, width = jpeg_xl_size_at_once(tf.constant(image_bytes)).numpy().tolist()
+    height, width = jpeg_xl_size(tf.constant(image_bytes)).numpy().tolist()
     if height * width > 2 * (Image.MAX_IMAGE_PIXELS or height * width):
         raise Image.DecompressionBombError
     if decode:

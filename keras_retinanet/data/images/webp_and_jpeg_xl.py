@@ -86,6 +86,13 @@ def webp_size(image_bytes: Tensor) -> Tensor:
     )
 
 
+# A function that stays one: its many small ops would be in each signature of an exported model.
+@partial(
+    tf.function,
+    input_signature=[tf.TensorSpec((), tf.string)],
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+)
 def jpeg_xl_size(image_bytes: Tensor) -> Tensor:
     """Return height and width, int64 [2], of the upright image that a JPEG XL file states.
 
@@ -100,12 +107,6 @@ def jpeg_xl_size(image_bytes: Tensor) -> Tensor:
     magic = _byte_numbers(image_bytes, start, len(_CODESTREAM))
     is_codestream = (start >= 0) & tf.reduce_all(magic == tf.constant([*_CODESTREAM], tf.int64))
     return tf.cond(is_codestream, lambda: _codestream_size(image_bytes, start), _no_size)
-
-
-@partial(tf.function, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-def jpeg_xl_size_at_once(image_bytes: Tensor) -> Tensor:
-    """`jpeg_xl_size` outside of graphs."""
-    return jpeg_xl_size(image_bytes)
 
 
 def _codestream_start(image_bytes: Tensor) -> Tensor:

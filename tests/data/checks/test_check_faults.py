@@ -124,8 +124,8 @@ class FaultyVoc:
             damaged: lambda s: self.image(s).read_bytes()[:-200],
             "empty image file": lambda s: b"",
             "not an image, or one of an unknown kind": lambda s: b"see the other folder",
-            "WEBP images cannot be read: convert to JPEG or PNG": lambda s: encoded(
-                pixels(s), "WEBP"
+            "TIFF images cannot be read: convert to JPEG or PNG": lambda s: encoded(
+                pixels(s), "TIFF"
             ),
             palette_bmp: lambda s: encoded(pixels(s).convert("P"), "BMP"),
             bomb: lambda s: png_of(40_000, 40_000, b""),
@@ -410,7 +410,7 @@ SKIPPED = (
     "truncated",
     "empty",
     "not an image",
-    "WEBP",
+    "TIFF",
     "BMP palette",
     "image of more than",
     "image with a side",
