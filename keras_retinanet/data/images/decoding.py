@@ -19,6 +19,7 @@ from keras_retinanet.data.images.webp_and_jpeg_xl import (
     decode_webp_or_jpeg_xl,
     is_jpeg_xl,
     is_still_webp,
+    one_function,
 )
 from keras_retinanet.errors import DataError
 
@@ -34,6 +35,7 @@ def decode_image(image_bytes: Tensor) -> Tensor:
     return turn_upright(image, exif_orientation(image_bytes))
 
 
+@one_function
 def _decode_to_rgb(image_bytes: Tensor) -> Tensor:
     return tf.cond(
         is_still_webp(image_bytes) | is_jpeg_xl(image_bytes),

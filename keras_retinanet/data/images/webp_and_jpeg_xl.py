@@ -35,6 +35,16 @@ _MAX_BOXES = 1024
 _NO_SIDE = 2**31 - 1
 
 
+# Functions that stay functions: their many small ops would be in each signature of an export.
+one_function = partial(
+    tf.function,
+    input_signature=[tf.TensorSpec((), tf.string)],
+    autograph=False,
+    experimental_attributes={"_noinline": True},
+)
+
+
+@one_function
 def is_still_webp(image_bytes: Tensor) -> Tensor:
     """Return whether a file is WebP and says that it is no animation, by its first bytes."""
     head = _head(image_bytes)
@@ -44,6 +54,7 @@ def is_still_webp(image_bytes: Tensor) -> Tensor:
     return is_webp & ~(is_extended & (flags // _ANIMATION_FLAG % 2 == 1))
 
 
+@one_function
 def is_jpeg_xl(image_bytes: Tensor) -> Tensor:
     """Return whether a file is JPEG XL by its first bytes, in boxes or not."""
     head = _head(image_bytes)
@@ -51,6 +62,7 @@ def is_jpeg_xl(image_bytes: Tensor) -> Tensor:
     return is_bare | (tf.strings.substr(head, 0, len(_BOXES)) == _BOXES)
 
 
+@one_function
 def decode_webp_or_jpeg_xl(image_bytes: Tensor) -> Tensor:
     """Return RGB, uint8 [H, W, 3], of a file of one of the two; alpha is dropped.
 
@@ -65,6 +77,7 @@ def decode_webp_or_jpeg_xl(image_bytes: Tensor) -> Tensor:
     )
 
 
+@one_function
 def webp_size(image_bytes: Tensor) -> Tensor:
     """Return height and width, int64 [2], that the head of a WebP file states."""
     kind = tf.strings.substr(_head(image_bytes), _CHUNK_AT, 4)
@@ -86,13 +99,7 @@ def webp_size(image_bytes: Tensor) -> Tensor:
     )
 
 
-# A function that stays one: its many small ops would be in each signature of an exported model.
-@partial(
-    tf.function,
-    input_signature=[tf.TensorSpec((), tf.string)],
-    autograph=False,
-    experimental_attributes={"_noinline": True},
-)
+@one_function
 def jpeg_xl_size(image_bytes: Tensor) -> Tensor:
     """Return height and width, int64 [2], of the upright image that a JPEG XL file states.
 
