@@ -1,6 +1,5 @@
 """Folders of data sets in YOLO's format: with Ultralytics' YAML, or with a list of class names."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.data.formats.text_lines import read_lines
 from keras_retinanet.data.formats.yolo_files.yolo_labels import LabelFinder
 from keras_retinanet.data.formats.yolo_files.yolo_yaml import present_splits
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES, walk
 from keras_retinanet.data.layouts.places import (
     Settings,
     as_yaml,
@@ -163,13 +162,9 @@ def _holds_images_below(folder: Path) -> bool:
 def _some_images(folder: Path) -> list[Path]:
     """Return the first images in a folder and below, hidden ones left out."""
     found: list[Path] = []
-    for parent, below, names in os.walk(folder):
-        below[:] = sorted(sub for sub in below if not sub.startswith("."))
-        found += [
-            Path(parent, name)
-            for name in sorted(names)
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-        ][:_NUM_LOOKED_AT]
+    for parent, names in walk(folder, skip_unreadable=True):
+        images = [Path(parent, name) for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+        found += images[:_NUM_LOOKED_AT]
         if len(found) >= _NUM_LOOKED_AT:
             break
     return found[:_NUM_LOOKED_AT]
