@@ -58,7 +58,7 @@ def test_an_unreadable_folder_is_no_empty_one(tmp_path, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(DataError, match="cannot read the folder .*closed: Permission denied"):
+    with pytest.raises(DataError, match=r"cannot read the folder .*closed: Permission denied"):
         list_files(tmp_path)
     assert [parent for parent, _ in walk(tmp_path, skip_unreadable=True)] == [str(tmp_path)]
 
