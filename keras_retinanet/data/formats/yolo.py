@@ -26,6 +26,7 @@ from keras_retinanet.data.formats.yolo_files.yolo_yaml import (
 )
 from keras_retinanet.data.images.listing import ANY_IMAGE_SUFFIXES, list_files
 from keras_retinanet.data.raw_annotations import RawAnnotations
+from keras_retinanet.errors import DataError
 
 # Annotation tools leave these beside the labels.
 _NOT_LABELS = ("classes.txt", "notes.txt")
@@ -115,10 +116,14 @@ def _read_part(part: Part, bases: list[Path], found: _Labelled, where: str) -> N
         text = f"{where}: {part.moved_from} is not there: {part.place} is read"
         found.findings.append(Finding("path of another place", text, "noted"))
     is_folder = os.path.isdir(part.place)
-    if is_folder:
-        images = list_files(part.place, ANY_IMAGE_SUFFIXES)
-    else:
-        images = _listed_images(part.place, bases)
+    try:
+        images = (
+            list_files(part.place, ANY_IMAGE_SUFFIXES)
+            if is_folder
+            else _listed_images(part.place, bases)
+        )
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     if not images:
         stop("split without images", f"{part.place}", f"{where}: {part.place} holds no image")
     given = (part.place if is_folder else bases[-1], part.labels) if part.labels else None
