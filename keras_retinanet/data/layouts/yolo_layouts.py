@@ -34,6 +34,8 @@ _LIST_NAMES = ("images.txt",)
 _LABEL_ROW = re.compile(r"\s*\d+(\.0+)?(\s+[-+.\deE]+){4,}\s*$")
 _NUM_LOOKED_AT = 20
 _MAX_CLASSES = 1000
+# Folders above that a part of a data set is told by: train/images is two below.
+_NUM_ABOVE = 2
 # What Ultralytics' file may say of this package's.
 _OUR_KEYS = ("val_share", "val_seed", "val_groups")
 
@@ -77,11 +79,21 @@ def _without_yaml(folder: Path, names: Settings) -> Settings | None:
     found = names or _names(folder)
     if not found and _is_nothing_else(folder):
         raise ConfigError(
-            f"{folder} holds YOLO's label files, but no names of classes: write classes.txt, one "
-            "name to a line in the order of their numbers, or a data.yaml: "
+            f"{folder} holds YOLO's label files, but no names of classes: {_names_above(folder)}"
+            "write classes.txt, one name to a line in the order of their numbers, or a data.yaml: "
             f"{as_yaml({'format': 'yolo', 'names': numbered_names(labels), **places})}"
         )
     return {"format": "yolo", **found, **places} if found else None
+
+
+def _names_above(folder: Path) -> str:
+    """Return the advice to give a folder above, where a YAML or list of classes lies there."""
+    for above in [*folder.absolute().parents][:_NUM_ABOVE]:
+        if above.parent != above:
+            found = files(above, "data.yaml", "data.yml", "dataset.yaml", *NAME_FILES)
+            if found:
+                return f"{found[0].name} lies in {above}: give that folder if it is the whole, or "
+    return ""
 
 
 def _names(folder: Path) -> Settings:
