@@ -107,7 +107,9 @@ def _items(content: str, path: Path) -> list[tuple[int, Any]]:
         text_format.ParseLines(lines, label_map, allow_unknown_field=True)
         places = _places(lines)
     except text_format.ParseError as error:
-        line = error.GetLine()
+        line = error.GetLine()  # of some errors protobuf does not tell it
+        if line is None:
+            raise DataError(f"{path}: not a label map: {error}") from error
         # Protobuf repeats the place and the whole line: "2:8 : 'item { id: x }': Expected ...".
         problem = re.sub(r"^\d+:\d+ : ", "", str(error)).removeprefix(f"'{lines[line - 1]}': ")
         raise DataError(f"{path}:{line}: not a label map: {problem}") from error

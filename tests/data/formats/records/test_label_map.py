@@ -125,3 +125,8 @@ def test_lists_count_from_1():
     assert label_map_of(["cat", "dog"], "x")[0] == {1: "cat", 2: "dog"}
     with pytest.raises(DataError, match="used twice"):
         label_map_of(["cat", "cat"], "x")
+
+
+def test_an_unknown_field_without_a_value_is_told(read):
+    with pytest.raises(DataError, match=r"map\.pbtxt: not a label map: Invalid field value: \}"):
+        read("item { name: 'cat' id: 1 other: }")
