@@ -40,11 +40,12 @@ from keras_retinanet.cli.data_verbs.data_commands import app as data_app
 from keras_retinanet.cli.evaluation_report import write_evaluation_report
 from keras_retinanet.cli.export_command import export
 from keras_retinanet.cli.finder_commands import find_batch, find_lr
+from keras_retinanet.cli.merge_command import SHARD_HELP, merge, run_shard
 from keras_retinanet.cli.reproduce_command import reproduce
 from keras_retinanet.cli.train_command import train
 from keras_retinanet.cli.weights_command import app as weights_app
 from keras_retinanet.config.load import dump_config, load_config
-from keras_retinanet.errors import TrainingInterrupted, UserError
+from keras_retinanet.errors import ConfigError, TrainingInterrupted, UserError
 from keras_retinanet.system.distribution import clash_warning
 
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
@@ -113,14 +114,22 @@ def evaluate(
         output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
     ] = None,
     batch_size: BatchSize = 8,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help=SHARD_HELP)] = None,
 ) -> None:
     """Measure COCO's AP and AR of a model on a data set, and report what to do next."""
     from keras_retinanet.detection.load_detector import load_detector
     from keras_retinanet.evaluation.evaluate import DatasetEvaluation, write_evaluation
+    from keras_retinanet.evaluation.shards.evaluate_shard import Shard
 
+    share = None if shard is None else Shard.parse(shard)
+    if share is not None and output is None:
+        raise ConfigError("--shard needs --output, the folder of the parts")
     file = model_file(model)
     loaded = load_detector(file)
     dataset = described_dataset(data, split)
+    if share is not None and output is not None:
+        run_shard(file, loaded, dataset, share, output, batch_size)
+        return
     start = time.perf_counter()
     evaluator = DatasetEvaluation(loaded, dataset, batch_size=batch_size).run()
     seconds = time.perf_counter() - start
@@ -177,6 +186,7 @@ def config(
 
 app.command()(configs)
 app.command()(doctor)
+app.command()(merge)
 app.command()(export)
 app.command()(benchmark)
 app.command()(anchors)

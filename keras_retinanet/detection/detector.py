@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
-from keras_retinanet.data.pipeline.batches import network_inputs, scaled_inputs
+from keras_retinanet.data.pipeline.batches import canvas_order, network_inputs, scaled_inputs
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.system.prefetch import prefetched
 
@@ -35,6 +35,16 @@ class Detector(Protocol):
         batch_size: int = 8,
     ) -> Iterator[tuple[int, Detections]]:
         """Yield (index, detections) of image files of known upright size, in no given order."""
+        ...
+
+    def batch_plan(
+        self, heights: np.ndarray, widths: np.ndarray, *, batch_size: int
+    ) -> list[np.ndarray]:
+        """Return which images `detect_files` takes at once, in its order.
+
+        Of any of these batches, in this order, it makes the same batches again: so a share of them
+        gives the same detections, to the last bit, as all.
+        """
         ...
 
 
@@ -69,6 +79,17 @@ class NetworkDetector:
     ) -> Iterator[tuple[int, Detections]]:
         inputs = network_inputs(list(image_paths), heights, widths, self.input_policy)
         yield from self._walk(inputs, heights, widths, batch_size)
+
+    def batch_plan(
+        self, heights: np.ndarray, widths: np.ndarray, *, batch_size: int
+    ) -> list[np.ndarray]:
+        order, canvases = canvas_order(heights, widths, self.input_policy)
+        changes = np.flatnonzero((canvases[1:] != canvases[:-1]).any(axis=1)) + 1
+        return [
+            same[start : start + batch_size]
+            for same in np.split(order, changes)
+            for start in range(0, len(same), batch_size)
+        ]
 
     def detect_images(
         self,

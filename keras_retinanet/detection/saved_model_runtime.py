@@ -88,14 +88,18 @@ class SavedModelDetector:
         *,
         batch_size: int = 8,
     ) -> Iterator[tuple[int, Detections]]:
+        for index in self.batch_plan(heights, widths, batch_size=batch_size):
+            served = self._serve_files([read_image_bytes(image_paths[i]) for i in index])
+            for row, i in enumerate(index):
+                yield int(i), self._detections(served, row, heights[i], widths[i])
+
+    def batch_plan(
+        self, heights: np.ndarray, widths: np.ndarray, *, batch_size: int
+    ) -> list[np.ndarray]:
         # Pixels need one size for all.
         one_by_one = self._contract["kind"] in ("images", "model_garden")
         step = 1 if one_by_one else batch_size
-        for start in range(0, len(image_paths), step):
-            index = range(start, min(start + step, len(image_paths)))
-            served = self._serve_files([read_image_bytes(image_paths[i]) for i in index])
-            for row, i in enumerate(index):
-                yield i, self._detections(served, row, heights[i], widths[i])
+        return [np.arange(i, min(i + step, len(heights))) for i in range(0, len(heights), step)]
 
     def _serve_files(self, files: list[bytes]) -> dict[str, np.ndarray]:
         ((name, _),) = self._contract["inputs"].items()

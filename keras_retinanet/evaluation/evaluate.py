@@ -75,7 +75,8 @@ class DatasetEvaluation:
                 self.detector, self._images, dict(found), len(self.dataset), self._num_workers
             )
         evaluator = CocoEvaluator(self.dataset)
-        for image, detections in found:
+        # In the order of the images, whatever that of the network was.
+        for image, detections in sorted(found, key=lambda pair: pair[0]):
             evaluator.add(image, detections)
         return evaluator
 
@@ -85,6 +86,17 @@ class DatasetEvaluation:
             mine.image_paths, mine.heights, mine.widths, batch_size=self.batch_size
         ):
             yield self._images[index], detections
+
+
+def rounded(image: int, detections: Detections) -> Found:
+    """Return an image's detections, as `detect_files` yields them, as they are written."""
+    boxes = np.asarray(detections["boxes"], np.float64).reshape(-1, 4)
+    return Found(
+        image=image,
+        boxes=np.asarray(xyxy_to_xywh(boxes)).round(BOX_DECIMALS),
+        labels=np.asarray(detections["classes"], np.int64),
+        scores=np.asarray(detections["scores"], np.float64).round(SCORE_DECIMALS),
+    )
 
 
 class CocoEvaluator:
@@ -101,13 +113,11 @@ class CocoEvaluator:
 
     def add(self, image: int, detections: Detections) -> None:
         """Add an image's detections, as `detect_files` yields them; each image once."""
-        boxes = np.asarray(detections["boxes"], np.float64).reshape(-1, 4)
-        self._found[image] = Found(
-            image=image,
-            boxes=np.asarray(xyxy_to_xywh(boxes)).round(BOX_DECIMALS),
-            labels=np.asarray(detections["classes"], np.int64),
-            scores=np.asarray(detections["scores"], np.float64).round(SCORE_DECIMALS),
-        )
+        self.add_found(rounded(image, detections))
+
+    def add_found(self, found: Found) -> None:
+        """Add an image's detections as they are written; each image once."""
+        self._found[found.image] = found
         self._summary = None
 
     @classmethod

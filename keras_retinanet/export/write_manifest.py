@@ -1,6 +1,5 @@
 """manifest.json: what an export is, what it was made from, and what was measured on it."""
 
-import hashlib
 import json
 import platform
 from datetime import datetime, timezone
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.detection.manifest import MANIFEST_FILE
+from keras_retinanet.system.digests import sha256
 from keras_retinanet.system.distribution import DISTRIBUTION
 
 MANIFEST_VERSION = 1
@@ -54,15 +54,6 @@ def describe_source(model_file: Path) -> dict[str, Any]:
         "run": str(config.parent) if config else None,
         "config": config.read_text(encoding="utf-8") if config else None,
     }
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:

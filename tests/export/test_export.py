@@ -14,8 +14,8 @@ from keras_retinanet.export.export import export_model
 from keras_retinanet.export.keras_exporter import KerasExporter
 from keras_retinanet.export.saved_model import saved_model_exporter as saved_model_module
 from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
-from keras_retinanet.export.write_manifest import sha256
 from keras_retinanet.models.saving import save_for_inference
+from keras_retinanet.system.digests import sha256
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 

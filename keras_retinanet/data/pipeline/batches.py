@@ -148,9 +148,7 @@ def scaled_inputs(
     Args:
         load: index of an image -> its pixels, uint8 [h, w, 3] of its height and width.
     """
-    scaled = np.stack(input_policy.scaled_size(heights, widths), axis=1)
-    canvas = np.stack(input_policy.canvas_size(scaled[:, 0], scaled[:, 1]), axis=1)
-    order = np.lexsort((np.arange(len(canvas)), canvas[:, 1], canvas[:, 0]))
+    order, _ = canvas_order(heights, widths, input_policy)
 
     def make(index: Tensor) -> dict[str, Tensor]:
         image, size = preprocess(load(index), input_policy)
@@ -161,6 +159,16 @@ def scaled_inputs(
         .map(make, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def canvas_order(
+    heights: np.ndarray, widths: np.ndarray, input_policy: InputPolicy
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order [N] in which images are evaluated, and their canvases [N, 2] in it."""
+    scaled = np.stack(input_policy.scaled_size(heights, widths), axis=1)
+    canvas = np.stack(input_policy.canvas_size(scaled[:, 0], scaled[:, 1]), axis=1)
+    order = np.lexsort((np.arange(len(canvas)), canvas[:, 1], canvas[:, 0]))
+    return order, canvas[order]
 
 
 def preprocess(images: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tensor]:
