@@ -45,6 +45,9 @@ FOCAL_STAR_BETA = 1.0
 OHEM_BATCH_SIZE = 128  # with this NMS threshold the best row of table 1d
 OHEM_NMS_IOU = 0.5
 HINGE_THRESHOLD = 0.5  # the paper gives none
+QUALITY_BETA = 2.0  # Li et al. 2020
+VARIFOCAL_ALPHA = 0.75  # Zhang et al. 2021
+VARIFOCAL_GAMMA = 2.0
 
 # Moving average of the batches' positives (Detectron2; peers differ in what they divide by).
 NORMALIZER_MOMENTUM = 0.9

@@ -192,16 +192,26 @@ class AugmentConfig(_Section):
     min_visible: Share | None = None
 
 
-class LossConfig(_Section):
+class QualityLossConfig(_Section):
+    """Of class losses against the quality of the box; see `keras_retinanet.losses.quality`."""
+
+    quality_beta: Annotated[float, Field(ge=1)] = conventions.QUALITY_BETA
+    varifocal_alpha: NonNegative = conventions.VARIFOCAL_ALPHA
+    varifocal_gamma: NonNegative = conventions.VARIFOCAL_GAMMA
+
+
+class LossConfig(QualityLossConfig):
     """Sections 3.2, 4.1 and 5.1; see `keras_retinanet.losses`."""
 
     # focal: gamma, alpha. balanced_cross_entropy: alpha. focal_star: star_gamma, star_beta, alpha.
     # softmax_focal: gamma, alpha; scores become a softmax over classes and background.
-    # ohem, ohem_1_3: ohem_*. hinge: hinge_threshold
+    # quality_focal, varifocal: quality_*, varifocal_*. ohem, ohem_1_3: ohem_*. hinge: hinge_*
     class_loss: Literal[
         "focal",
         "focal_star",
         "softmax_focal",
+        "quality_focal",
+        "varifocal",
         "cross_entropy",
         "balanced_cross_entropy",
         "ohem",

@@ -14,6 +14,7 @@ from keras_retinanet.losses.binary import (
 from keras_retinanet.losses.box import GIoULoss, SmoothL1
 from keras_retinanet.losses.detection import NORMALIZERS, DetectionLoss
 from keras_retinanet.losses.hard_examples import OHEM, OHEM1To3
+from keras_retinanet.losses.quality import QualityFocalLoss, VarifocalLoss
 from keras_retinanet.losses.softmax import SoftmaxFocalLoss
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "GIoULoss",
     "HingeLoss",
     "OHEM1To3",
+    "QualityFocalLoss",
     "SmoothL1",
     "SoftmaxFocalLoss",
+    "VarifocalLoss",
 ]

@@ -17,8 +17,10 @@ from keras_retinanet.losses import (
     GIoULoss,
     HingeLoss,
     OHEM1To3,
+    QualityFocalLoss,
     SmoothL1,
     SoftmaxFocalLoss,
+    VarifocalLoss,
 )
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
@@ -36,6 +38,8 @@ pytestmark = pytest.mark.usefixtures("small_resnet18")
         (FocalLossStar(4.0, 0.5, None), {"gamma": 4.0, "beta": 0.5, "alpha": None}),
         (HingeLoss(0.7, 0.1), {"threshold": 0.7, "alpha": 0.1}),
         (SoftmaxFocalLoss(1.0, 0.4), {"gamma": 1.0, "alpha": 0.4}),
+        (QualityFocalLoss(1.5), {"beta": 1.5}),
+        (VarifocalLoss(0.5, 1.0), {"alpha": 0.5, "gamma": 1.0}),
         (OHEM(64, 0.7), {"batch_size": 64, "nms_iou_threshold": 0.7}),
         (OHEM1To3(32, 0.3), {"batch_size": 32, "nms_iou_threshold": 0.3}),
         (
@@ -310,6 +314,8 @@ ALL_CLASS_LOSSES = [
     FocalLossStar(),
     HingeLoss(),
     SoftmaxFocalLoss(),
+    QualityFocalLoss(),
+    VarifocalLoss(),
     OHEM(batch_size=12),
     OHEM1To3(batch_size=12),
 ]

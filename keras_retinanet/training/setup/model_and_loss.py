@@ -17,8 +17,10 @@ from keras_retinanet.losses import (
     GIoULoss,
     HingeLoss,
     OHEM1To3,
+    QualityFocalLoss,
     SmoothL1,
     SoftmaxFocalLoss,
+    VarifocalLoss,
 )
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import NetworkVariant
@@ -74,6 +76,8 @@ CLASS_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
         gamma=loss.star_gamma, beta=loss.star_beta, alpha=loss.alpha
     ),
     "softmax_focal": lambda loss: SoftmaxFocalLoss(gamma=loss.gamma, alpha=loss.alpha),
+    "quality_focal": lambda loss: QualityFocalLoss(beta=loss.quality_beta),
+    "varifocal": lambda loss: VarifocalLoss(alpha=loss.varifocal_alpha, gamma=loss.varifocal_gamma),
     "cross_entropy": lambda loss: BalancedCrossEntropy(),
     "balanced_cross_entropy": lambda loss: BalancedCrossEntropy(alpha=loss.alpha),
     "ohem": lambda loss: OHEM(loss.ohem_batch_size, loss.ohem_nms_iou),

@@ -21,6 +21,8 @@ CLASS_LOSSES = {
     "focal": {"name": "focal_loss", "gamma": 3.0, "alpha": 0.4},
     "focal_star": {"name": "focal_loss_star", "gamma": 4.0, "beta": 0.5, "alpha": 0.4},
     "softmax_focal": {"name": "softmax_focal_loss", "gamma": 3.0, "alpha": 0.4},
+    "quality_focal": {"name": "quality_focal_loss", "beta": 3.0},
+    "varifocal": {"name": "varifocal_loss", "alpha": 0.6, "gamma": 1.5},
     "cross_entropy": {"name": "balanced_cross_entropy", "alpha": None},
     "balanced_cross_entropy": {"name": "balanced_cross_entropy", "alpha": 0.4},
     "ohem": {"name": "ohem", "batch_size": 64, "nms_iou_threshold": 0.7},
@@ -35,6 +37,9 @@ LOSS_SETTINGS = (
     "loss.ohem_batch_size=64",
     "loss.ohem_nms_iou=0.7",
     "loss.hinge_threshold=0.8",
+    "loss.quality_beta=3",
+    "loss.varifocal_alpha=0.6",
+    "loss.varifocal_gamma=1.5",
 )
 
 
