@@ -226,7 +226,7 @@ class LossConfig(QualityLossConfig):
     ohem_batch_size: PositiveInt = conventions.OHEM_BATCH_SIZE
     ohem_nms_iou: Share = conventions.OHEM_NMS_IOU
     hinge_threshold: Annotated[float, Field(gt=0, le=1)] = conventions.HINGE_THRESHOLD
-    box_loss: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
+    box_loss: Literal["smooth_l1", "l1", "giou", "diou", "ciou"] = "smooth_l1"
     smooth_l1_beta: NonNegative = conventions.SMOOTH_L1_BETA
     box_weight: NonNegative = 1.0
     normalizer: Literal["global", "per_image", "moving_average"] = "global"

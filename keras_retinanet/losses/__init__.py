@@ -11,7 +11,7 @@ from keras_retinanet.losses.binary import (
     FocalLossStar,
     HingeLoss,
 )
-from keras_retinanet.losses.box import GIoULoss, SmoothL1
+from keras_retinanet.losses.box import CIoULoss, DIoULoss, GIoULoss, SmoothL1
 from keras_retinanet.losses.detection import NORMALIZERS, DetectionLoss
 from keras_retinanet.losses.hard_examples import OHEM, OHEM1To3
 from keras_retinanet.losses.quality import QualityFocalLoss, VarifocalLoss
@@ -22,6 +22,8 @@ __all__ = [
     "OHEM",
     "AnchorLoss",
     "BalancedCrossEntropy",
+    "CIoULoss",
+    "DIoULoss",
     "DetectionLoss",
     "FocalLoss",
     "FocalLossStar",

@@ -11,7 +11,9 @@ from keras_retinanet.losses import (
     OHEM,
     AnchorLoss,
     BalancedCrossEntropy,
+    CIoULoss,
     DetectionLoss,
+    DIoULoss,
     FocalLoss,
     FocalLossStar,
     GIoULoss,
@@ -34,6 +36,8 @@ pytestmark = pytest.mark.usefixtures("small_resnet18")
         (FocalLoss(reduction=None, name="mine"), {"reduction": None, "name": "mine"}),
         (SmoothL1(0.3), {"beta": 0.3}),
         (GIoULoss(reduction=None), {"reduction": None}),
+        (DIoULoss(reduction=None), {"reduction": None}),
+        (CIoULoss(name="mine"), {"name": "mine"}),
         (BalancedCrossEntropy(0.75), {"alpha": 0.75}),
         (FocalLossStar(4.0, 0.5, None), {"gamma": 4.0, "beta": 0.5, "alpha": None}),
         (HingeLoss(0.7, 0.1), {"threshold": 0.7, "alpha": 0.1}),
@@ -323,7 +327,11 @@ ALL_CLASS_LOSSES = [
 
 @pytest.mark.parametrize(
     ("class_loss", "box_loss"),
-    [*((loss, SmoothL1()) for loss in ALL_CLASS_LOSSES), (FocalLoss(), GIoULoss())],
+    [
+        *((loss, SmoothL1()) for loss in ALL_CLASS_LOSSES),
+        (FocalLoss(), GIoULoss()),
+        (FocalLoss(), CIoULoss()),
+    ],
     ids=lambda loss: loss.name,
 )
 def test_two_replicas_have_the_loss_and_the_gradient_of_one(

@@ -11,7 +11,9 @@ from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import (
     OHEM,
     BalancedCrossEntropy,
+    CIoULoss,
     DetectionLoss,
+    DIoULoss,
     FocalLoss,
     FocalLossStar,
     GIoULoss,
@@ -88,4 +90,6 @@ BOX_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
     "smooth_l1": lambda loss: SmoothL1(beta=loss.smooth_l1_beta),
     "l1": lambda loss: SmoothL1(beta=0.0),
     "giou": lambda loss: GIoULoss(),
+    "diou": lambda loss: DIoULoss(),
+    "ciou": lambda loss: CIoULoss(),
 }

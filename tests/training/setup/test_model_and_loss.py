@@ -56,6 +56,8 @@ def test_class_loss_of_a_config(name):
         (["loss.box_loss=smooth_l1", "loss.smooth_l1_beta=0.3"], "smooth_l1", {"beta": 0.3}),
         (["loss.box_loss=l1", "loss.smooth_l1_beta=0.3"], "smooth_l1", {"beta": 0.0}),
         (["loss.box_loss=giou"], "giou_loss", {}),
+        (["loss.box_loss=diou"], "diou_loss", {}),
+        (["loss.box_loss=ciou"], "ciou_loss", {}),
     ],
 )
 def test_box_loss_of_a_config(settings, name, expected):
