@@ -119,7 +119,23 @@ class AnchorGeometryConfig(_Section):
     step: Literal["level", "grid"] = "level"
 
 
-class AnchorConfig(AnchorGeometryConfig):
+class MatchingConfig(_Section):
+    """Which anchors are trained to find an object."""
+
+    # iou: positive_iou, negative_iou. atss: atss_candidates, cells nearest to an object on a level
+    matching: Literal["iou", "atss"] = "iou"
+    atss_candidates: PositiveInt = conventions.ATSS_CANDIDATES
+    # true, best: give every object its best anchor, however low the IoU. own_best: as Detectron2
+    force_match: ForceMatch = False
+
+    @pydantic.model_validator(mode="after")
+    def _check_force_match(self) -> "MatchingConfig":
+        if self.matching == "atss" and self.force_match == "own_best":
+            raise ValueError("force_match = own_best goes with matching = iou; with atss: best")
+        return self
+
+
+class AnchorConfig(AnchorGeometryConfig, MatchingConfig):
     """Section 4, "Anchors"."""
 
     sizes: tuple[PositiveFloat, ...] = conventions.ANCHOR_SIZES
@@ -127,8 +143,6 @@ class AnchorConfig(AnchorGeometryConfig):
     scales: tuple[PositiveFloat, ...] = conventions.ANCHOR_SCALES
     positive_iou: Share = conventions.POSITIVE_IOU
     negative_iou: Share = conventions.NEGATIVE_IOU
-    # true, best: give every object its best anchor, however low the IoU. own_best: as Detectron2
-    force_match: ForceMatch = False
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "AnchorConfig":

@@ -65,7 +65,12 @@ def test_losses_that_need_boxes_in_parts_and_on_replicas(make_tiny, make_batch, 
     other = trained(make_tiny, make_batch, two_replicas, 2, **losses)
     for name, values in one[0].items():
         np.testing.assert_allclose(other[0][name], values, rtol=1e-4, err_msg=name)
-    assert one[0]["loss"][-1] < one[0]["loss"][0]
+    # The loss itself may rise: its target grows with the boxes' fit.
+    moved = 0.0
+    for before, whole_batch, in_parts in zip(one[1], one[2], other[2], strict=True):
+        np.testing.assert_allclose(in_parts, whole_batch, rtol=1e-4, atol=1e-6)
+        moved = max(moved, float(abs(whole_batch - before).max()))
+    assert moved > 1e-3, "nothing was trained"
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """From the config to the model and its loss."""
 
+import functools
 from collections.abc import Callable
 
 import keras
 
-from keras_retinanet.config.schema import Config, LossConfig
+from keras_retinanet.config.schema import AnchorConfig, Config, LossConfig, MatchingConfig
+from keras_retinanet.data.pipeline.targets import Matching
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import (
@@ -53,8 +56,13 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
 
 
 def make_anchor_generator(config: Config) -> AnchorGenerator:
-    matching = {"positive_iou", "negative_iou", "force_match"}
+    matching = {"positive_iou", "negative_iou", *MatchingConfig.model_fields}
     return AnchorGenerator(**config.anchors.model_dump(exclude=matching))
+
+
+def make_matching(config: Config) -> Matching | None:
+    """Return what matches anchors in place of `match_anchors` and its thresholds, if anything."""
+    return MATCHINGS[config.anchors.matching](config.anchors)
 
 
 def make_input_policy(config: Config) -> InputPolicy:
@@ -72,6 +80,12 @@ def make_loss(config: Config) -> DetectionLoss:
     )
 
 
+MATCHINGS: dict[str, Callable[[AnchorConfig], Matching | None]] = {
+    "iou": lambda anchors: None,
+    "atss": lambda anchors: functools.partial(
+        match_atss, candidates=anchors.atss_candidates, force_match=bool(anchors.force_match)
+    ),
+}
 CLASS_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
     "focal": lambda loss: FocalLoss(gamma=loss.gamma, alpha=loss.alpha),
     "focal_star": lambda loss: FocalLossStar(

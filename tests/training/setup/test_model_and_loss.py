@@ -5,6 +5,7 @@ import pytest
 from keras_retinanet.config.load import load_config
 from keras_retinanet.config.schema import Config
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.variant import NetworkVariant
@@ -110,3 +111,16 @@ def test_defaults_of_the_config_are_those_of_the_parts():
 )
 def test_ways_to_force_matches(given, expected):
     assert Config(anchors={"force_match": given}).anchors.force_match == expected
+
+
+def test_matching_of_a_config():
+    assert model_and_loss.make_matching(Config()) is None
+    settings = {"matching": "atss", "atss_candidates": 4, "force_match": True}
+    matching = model_and_loss.make_matching(Config(anchors=settings))
+    assert matching.func is match_atss
+    assert matching.keywords == {"candidates": 4, "force_match": True}
+
+
+def test_atss_forces_no_other_objects_anchors():
+    with pytest.raises(ValueError, match="force_match = own_best goes with matching = iou"):
+        Config(anchors={"matching": "atss", "force_match": "own_best"})
