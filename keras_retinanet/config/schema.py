@@ -83,7 +83,14 @@ BackboneName = Literal[
 ]
 
 
-class ModelConfig(NetworkConfig):
+class BoxCodingConfig(_Section):
+    """What the numbers of the box head mean; see `keras_retinanet.geometry.boxes.BoxCoder`."""
+
+    # deltas are divided by these: standard deviations of x, y, width, height (often .1 .1 .2 .2)
+    box_variances: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = (1, 1, 1, 1)
+
+
+class ModelConfig(NetworkConfig, BoxCodingConfig):
     """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
 
     backbone: BackboneName = "resnet50"

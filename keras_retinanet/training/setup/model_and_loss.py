@@ -9,6 +9,7 @@ from keras_retinanet.config.schema import AnchorConfig, Config, LossConfig, Matc
 from keras_retinanet.data.pipeline.targets import Matching
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.atss import match_atss
+from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import (
@@ -48,6 +49,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         prior=model.prior,
         class_activation="softmax" if config.loss.class_loss == "softmax_focal" else "sigmoid",
         anchor_generator=make_anchor_generator(config),
+        box_coder=BoxCoder(variances=model.box_variances),
         input_policy=make_input_policy(config),
         inference=InferenceSettings(**config.inference.model_dump()),
         variant=NetworkVariant.of(model),

@@ -6,6 +6,7 @@ from keras_retinanet.config.load import load_config
 from keras_retinanet.config.schema import Config
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.atss import match_atss
+from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.variant import NetworkVariant
@@ -82,7 +83,13 @@ def test_only_the_softmax_loss_makes_a_softmax_model(small_resnet18, tiny_config
 
 def test_what_other_projects_networks_need_reaches_the_model():
     config = Config(
-        model={"backbone": "resnet18", "weights": "none", "head_norm": "batch", "p6_from": "p5"},
+        model={
+            "backbone": "resnet18",
+            "weights": "none",
+            "head_norm": "batch",
+            "p6_from": "p5",
+            "box_variances": [0.1, 0.1, 0.2, 0.2],
+        },
         anchors={"offset": 0, "rounded": True, "integer_sizes": True, "step": "grid"},
         image={"resize": "square", "size": 64, "pixels": "float32", "pad_value": [1, 2, 3]},
         inference={"clip": "after_nms", "drop_empty": False},
@@ -96,6 +103,7 @@ def test_what_other_projects_networks_need_reaches_the_model():
         "square", size=64, pixels="float32", pad_value=(1, 2, 3)
     )
     assert model.inference == InferenceSettings(clip="after_nms", drop_empty=False)
+    assert model.box_coder == BoxCoder(variances=(0.1, 0.1, 0.2, 0.2))
 
 
 def test_defaults_of_the_config_are_those_of_the_parts():
@@ -103,6 +111,7 @@ def test_defaults_of_the_config_are_those_of_the_parts():
     assert model_and_loss.make_anchor_generator(config) == AnchorGenerator()
     assert model_and_loss.make_input_policy(config) == InputPolicy()
     assert InferenceSettings(**config.inference.model_dump()) == InferenceSettings()
+    assert BoxCoder(variances=config.model.box_variances) == BoxCoder()
 
 
 @pytest.mark.parametrize(
