@@ -65,6 +65,8 @@ class NetworkConfig(_Section):
     fpn_norm: Literal["none", "batch"] = "none"
     # group: GroupNorm of 32 groups (torchvision v2). batch: BatchNorm of each level (Model Garden)
     head_norm: Literal["none", "group", "batch"] = "none"
+    # a trained factor of each level's box outputs (FCOS, ATSS)
+    box_level_scale: bool = False
     p6_from: Literal["c5", "p5"] = "c5"
     p7_relu: bool = True
 

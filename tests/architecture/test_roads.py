@@ -105,7 +105,7 @@ ROADS = {
             "models/backbones/build.py": "build_backbone",
             "models/backbones/resnet.py": "bottleneck_resnet",
             "models/fpn.py": "feature_pyramid _pyramid _merge conv UpsampleLike",
-            "models/heads.py": "shared_head _joined prior_bias",
+            "models/heads.py": "shared_head joined prior_bias",
             "losses/detection.py": "DetectionLoss{__init__,metrics,__call__,image_weights} "
             "_matched",
             "losses/binary.py": "BinaryLoss{__init__,curve,slope,call} FocalLoss{__init__,curve,"
