@@ -25,6 +25,7 @@ ANCHOR_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 # Assignment (section 4): IoU >= 0.5 is an object, < 0.4 background, the rest ignored.
 POSITIVE_IOU = 0.5
 NEGATIVE_IOU = 0.4
+ATSS_CANDIDATES = 9  # Zhang et al. 2020: results hardly depend on it from 7 to 17
 
 # Detector (section 4).
 FPN_CHANNELS = 256
@@ -45,6 +46,9 @@ FOCAL_STAR_BETA = 1.0
 OHEM_BATCH_SIZE = 128  # with this NMS threshold the best row of table 1d
 OHEM_NMS_IOU = 0.5
 HINGE_THRESHOLD = 0.5  # the paper gives none
+QUALITY_BETA = 2.0  # Li et al. 2020
+VARIFOCAL_ALPHA = 0.75  # Zhang et al. 2021
+VARIFOCAL_GAMMA = 2.0
 
 # Moving average of the batches' positives (Detectron2; peers differ in what they divide by).
 NORMALIZER_MOMENTUM = 0.9

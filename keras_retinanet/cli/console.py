@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.system.native_lines import without_native_lines
 from keras_retinanet.system.silence import quiet_loggers
@@ -64,7 +65,7 @@ def refuse_unwritable(folder: Path, option: str = "--output ") -> None:
         ) from error
 
 
-def describe(split: str, dataset: Any) -> None:
+def describe(split: str, dataset: Any, *, max_detections: int = MAX_DETECTIONS) -> None:
     from keras_retinanet.data.crowded_images import told_of_crowded_images
 
     ignored = int(dataset.is_ignored.sum())
@@ -76,15 +77,19 @@ def describe(split: str, dataset: Any) -> None:
     ]
     out.print(f"{split}: {', '.join(parts)}")
     print_findings(dataset.findings)
-    crowded = told_of_crowded_images(dataset)
+    crowded = told_of_crowded_images(dataset, max_detections=max_detections)
     if crowded is not None:
         err.print(f"  [yellow]{crowded}[/]")
 
 
-def described_dataset(data: str, split: str) -> Any:
-    """Load a split of a data set, and print what is in it."""
+def described_dataset(data: str, split: str, *, max_detections: int = MAX_DETECTIONS) -> Any:
+    """Load a split of a data set, and print what is in it.
+
+    Args:
+        max_detections: of an image, those that an evaluation will count.
+    """
     dataset = usable_dataset(data, split)
-    describe(split, dataset)
+    describe(split, dataset, max_detections=max_detections)
     return dataset
 
 

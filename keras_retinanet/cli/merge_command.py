@@ -16,14 +16,26 @@ SHARD_HELP = (
 
 
 def run_shard(
-    file: Path, detector: Any, dataset: Any, shard: Any, output: Path, batch_size: int
+    file: Path,
+    detector: Any,
+    dataset: Any,
+    shard: Any,
+    output: Path,
+    batch_size: int,
+    max_detections: int,
 ) -> None:
     """Write a shard's part, and say what was done."""
     from keras_retinanet.evaluation.shards.evaluate_shard import evaluate_shard
     from keras_retinanet.system.digests import sha256
 
     path, num_images = evaluate_shard(
-        detector, dataset, shard, output, model=sha256(file), batch_size=batch_size
+        detector,
+        dataset,
+        shard,
+        output,
+        model=sha256(file),
+        batch_size=batch_size,
+        max_detections=max_detections,
     )
     done = f"{counted(num_images, 'image')} evaluated" if num_images else "was finished already"
     out.print(f"part {shard.index}/{shard.count}: {done}: {path}")

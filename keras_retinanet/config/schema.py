@@ -65,6 +65,8 @@ class NetworkConfig(_Section):
     fpn_norm: Literal["none", "batch"] = "none"
     # group: GroupNorm of 32 groups (torchvision v2). batch: BatchNorm of each level (Model Garden)
     head_norm: Literal["none", "group", "batch"] = "none"
+    # a trained factor of each level's box outputs (FCOS, ATSS)
+    box_level_scale: bool = False
     p6_from: Literal["c5", "p5"] = "c5"
     p7_relu: bool = True
 
@@ -83,7 +85,14 @@ BackboneName = Literal[
 ]
 
 
-class ModelConfig(NetworkConfig):
+class BoxCodingConfig(_Section):
+    """What the numbers of the box head mean; see `keras_retinanet.geometry.boxes.BoxCoder`."""
+
+    # deltas are divided by these: standard deviations of x, y, width, height (often .1 .1 .2 .2)
+    box_variances: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = (1, 1, 1, 1)
+
+
+class ModelConfig(NetworkConfig, BoxCodingConfig):
     """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
 
     backbone: BackboneName = "resnet50"
@@ -119,7 +128,23 @@ class AnchorGeometryConfig(_Section):
     step: Literal["level", "grid"] = "level"
 
 
-class AnchorConfig(AnchorGeometryConfig):
+class MatchingConfig(_Section):
+    """Which anchors are trained to find an object."""
+
+    # iou: positive_iou, negative_iou. atss: atss_candidates, cells nearest to an object on a level
+    matching: Literal["iou", "atss"] = "iou"
+    atss_candidates: PositiveInt = conventions.ATSS_CANDIDATES
+    # true, best: give every object its best anchor, however low the IoU. own_best: as Detectron2
+    force_match: ForceMatch = False
+
+    @pydantic.model_validator(mode="after")
+    def _check_force_match(self) -> "MatchingConfig":
+        if self.matching == "atss" and self.force_match == "own_best":
+            raise ValueError("force_match = own_best goes with matching = iou; with atss: best")
+        return self
+
+
+class AnchorConfig(AnchorGeometryConfig, MatchingConfig):
     """Section 4, "Anchors"."""
 
     sizes: tuple[PositiveFloat, ...] = conventions.ANCHOR_SIZES
@@ -127,8 +152,6 @@ class AnchorConfig(AnchorGeometryConfig):
     scales: tuple[PositiveFloat, ...] = conventions.ANCHOR_SCALES
     positive_iou: Share = conventions.POSITIVE_IOU
     negative_iou: Share = conventions.NEGATIVE_IOU
-    # true, best: give every object its best anchor, however low the IoU. own_best: as Detectron2
-    force_match: ForceMatch = False
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "AnchorConfig":
@@ -192,16 +215,26 @@ class AugmentConfig(_Section):
     min_visible: Share | None = None
 
 
-class LossConfig(_Section):
+class QualityLossConfig(_Section):
+    """Of class losses against the quality of the box; see `keras_retinanet.losses.quality`."""
+
+    quality_beta: Annotated[float, Field(ge=1)] = conventions.QUALITY_BETA
+    varifocal_alpha: NonNegative = conventions.VARIFOCAL_ALPHA
+    varifocal_gamma: NonNegative = conventions.VARIFOCAL_GAMMA
+
+
+class LossConfig(QualityLossConfig):
     """Sections 3.2, 4.1 and 5.1; see `keras_retinanet.losses`."""
 
     # focal: gamma, alpha. balanced_cross_entropy: alpha. focal_star: star_gamma, star_beta, alpha.
     # softmax_focal: gamma, alpha; scores become a softmax over classes and background.
-    # ohem, ohem_1_3: ohem_*. hinge: hinge_threshold
+    # quality_focal, varifocal: quality_*, varifocal_*. ohem, ohem_1_3: ohem_*. hinge: hinge_*
     class_loss: Literal[
         "focal",
         "focal_star",
         "softmax_focal",
+        "quality_focal",
+        "varifocal",
         "cross_entropy",
         "balanced_cross_entropy",
         "ohem",
@@ -216,7 +249,7 @@ class LossConfig(_Section):
     ohem_batch_size: PositiveInt = conventions.OHEM_BATCH_SIZE
     ohem_nms_iou: Share = conventions.OHEM_NMS_IOU
     hinge_threshold: Annotated[float, Field(gt=0, le=1)] = conventions.HINGE_THRESHOLD
-    box_loss: Literal["smooth_l1", "l1", "giou"] = "smooth_l1"
+    box_loss: Literal["smooth_l1", "l1", "giou", "diou", "ciou"] = "smooth_l1"
     smooth_l1_beta: NonNegative = conventions.SMOOTH_L1_BETA
     box_weight: NonNegative = 1.0
     normalizer: Literal["global", "per_image", "moving_average"] = "global"

@@ -1,5 +1,6 @@
 """The runtime of Keras models and .keras files."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from keras_retinanet.detection.detector import Detections, Detector, NetworkDete
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.geometry.postprocess import detect
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.saving import copy_for_inference
 from keras_retinanet.system.replicas import agree_on_statistics
 
 
@@ -40,6 +42,11 @@ class KerasDetector(NetworkDetector):
             ],
             autograph=False,
         )
+
+    def keeping(self, max_detections: int) -> "KerasDetector":
+        """Return this detector with another number of detections that it keeps of an image."""
+        inference = dataclasses.replace(self.settings.inference, max_detections=max_detections)
+        return KerasDetector(copy_for_inference(self._model, inference=inference))
 
     def prepare(self) -> None:
         if self.strategy.num_replicas_in_sync > 1:

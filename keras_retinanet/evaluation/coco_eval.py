@@ -10,6 +10,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval, Params
 
+from keras_retinanet.conventions import MAX_DETECTIONS
+
 IOU_THRESHOLDS: np.ndarray = Params(iouType="bbox").iouThrs
 RECALLS: np.ndarray = Params(iouType="bbox").recThrs
 
@@ -18,7 +20,10 @@ COCO_FIGURES = (
     "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
 )  # fmt: skip
 
-# Where COCOeval keeps the precisions for objects of any size, at 100 detections per image.
+# Detections of an image and class that AR1, AR10 and AR100 count; AP counts as many as the last.
+_COUNTED = (1, 10)
+
+# Where COCOeval keeps the precisions for objects of any size, at the most detections per image.
 _ANY_SIZE, _MOST_DETECTIONS = 0, -1
 
 
@@ -81,7 +86,8 @@ class CocoSummary:
     """What COCO says of a set of detections.
 
     Attributes:
-        figures: by the names of COCO_FIGURES; None where there is no object to measure it on.
+        figures: by the names of COCO_FIGURES, AR300 in place of AR100 where 300 detections count;
+            None where there is no object to measure it on.
         precisions: [T, R, K] at IOU_THRESHOLDS and RECALLS; -1 for a class without objects.
         matches: of each class.
     """
@@ -97,11 +103,19 @@ class CocoSummary:
 
 
 def summarize(
-    objects: Sequence[Objects], found: Sequence[Found], *, num_images: int, num_classes: int
+    objects: Sequence[Objects],
+    found: Sequence[Found],
+    *,
+    num_images: int,
+    num_classes: int,
+    max_detections: int = MAX_DETECTIONS,
 ) -> CocoSummary:
     """Return COCO's figures for the objects and the detections of a data set.
 
     Of detections with equal scores the first image's comes first, and within an image the first.
+
+    Args:
+        max_detections: of an image and class, those that count; COCO counts 100.
     """
     truth = [a for o in objects for a in o.annotations(area=o.areas, iscrowd=o.is_ignored)]
     # A detection's size is that of its box.
@@ -114,11 +128,18 @@ def summarize(
     with contextlib.redirect_stdout(io.StringIO()):
         sides = [_coco(annotations, num_images, num_classes) for annotations in (truth, detections)]
         result = COCOeval(*sides, "bbox")
+        result.params.maxDets = [*_COUNTED, max_detections]
         result.evaluate()
         result.accumulate()
         result.summarize()
+    precisions = result.eval["precision"][..., _ANY_SIZE, _MOST_DETECTIONS]
+    measured = precisions[precisions > -1]
+    # COCOeval itself gives the AP of 100 detections or none.
+    result.stats[0] = measured.mean() if measured.size else -1
     figures = {
-        name: None if value == -1 else float(value)
+        name.replace(f"AR{MAX_DETECTIONS}", f"AR{max_detections}"): (
+            None if value == -1 else float(value)
+        )
         for name, value in zip(COCO_FIGURES, result.stats, strict=True)
     }
     num_sizes = len(result.params.areaRng)
@@ -126,11 +147,7 @@ def summarize(
     for label in range(num_classes):
         first = (label * num_sizes + _ANY_SIZE) * num_images  # class by class, size by size
         matches.append(_class_matches(result.evalImgs[first : first + num_images]))
-    return CocoSummary(
-        figures,
-        result.eval["precision"][..., _ANY_SIZE, _MOST_DETECTIONS],
-        tuple(matches),
-    )
+    return CocoSummary(figures, precisions, tuple(matches))
 
 
 def _class_matches(images: Sequence[dict[str, Any] | None]) -> ClassMatches:

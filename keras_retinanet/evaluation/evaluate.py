@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.keras_model import KerasDetector
@@ -29,16 +30,26 @@ BOX_DECIMALS, SCORE_DECIMALS = 3, 6
 
 
 def evaluate(
-    model: RetinaNet | Detector, dataset: DetectionDataset, *, batch_size: int = 8
+    model: RetinaNet | Detector,
+    dataset: DetectionDataset,
+    *,
+    batch_size: int = 8,
+    max_detections: int = MAX_DETECTIONS,
 ) -> tuple[dict[str, Any], list[dict]]:
     """Return the COCO metrics of a model on a data set, and its detections as COCO results.
 
     The data set's classes are matched to the model's by name.
 
+    Args:
+        max_detections: of an image and class, those that count, of as many as the model keeps
+            (`inference.max_detections`); COCO counts 100.
+
     Raises:
         DataError: the data set has objects of a class that the model does not know.
     """
-    evaluator = DatasetEvaluation(model, dataset, batch_size=batch_size).run()
+    evaluator = DatasetEvaluation(
+        model, dataset, batch_size=batch_size, max_detections=max_detections
+    ).run()
     return evaluator.metrics(), evaluator.results
 
 
@@ -50,17 +61,24 @@ class DatasetEvaluation:
 
     Args:
         batch_size: images at once, over this process' replicas.
+        max_detections: see `evaluate`.
 
     Raises:
         DataError: the data set has objects of a class that the model does not know.
     """
 
     def __init__(
-        self, model: RetinaNet | Detector, dataset: DetectionDataset, *, batch_size: int = 8
+        self,
+        model: RetinaNet | Detector,
+        dataset: DetectionDataset,
+        *,
+        batch_size: int = 8,
+        max_detections: int = MAX_DETECTIONS,
     ) -> None:
         self.detector: Detector = KerasDetector(model) if isinstance(model, RetinaNet) else model
         self.dataset = dataset.with_classes(model.class_names)
         self.batch_size = batch_size
+        self.max_detections = max_detections
         worker = this_worker()
         self._num_workers = worker.count if isinstance(self.detector, KerasDetector) else 1
         self._images: Sequence[int] = range(len(dataset))
@@ -74,7 +92,7 @@ class DatasetEvaluation:
             found = _gathered(
                 self.detector, self._images, dict(found), len(self.dataset), self._num_workers
             )
-        evaluator = CocoEvaluator(self.dataset)
+        evaluator = CocoEvaluator(self.dataset, max_detections=self.max_detections)
         # In the order of the images, whatever that of the network was.
         for image, detections in sorted(found, key=lambda pair: pair[0]):
             evaluator.add(image, detections)
@@ -106,8 +124,9 @@ class CocoEvaluator:
     figure counts them, and they excuse the detections of their own class alone.
     """
 
-    def __init__(self, dataset: DetectionDataset) -> None:
+    def __init__(self, dataset: DetectionDataset, *, max_detections: int = MAX_DETECTIONS) -> None:
         self._dataset = dataset
+        self.max_detections = max_detections
         self._found: dict[int, Found] = {}
         self._summary: CocoSummary | None = None
 
@@ -215,6 +234,7 @@ class CocoEvaluator:
                 self.found,
                 num_images=len(self._dataset),
                 num_classes=len(self._dataset.class_names),
+                max_detections=self.max_detections,
             )
         return self._summary
 

@@ -75,21 +75,45 @@ def pairwise_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     return _share(intersection, union)
 
 
+def aligned_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
+    """Return the IoU [...] of [..., 4] boxes, one to one; 0 for two boxes without area."""
+    intersection, union = _aligned_areas(boxes_a, boxes_b)
+    return _share(intersection, union)
+
+
 def generalized_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     """Return the GIoU [...] of [..., 4] boxes, one to one: IoU less the empty share of their hull.
 
     From -1 (far apart) to 1 (equal). Two boxes at one point have GIoU 0.
     """
-    ax1, ay1, ax2, ay2 = _split(boxes_a)
-    bx1, by1, bx2, by2 = _split(boxes_b)
-    width = ops.maximum(ops.minimum(ax2, bx2) - ops.maximum(ax1, bx1), 0.0)
-    height = ops.maximum(ops.minimum(ay2, by2) - ops.maximum(ay1, by1), 0.0)
-    intersection = width * height
-    union = box_area(boxes_a) + box_area(boxes_b) - intersection
-    hull = (ops.maximum(ax2, bx2) - ops.minimum(ax1, bx1)) * (
-        ops.maximum(ay2, by2) - ops.minimum(ay1, by1)
-    )
+    intersection, union = _aligned_areas(boxes_a, boxes_b)
+    hull_width, hull_height = _hull(boxes_a, boxes_b)
+    hull = hull_width * hull_height
     return _share(intersection, union) - _share(hull - union, hull)
+
+
+def distance_iou(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
+    """Return the DIoU [...] of [..., 4] boxes, one to one: IoU less their centres' distance.
+
+    The distance is squared, over the squared diagonal of their hull. From -1 to 1 (equal); two
+    boxes at one point have DIoU 0.
+    """
+    ax, ay, _, _ = _centre_form(boxes_a)
+    bx, by, _, _ = _centre_form(boxes_b)
+    width, height = _hull(boxes_a, boxes_b)
+    distance = ops.square(ax - bx) + ops.square(ay - by)
+    diagonal = ops.square(width) + ops.square(height)
+    return aligned_iou(boxes_a, boxes_b) - _share(distance, diagonal)
+
+
+def aspect_difference(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
+    """Return how different the shapes of [..., 4] boxes are, one to one: v of CIoU, 0 to 1 [...].
+
+    The squared difference of their diagonals' angles, in right angles; 0 where a box has no size.
+    """
+    difference = _diagonal_angle(boxes_a) - _diagonal_angle(boxes_b)
+    no_size = _has_no_size(boxes_a) | _has_no_size(boxes_b)
+    return ops.where(no_size, 0.0, ops.square(difference * (2.0 / math.pi)))
 
 
 @dataclass(frozen=True)
@@ -149,6 +173,36 @@ class BoxCoder:
         return ops.stack(
             [x - half_width, y - half_height, x + half_width, y + half_height], axis=-1
         )
+
+
+def _aligned_areas(boxes_a: Tensor, boxes_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the areas [...] of intersection and union of [..., 4] boxes, one to one."""
+    ax1, ay1, ax2, ay2 = _split(boxes_a)
+    bx1, by1, bx2, by2 = _split(boxes_b)
+    width = ops.maximum(ops.minimum(ax2, bx2) - ops.maximum(ax1, bx1), 0.0)
+    height = ops.maximum(ops.minimum(ay2, by2) - ops.maximum(ay1, by1), 0.0)
+    intersection = width * height
+    return intersection, box_area(boxes_a) + box_area(boxes_b) - intersection
+
+
+def _hull(boxes_a: Tensor, boxes_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return width and height [...] of what encloses [..., 4] boxes, one to one."""
+    ax1, ay1, ax2, ay2 = _split(boxes_a)
+    bx1, by1, bx2, by2 = _split(boxes_b)
+    width = ops.maximum(ax2, bx2) - ops.minimum(ax1, bx1)
+    return width, ops.maximum(ay2, by2) - ops.minimum(ay1, by1)
+
+
+def _has_no_size(boxes: Tensor) -> Tensor:
+    _, _, width, height = _centre_form(boxes)
+    return (width <= 0) & (height <= 0)
+
+
+def _diagonal_angle(boxes: Tensor) -> Tensor:
+    """Return arctan(width / height) [...] of [..., 4] boxes; its gradient is finite for any box."""
+    _, _, width, height = _centre_form(boxes)
+    height = ops.where(_has_no_size(boxes), 1.0, height)
+    return ops.arctan2(ops.maximum(width, 0.0), ops.maximum(height, 0.0))
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

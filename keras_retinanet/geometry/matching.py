@@ -48,7 +48,7 @@ def match_anchors(
     positive = positive_iou / (1.0 + positive_iou) * _ROUNDING
     negative = negative_iou / (1.0 + negative_iou) * _ROUNDING
     matches, shares = [], []
-    for grid in _grids(anchor_generator, height, width):
+    for grid in anchor_grids(anchor_generator, height, width):
         candidates = tf.range(tf.shape(gt_boxes)[0])
         if not force_match:
             # IoU is at most the ratio of the areas: other objects cannot reach negative_iou here.
@@ -59,10 +59,7 @@ def match_anchors(
         areas = grid.areas + tf.gather(gt_areas, candidates)[:, None]
         share = grid.intersection_share(tf.gather(gt_boxes, candidates), areas)
         best = tf.reduce_max(share, axis=0)  # -inf without objects
-        cover = tf.reduce_max(
-            grid.intersection_share(ignored_regions, tf.constant(grid.areas)[None]), axis=0
-        )
-        is_ignored = (best >= negative) | (cover >= IGNORED_REGION_COVER * _ROUNDING)
+        is_ignored = (best >= negative) | grid.covered(ignored_regions)
         # float32 holds indices exactly, and making a kernel that transposes integers prints an
         # error on some processors.
         level = tf.where(is_ignored, float(IGNORE), float(BACKGROUND))
@@ -97,7 +94,7 @@ def _forced(matches: Tensor, share: Tensor, force_match: str) -> Tensor:
     return tf.tensor_scatter_nd_update(matches, anchors, tf.cast(objects, tf.int32))
 
 
-class _Grid:
+class Grid:
     """One level's anchors as a grid of equal cells; its tensors run over anchors, rows, columns."""
 
     def __init__(self, base: Any, x: Tensor, y: Tensor) -> None:
@@ -114,6 +111,11 @@ class _Grid:
         share = (height / areas[:, :, None])[..., None] * width[:, :, None, :]
         return tf.reshape(share, (tf.shape(boxes)[0], self.size))
 
+    def covered(self, regions: Tensor) -> Tensor:
+        """Return which anchors [size] lie mostly inside one of `regions` [R, 4]."""
+        shares = self.intersection_share(regions, tf.constant(self.areas)[None])
+        return tf.reduce_max(shares, axis=0) >= IGNORED_REGION_COVER * _ROUNDING
+
     def by_cell(self, values: Tensor) -> Tensor:
         """Put values [..., size] into the order of AnchorGenerator: rows, columns, anchors."""
         leading = tf.shape(values)[:-1]
@@ -128,12 +130,12 @@ class _Grid:
         return tf.maximum(common, 0.0)
 
 
-def _grids(generator: AnchorGenerator, height: Any, width: Any) -> list[_Grid]:
+def anchor_grids(generator: AnchorGenerator, height: Any, width: Any) -> list[Grid]:
     def centres(cells: Any, distance: Any) -> Tensor:
         steps = tf.cast(tf.range(cells), tf.float32) + generator.offset
         return steps * tf.cast(distance, tf.float32)
 
     return [
-        _Grid(generator.base_anchors(size), x=centres(columns, right), y=centres(rows, down))
+        Grid(generator.base_anchors(size), x=centres(columns, right), y=centres(rows, down))
         for size, (rows, columns), (down, right) in generator.layout(height, width)
     ]

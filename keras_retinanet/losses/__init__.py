@@ -11,9 +11,10 @@ from keras_retinanet.losses.binary import (
     FocalLossStar,
     HingeLoss,
 )
-from keras_retinanet.losses.box import GIoULoss, SmoothL1
+from keras_retinanet.losses.box import CIoULoss, DIoULoss, GIoULoss, SmoothL1
 from keras_retinanet.losses.detection import NORMALIZERS, DetectionLoss
 from keras_retinanet.losses.hard_examples import OHEM, OHEM1To3
+from keras_retinanet.losses.quality import QualityFocalLoss, VarifocalLoss
 from keras_retinanet.losses.softmax import SoftmaxFocalLoss
 
 __all__ = [
@@ -21,12 +22,16 @@ __all__ = [
     "OHEM",
     "AnchorLoss",
     "BalancedCrossEntropy",
+    "CIoULoss",
+    "DIoULoss",
     "DetectionLoss",
     "FocalLoss",
     "FocalLossStar",
     "GIoULoss",
     "HingeLoss",
     "OHEM1To3",
+    "QualityFocalLoss",
     "SmoothL1",
     "SoftmaxFocalLoss",
+    "VarifocalLoss",
 ]

@@ -8,7 +8,8 @@ class AnchorLoss(keras.losses.Loss):
 
     Attributes:
         needs_boxes: `call` takes decoded boxes, xyxy: a box loss in place of deltas, a class loss
-            beside its logits, as {"class_logits", "boxes"}.
+            beside its logits, as {"class_logits", "boxes", "matched_boxes"}: those of the anchors'
+            objects, and the anchors themselves where there is none.
         is_normalized: the losses' sum is a mean already, and is not divided by the positives.
     """
 

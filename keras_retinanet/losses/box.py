@@ -1,10 +1,15 @@
-"""Box losses: smooth L1 (and L1) of the deltas, GIoU of the boxes."""
+"""Box losses: smooth L1 (and L1) of the deltas; GIoU, DIoU and CIoU of the boxes."""
 
 import keras
 from keras import ops
 
 from keras_retinanet.conventions import SMOOTH_L1_BETA, Tensor
-from keras_retinanet.geometry.boxes import generalized_iou
+from keras_retinanet.geometry.boxes import (
+    aligned_iou,
+    aspect_difference,
+    distance_iou,
+    generalized_iou,
+)
 from keras_retinanet.losses.anchor_loss import AnchorLoss
 
 
@@ -52,3 +57,39 @@ class GIoULoss(AnchorLoss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return 1.0 - generalized_iou(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class DIoULoss(AnchorLoss):
+    """1 - DIoU of boxes, xyxy: `call` maps boxes [..., 4] to losses [...] between 0 and 2.
+
+    Unlike GIoU it also pulls a box that lies within the other to its centre (Zheng et al. 2020).
+    """
+
+    needs_boxes = True
+
+    def __init__(self, reduction: str | None = "sum", name: str = "diou_loss") -> None:
+        super().__init__(reduction=reduction, name=name)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return 1.0 - distance_iou(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class CIoULoss(AnchorLoss):
+    """1 - DIoU + alpha v of boxes, xyxy: `call` maps boxes [..., 4] to losses [...].
+
+    v is the difference of the boxes' shapes, and alpha = v / (1 - IoU + v), which has no gradient,
+    lets it count where the boxes overlap already (Zheng et al. 2020, eq. 8 to 11).
+    """
+
+    needs_boxes = True
+
+    def __init__(self, reduction: str | None = "sum", name: str = "ciou_loss") -> None:
+        super().__init__(reduction=reduction, name=name)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        shape = aspect_difference(y_true, y_pred)
+        whole = 1.0 - aligned_iou(y_true, y_pred) + shape
+        weight = ops.where(shape > 0, shape / ops.where(shape > 0, whole, 1.0), 0.0)
+        return 1.0 - distance_iou(y_true, y_pred) + ops.stop_gradient(weight) * shape

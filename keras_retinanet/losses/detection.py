@@ -88,8 +88,8 @@ class DetectionLoss:
         deltas = outputs["box_deltas"]
         class_outputs = outputs["class_logits"]
         if isinstance(self.class_loss, AnchorLoss) and self.class_loss.needs_boxes:
-            boxes = box_coder.decode(ops.stop_gradient(deltas), anchors)
-            class_outputs = {"class_logits": class_outputs, "boxes": boxes}
+            boxes = {"boxes": box_coder.decode(ops.stop_gradient(deltas), anchors)}
+            class_outputs = {"class_logits": class_outputs, "matched_boxes": box_targets, **boxes}
         class_losses = self.class_loss.call(class_targets, class_outputs)
         if isinstance(self.box_loss, AnchorLoss) and self.box_loss.needs_boxes:
             box_losses = self.box_loss.call(box_targets, box_coder.decode(deltas, anchors))

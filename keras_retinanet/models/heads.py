@@ -10,11 +10,6 @@ from keras import layers
 from keras_retinanet.conventions import HEAD_INIT_STDDEV, LEVELS, Tensor
 from keras_retinanet.models.separable import batch_norm, separable_conv
 
-# torchvision's GroupNorm, and Keras' (and Model Garden's) BatchNorm.
-HEAD_NORM_GROUPS = 32
-HEAD_NORM_EPSILON = 1e-5
-HEAD_BATCHNORM_EPSILON = 1e-3
-
 
 def shared_head(
     *, name: str, outputs_per_anchor: int, num_anchors: int, channels: int, depth: int, bias: float
@@ -51,73 +46,9 @@ def shared_head(
             for layer in tower:
                 x = layer(x)
             maps.append(predict(x))
-        return _joined(maps, outputs_per_anchor, name)
+        return joined(maps, outputs_per_anchor, name)
 
     return apply
-
-
-def normalized_shared_head(
-    *,
-    name: str,
-    outputs_per_anchor: int,
-    num_anchors: int,
-    channels: int,
-    depth: int,
-    bias: float,
-    norm: str,
-    synchronized: bool,
-) -> Callable[[list[Tensor]], Tensor]:
-    """Return as `shared_head`, with a normalisation between each hidden convolution and its ReLU.
-
-    Args:
-        norm: "group": one GroupNorm for all levels, in place of the convolution's bias
-            (torchvision); "batch": BatchNorm, for each level its own (Model Garden).
-        synchronized: batch statistics are taken over the replicas.
-    """
-    if norm == "group" and channels % HEAD_NORM_GROUPS:
-        raise ValueError(
-            f"head_norm = group needs head_channels to be a multiple of {HEAD_NORM_GROUPS}, got "
-            f"{channels}"
-        )
-    initializer = keras.initializers.RandomNormal(stddev=HEAD_INIT_STDDEV)
-    options: dict[str, Any] = {"padding": "same", "kernel_initializer": initializer}
-    tower = [
-        layers.Conv2D(channels, 3, use_bias=norm != "group", name=f"{name}_conv_{i}", **options)
-        for i in range(depth)
-    ]
-    norms = [_norms(f"{name}_norm_{i}", norm, synchronized) for i in range(depth)]
-    predict = layers.Conv2D(
-        num_anchors * outputs_per_anchor,
-        3,
-        bias_initializer=keras.initializers.Constant(bias),
-        dtype="float32",
-        name=f"{name}_predictions",
-        **options,
-    )
-
-    def apply(levels: list[Tensor]) -> Tensor:
-        maps = []
-        for level, x in enumerate(levels):
-            for i, (conv, norm_of) in enumerate(zip(tower, norms, strict=True)):
-                x = norm_of[level](conv(x))
-                x = layers.ReLU(name=f"{name}_relu_{i}_p{LEVELS[level]}")(x)
-            maps.append(predict(x))
-        return _joined(maps, outputs_per_anchor, name)
-
-    return apply
-
-
-def _norms(name: str, norm: str, synchronized: bool) -> list[layers.Layer]:
-    """Return each level's normalisation."""
-    if norm == "group":
-        shared = layers.GroupNormalization(HEAD_NORM_GROUPS, epsilon=HEAD_NORM_EPSILON, name=name)
-        return [shared] * len(LEVELS)
-    return [
-        layers.BatchNormalization(
-            epsilon=HEAD_BATCHNORM_EPSILON, synchronized=synchronized, name=f"{name}_p{level}"
-        )
-        for level in LEVELS
-    ]
 
 
 def light_shared_head(
@@ -156,12 +87,12 @@ def light_shared_head(
                 x = batch_norm(f"{name}_bn_{i}_p{level}", synchronized=synchronized)(layer(x))
                 x = layers.ReLU(6.0, name=f"{name}_relu_{i}_p{level}")(x)
             maps.append(predict(x))
-        return _joined(maps, outputs_per_anchor, name)
+        return joined(maps, outputs_per_anchor, name)
 
     return apply
 
 
-def _joined(maps: list[Tensor], outputs_per_anchor: int, name: str) -> Tensor:
+def joined(maps: list[Tensor], outputs_per_anchor: int, name: str) -> Tensor:
     """Return the levels' maps [B, h, w, anchors * outputs] as one [B, anchors, outputs]."""
     flat = [
         layers.Reshape((-1, outputs_per_anchor), dtype="float32", name=f"{name}_flat_{i}")(x)

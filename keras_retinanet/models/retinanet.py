@@ -27,12 +27,8 @@ from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.backbones.custom import feature_model
 from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
 from keras_retinanet.models.fpn_variant import variant_feature_pyramid
-from keras_retinanet.models.heads import (
-    light_shared_head,
-    normalized_shared_head,
-    prior_bias,
-    shared_head,
-)
+from keras_retinanet.models.head_variant import variant_shared_head
+from keras_retinanet.models.heads import light_shared_head, prior_bias, shared_head
 from keras_retinanet.models.variant import PAPER, PYRAMID_SETTINGS, NetworkVariant
 from keras_retinanet.system.replicas import num_replicas
 
@@ -268,7 +264,7 @@ def _makers(
 ) -> tuple[Callable, ...]:
     """Return what makes the pyramid, and what makes a head."""
     if separable:
-        variant.refuse(*PYRAMID_SETTINGS, "head_norm", reason="separable = True")
+        variant.refuse(*PYRAMID_SETTINGS, "head_norm", "box_level_scale", reason="separable = True")
         makers = light_feature_pyramid, light_shared_head
         return tuple(partial(maker, synchronized=is_synchronized) for maker in makers)
     make_pyramid, make_head = feature_pyramid, shared_head
@@ -276,9 +272,12 @@ def _makers(
         make_pyramid = partial(
             variant_feature_pyramid, variant=variant, synchronized=is_synchronized
         )
-    if variant.head_norm != "none":
+    if variant.head_norm != "none" or variant.box_level_scale:
         make_head = partial(
-            normalized_shared_head, norm=variant.head_norm, synchronized=is_synchronized
+            variant_shared_head,
+            norm=variant.head_norm,
+            scaled_heads=("box_head",) if variant.box_level_scale else (),
+            synchronized=is_synchronized,
         )
     return make_pyramid, make_head
 

@@ -86,6 +86,7 @@ class NetworkVariant:
         fpn_norm: "batch" normalises P3 ... P7, each by itself.
         head_norm: "group": GroupNorm of 32 groups after each hidden convolution, which then has no
             bias; "batch": BatchNorm, for each level its own. Both before the ReLU.
+        box_level_scale: each level's box outputs times a number of its own, which is trained.
         p6_from: "c5", or "p5" after its output convolution.
         p7_relu: whether P7 is made of ReLU(P6) or of P6.
     """
@@ -98,6 +99,7 @@ class NetworkVariant:
     fpn_upsampling: str = "double"
     fpn_norm: str = "none"
     head_norm: str = "none"
+    box_level_scale: bool = False
     p6_from: str = "c5"
     p7_relu: bool = True
 

@@ -11,10 +11,9 @@ from PIL import Image
 from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.address import image_name
-from keras_retinanet.data.pipeline.targets import NO_LABEL
+from keras_retinanet.data.pipeline.targets import NO_LABEL, Matching, make_targets
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
-from keras_retinanet.geometry.matching import match_anchors
 
 
 @dataclass
@@ -77,24 +76,33 @@ def with_anchors(
     positive_iou: float = POSITIVE_IOU,
     negative_iou: float = NEGATIVE_IOU,
     force_match: bool | str = False,
+    matching: Matching | None = None,
 ) -> Picture:
-    """Return a picture with the anchors that training would give its objects."""
+    """Return a picture with the anchors that training would give its objects.
+
+    Args:
+        positive_iou, negative_iou, force_match, matching: see `make_targets`.
+    """
     width, height = picture.image.size
     scaled = [int(side) for side in input_policy.scaled_size(np.int32(height), np.int32(width))]
     canvas = [int(side) for side in input_policy.canvas_size(*map(np.int32, scaled))]
     scale = np.array([scaled[1] / width, scaled[0] / height] * 2)
     boxes = (picture.boxes * scale).astype(np.float32)
     objects = np.flatnonzero(~picture.is_ignored)
-    matches = match_anchors(
-        tf.constant(boxes[objects].reshape(-1, 4)),
-        tf.constant(boxes[picture.is_ignored].reshape(-1, 4)),
+    targets = make_targets(
+        boxes.reshape(-1, 4),
+        picture.labels,
+        is_ignored=picture.is_ignored,
         anchor_generator=anchor_generator,
         height=canvas[0],
         width=canvas[1],
+        max_objects=len(objects),
         positive_iou=positive_iou,
         negative_iou=negative_iou,
         force_match=force_match,
-    ).numpy()
+        matching=matching,
+    )
+    matches = targets["matches"].numpy()
     anchors = np.asarray(anchor_generator(*canvas))[matches >= 0] / scale
     return replace(picture, anchors=anchors, anchor_objects=objects[matches[matches >= 0]])
 

@@ -118,7 +118,13 @@ def _describe(setup: Setup, val_set: DetectionDataset | None, output: Path) -> N
         num_images = len(setup.train_set.image_paths)
         warn_of_length(setup.config.schedule, setup.plan.steps_per_epoch, num_images)
     recall = make_anchor_recall(setup.config, setup.train_set)
-    describe_run(output, findings=findings, anchor_recall=recall, transfer=setup.transfer)
+    describe_run(
+        output,
+        findings=findings,
+        anchor_recall=recall,
+        transfer=setup.transfer,
+        matches_by_iou=setup.config.anchors.matching == "iou",
+    )
 
 
 def _fit(setup: Setup, val_set: DetectionDataset | None, callbacks: RunCallbacks) -> None:

@@ -98,14 +98,14 @@ ROADS = {
             "geometry/input_policy.py": "InputPolicy",
             "geometry/anchors.py": "AnchorGenerator{__post_init__,num_per_cell,strides,"
             "base_anchors,grid_sizes,layout,__call__,_level_anchors}",
-            "geometry/matching.py": "match_anchors _Grid _grids",
+            "geometry/matching.py": "match_anchors Grid anchor_grids",
             "geometry/boxes.py": "BoxCoder{__post_init__,encode} box_area _centre_form _split",
             "models/retinanet.py": "RetinaNet{__init__,metrics,compute_loss} _class_names "
             "_class_bias _dtype_policy",
             "models/backbones/build.py": "build_backbone",
             "models/backbones/resnet.py": "bottleneck_resnet",
             "models/fpn.py": "feature_pyramid _pyramid _merge conv UpsampleLike",
-            "models/heads.py": "shared_head _joined prior_bias",
+            "models/heads.py": "shared_head joined prior_bias",
             "losses/detection.py": "DetectionLoss{__init__,metrics,__call__,image_weights} "
             "_matched",
             "losses/binary.py": "BinaryLoss{__init__,curve,slope,call} FocalLoss{__init__,curve,"

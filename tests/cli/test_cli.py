@@ -70,6 +70,21 @@ def test_evaluation_files(road):
     assert {r["category_id"] for r in results} <= set(dataset.category_ids)
 
 
+def test_evaluation_with_more_detections(call, road, tmp_path, capfd):
+    command = ("evaluate", road / "run" / "best.keras", "--data", road / "data" / "data.yaml")
+    assert call(*command, "--max-detections", 300, "--output", tmp_path) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    before = json.loads((road / "evaluation" / "metrics.json").read_text())
+    assert "AR100" not in metrics and metrics["AR300"] >= before["AR100"]
+    assert metrics["AR10"] == before["AR10"]
+    assert "AR300" in (tmp_path / "report.html").read_text()
+    rows = [
+        len(json.loads((folder / "detections.json").read_text()))
+        for folder in (road / "evaluation", tmp_path)
+    ]
+    assert rows[1] >= rows[0]
+
+
 def test_prediction_files(road):
     assert len(json.loads((road / "predictions" / "predictions.json").read_text())) == 5
     assert len(list((road / "predictions" / "images").glob("*.jpg"))) == 5

@@ -133,4 +133,8 @@ def test_more_objects_than_coco_counts_are_said_where_a_split_is_described(capfd
     told = capfd.readouterr()
     assert told.out == "val: 1 image, 160 objects of 1 class\n"
     assert "1 of 1 images have more than 100 objects (up to 160)" in told.err
-    assert "at most 62% of the objects" in told.err
+    assert "at most 62% of the objects" in told.err and "evaluate --max-detections" in told.err
+    describe("val", dataset, max_detections=150)
+    assert "this AP counts 150 detections an image" in capfd.readouterr().err
+    describe("val", dataset, max_detections=300)
+    assert capfd.readouterr().err == ""

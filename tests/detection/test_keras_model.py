@@ -77,6 +77,18 @@ def test_two_replicas_find_what_one_finds_each_image_once(make_tiny, demo, mirro
     np.testing.assert_array_equal(as_rows(again), as_rows(two))
 
 
+def test_more_detections_may_be_kept(make_tiny, demo):
+    few = KerasDetector(build(make_tiny, demo))
+    many = few.keeping(150)
+    assert (few.max_detections, many.max_detections) == (20, 150)
+    rows = [
+        as_rows(DatasetEvaluation(d, demo.select([0]), max_detections=300).run())
+        for d in (few, many)
+    ]
+    assert len(rows[0]) == 20 < len(rows[1]) <= 150
+    np.testing.assert_allclose(rows[1][:20], rows[0], atol=2e-3)
+
+
 def test_replicas_share_a_batch_in_its_order(mirrored):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)

@@ -121,7 +121,7 @@ def by_definition(objects, found):
     return dict(zip(COCO_FIGURES, figures, strict=True)), curves
 
 
-def summary_of(objects, found, order=None) -> CocoSummary:
+def summary_of(objects, found, order=None, **options) -> CocoSummary:
     """COCOeval's summary of objects (image, label, box, area, is_ignored), images in any order."""
     by_image: dict = {}
     for image, *rest in objects:
@@ -138,6 +138,7 @@ def summary_of(objects, found, order=None) -> CocoSummary:
         ],
         num_images=len(found),
         num_classes=NUM_CLASSES,
+        **options,
     )
 
 
@@ -188,6 +189,24 @@ def test_more_than_100_detections_of_a_class_are_cut():
     assert summary_of([(0, 0, box, 2500.0, False)], found).figures["AP"] == 0
     found = [(elsewhere[1:], scores[1:], np.zeros(100, int))]
     assert summary_of([(0, 0, box, 2500.0, False)], found).figures["AP"] == pytest.approx(0.01)
+
+
+def test_as_many_detections_count_as_asked_for():
+    """150 objects, of which all are found, behind 20 detections of nothing."""
+    x, y = (40.0 * grid.ravel() for grid in np.meshgrid(np.arange(17), np.arange(10)))
+    boxes = np.stack([x, y, np.full(170, 20.0), np.full(170, 20.0)], axis=1)
+    scores = np.linspace(0.9, 0.1, 170)
+    objects = [(0, 0, box, 400.0, False) for box in boxes[20:]]
+    found = [(boxes, scores, np.zeros(170, int))]
+    recalls = np.linspace(0, 1, 101)
+    for most, right in ((100, 80), (120, 100), (300, 150)):
+        figures = summary_of(objects, found, max_detections=most).figures
+        # Precision grows with every further detection: up to what is reached, it is the last's.
+        expected = right / (right + 20) * np.mean(recalls <= right / 150)
+        assert [figures["AP"], figures["AP50"]] == pytest.approx([expected] * 2)
+        assert [figures[f"AR{most}"], figures["ARs"]] == pytest.approx([right / 150] * 2)
+        assert figures["AR10"] == 0
+        assert ("AR100" in figures) == (most == 100) and len(figures) == 12
 
 
 def test_precisions_of_one_right_and_one_wrong():

@@ -67,9 +67,9 @@ def detections(*found):
     return {"boxes": np.array(boxes), "scores": np.array(scores), "classes": np.array(classes)}
 
 
-def evaluated(dataset, found=None):
+def evaluated(dataset, found=None, **options):
     """Metrics of detections by image; of the objects themselves by default."""
-    evaluator = CocoEvaluator(dataset)
+    evaluator = CocoEvaluator(dataset, **options)
     if found is None:
         found = {image: objects_as_detections(dataset, image) for image in range(len(dataset))}
     for image, of_image in found.items():
@@ -225,9 +225,14 @@ def test_one_class_does_not_answer_for_another():
 
 def test_more_than_1000_objects_are_all_measured():
     boxes = [(x, y, x + 2, y + 2) for x in range(0, 80, 2) for y in range(0, 60, 2)]
-    metrics, results = evaluated(make_dataset([(box, 0) for box in boxes]))
+    dataset = make_dataset([(box, 0) for box in boxes])
+    metrics, results = evaluated(dataset)
     assert len(results) == 1200
     assert metrics["AR100"] == pytest.approx(100 / 1200)  # COCO counts 100 detections
+    metrics, _ = evaluated(dataset, max_detections=1000)
+    assert metrics["AR1000"] == pytest.approx(1000 / 1200) and "AR100" not in metrics
+    assert metrics["AP"] == pytest.approx(84 / 101)  # recalls 0, .01, ... .83
+    assert metrics["per_class"]["cat"] == metrics["AP"]
 
 
 def test_the_original_area_decides_what_is_small():

@@ -13,6 +13,7 @@ from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelEx
 from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.export.verify import FLOAT32
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.variant import NetworkVariant
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("small_resnet18")
 
 @pytest.fixture(scope="module")
 def model(make_tiny, small_resnet18):
-    """torchvision v2's conventions, Detectron2's clipping; boxes reach over all borders."""
+    """torchvision v2's conventions, Detectron2's clipping, the scales and coding of ATSS; boxes
+    reach over all borders."""
     model = make_tiny(
         prior=0.3,
         channels=32,
@@ -42,13 +44,18 @@ def model(make_tiny, small_resnet18):
             fpn_padding="symmetric",
             fpn_upsampling="nearest",
             head_norm="group",
+            box_level_scale=True,
             p6_from="p5",
         ),
+        box_coder=BoxCoder(variances=(0.1, 0.1, 0.2, 0.2)),
     )
     rng = np.random.default_rng(0)
     for head in ("class_head", "box_head"):
         kernel = model.get_layer(f"{head}_predictions").kernel
         kernel.assign(rng.normal(0, 0.1, kernel.shape))
+    for level in range(3, 8):
+        # Far from 1; with the coding, deltas are as large as they would be without both.
+        model.get_layer(f"box_head_scale_p{level}").scale.assign(rng.uniform(4, 8))
     return model
 
 

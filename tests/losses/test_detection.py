@@ -11,14 +11,18 @@ from keras_retinanet.losses import (
     OHEM,
     AnchorLoss,
     BalancedCrossEntropy,
+    CIoULoss,
     DetectionLoss,
+    DIoULoss,
     FocalLoss,
     FocalLossStar,
     GIoULoss,
     HingeLoss,
     OHEM1To3,
+    QualityFocalLoss,
     SmoothL1,
     SoftmaxFocalLoss,
+    VarifocalLoss,
 )
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 
@@ -32,10 +36,14 @@ pytestmark = pytest.mark.usefixtures("small_resnet18")
         (FocalLoss(reduction=None, name="mine"), {"reduction": None, "name": "mine"}),
         (SmoothL1(0.3), {"beta": 0.3}),
         (GIoULoss(reduction=None), {"reduction": None}),
+        (DIoULoss(reduction=None), {"reduction": None}),
+        (CIoULoss(name="mine"), {"name": "mine"}),
         (BalancedCrossEntropy(0.75), {"alpha": 0.75}),
         (FocalLossStar(4.0, 0.5, None), {"gamma": 4.0, "beta": 0.5, "alpha": None}),
         (HingeLoss(0.7, 0.1), {"threshold": 0.7, "alpha": 0.1}),
         (SoftmaxFocalLoss(1.0, 0.4), {"gamma": 1.0, "alpha": 0.4}),
+        (QualityFocalLoss(1.5), {"beta": 1.5}),
+        (VarifocalLoss(0.5, 1.0), {"alpha": 0.5, "gamma": 1.0}),
         (OHEM(64, 0.7), {"batch_size": 64, "nms_iou_threshold": 0.7}),
         (OHEM1To3(32, 0.3), {"batch_size": 32, "nms_iou_threshold": 0.3}),
         (
@@ -310,6 +318,8 @@ ALL_CLASS_LOSSES = [
     FocalLossStar(),
     HingeLoss(),
     SoftmaxFocalLoss(),
+    QualityFocalLoss(),
+    VarifocalLoss(),
     OHEM(batch_size=12),
     OHEM1To3(batch_size=12),
 ]
@@ -317,7 +327,11 @@ ALL_CLASS_LOSSES = [
 
 @pytest.mark.parametrize(
     ("class_loss", "box_loss"),
-    [*((loss, SmoothL1()) for loss in ALL_CLASS_LOSSES), (FocalLoss(), GIoULoss())],
+    [
+        *((loss, SmoothL1()) for loss in ALL_CLASS_LOSSES),
+        (FocalLoss(), GIoULoss()),
+        (FocalLoss(), CIoULoss()),
+    ],
     ids=lambda loss: loss.name,
 )
 def test_two_replicas_have_the_loss_and_the_gradient_of_one(

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from keras_retinanet.config.schema import ModelConfig, NetworkConfig
+from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.fpn_variant import NearestLike, variant_feature_pyramid
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import PAPER, PIXEL_SCALINGS, NetworkVariant, PixelScaling
+from keras_retinanet.optimizers.weight_decay import KernelAdamW
 
 CHANNELS = 8
 
@@ -83,13 +85,14 @@ class TestSettings:
 
     def test_light_heads_have_norms_of_their_own(self):
         with pytest.raises(ValueError, match="head_norm = 'group' does not go with separable"):
-            RetinaNet(
-                "resnet18",
-                num_classes=2,
-                weights=None,
-                separable=True,
-                variant=NetworkVariant(head_norm="group"),
-            )
+            self.separable(head_norm="group")
+        with pytest.raises(ValueError, match="box_level_scale = True does not go with separable"):
+            self.separable(box_level_scale=True)
+
+    @staticmethod
+    def separable(**settings):
+        variant = NetworkVariant(**settings)
+        return RetinaNet("resnet18", num_classes=2, weights=None, separable=True, variant=variant)
 
 
 class TestBackbone:
@@ -262,6 +265,32 @@ class TestHeads:
         changed = np.any(model(images)["class_logits"].numpy() != before, axis=(0, 2))
         assert not changed[:-9].any() and changed[-9:].all()
 
+    @pytest.mark.parametrize("head_norm", ["none", "batch"])
+    def test_scale_is_of_each_level_and_of_boxes_alone(self, head_norm, make_tiny, images):
+        plain = make_tiny(variant=NetworkVariant(head_norm=head_norm))
+        model = make_tiny(variant=NetworkVariant(head_norm=head_norm, box_level_scale=True))
+        scales = [model.get_layer(f"box_head_scale_p{level}") for level in range(3, 8)]
+        assert model.count_params() == plain.count_params() + len(scales)
+        for layer in plain.layers:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+        before, expected = model(images), plain(images)
+        for name, value in expected.items():
+            np.testing.assert_allclose(before[name], value, rtol=1e-5, atol=1e-6)
+        scales[-1].scale.assign(3.0)
+        after = model(images)
+        np.testing.assert_array_equal(after["class_logits"], before["class_logits"])
+        factor = np.ones((1, after["box_deltas"].shape[1], 1))
+        factor[:, -9:] = 3  # P7 is one cell
+        np.testing.assert_allclose(after["box_deltas"], before["box_deltas"] * factor, rtol=1e-6)
+
+    def test_scale_is_trained_and_does_not_decay(self, make_tiny, make_batch):
+        model = make_tiny(variant=NetworkVariant(box_level_scale=True))
+        model.compile(KernelAdamW(1e-3, weight_decay=0.5), loss=DetectionLoss())
+        data = make_batch(model, (3, 5))
+        model.train_on_batch(*data)
+        moved = [abs(float(w) - 1) for w in model.trainable_weights if w.name == "scale"]
+        assert len(moved) == 5 and max(moved) == pytest.approx(1e-3, rel=0.1), "Adam's first step"
+
 
 class TestSaving:
     VARIANT = NetworkVariant(
@@ -271,6 +300,7 @@ class TestSaving:
         fpn_padding="symmetric",
         fpn_upsampling="nearest",
         head_norm="batch",
+        box_level_scale=True,
         p6_from="p5",
     )
 

@@ -117,6 +117,16 @@ def test_broken_off_again_and_again(whole, run, after_step, tmp_path, assert_sam
             np.testing.assert_array_equal(one, other)
 
 
+def test_losses_and_matching_since_the_paper(run, after_step, tmp_path, assert_same_end):
+    options = "anchors.matching=atss", "loss.class_loss=varifocal", "loss.box_loss=ciou"
+    run(tmp_path / "whole", *options)
+    after_step(3, terminate)
+    with pytest.raises(TrainingInterrupted):
+        run(tmp_path / "broken", *options)
+    run(tmp_path / "broken", *options, resume=True)
+    assert_same_end(tmp_path / "whole", tmp_path / "broken")
+
+
 @pytest.mark.slow
 def test_signal_ends_an_evaluation_at_once(whole, run, monkeypatch, tmp_path, assert_same_end):
     count = [0]

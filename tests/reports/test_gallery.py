@@ -14,6 +14,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.sampling import sample_images
 from keras_retinanet.detection.drawing import UNMATCHED_COLOR, class_color
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.reports.contact_sheet import contact_sheet, draw_picture
 from keras_retinanet.reports.gallery import (
@@ -92,6 +93,18 @@ def test_anchors_are_those_that_training_matches_in_pixels_of_the_picture():
     centres = (found.anchors[:, :2] + found.anchors[:, 2:]) / 2
     np.testing.assert_allclose(found.anchors[:, 2:] - found.anchors[:, :2], 16)
     assert np.abs(centres - (46, 32)).max() <= 4
+
+
+def test_anchors_of_another_matching():
+    generator = AnchorGenerator(sizes=(32,), levels=(3,), ratios=(1.0,), scales=(1.0,))
+    found = with_anchors(
+        picture([(10, 10, 70, 30), (0, 40, 20, 60)], [0, 1], [False, True]),
+        anchor_generator=generator,
+        input_policy=InputPolicy("shorter_side", 100, 1000),
+        matching=match_atss,
+    )
+    assert set(found.anchor_objects) == {0} and len(found.anchors) < 9, "some of the nine nearest"
+    assert found.is_unmatched.tolist() == [False, False]
 
 
 def test_network_pictures_show_the_batches_boxes_and_matches():

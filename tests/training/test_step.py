@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_retinanet.losses import DetectionLoss
+from keras_retinanet.losses import CIoULoss, DetectionLoss, VarifocalLoss
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 from keras_retinanet.training.step import accumulate_gradients
 
@@ -56,6 +56,20 @@ def test_parts_and_replicas_equal_the_whole_batch(
     for before, one, other in zip(whole[1], whole[2], found[2], strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-6)
         moved = max(moved, float(abs(one - before).max()))
+    assert moved > 1e-3, "nothing was trained"
+
+
+def test_losses_that_need_boxes_in_parts_and_on_replicas(make_tiny, make_batch, two_replicas):
+    losses = {"class_loss": VarifocalLoss(), "box_loss": CIoULoss()}
+    one = trained(make_tiny, make_batch, tf.distribute.get_strategy(), 1, **losses)
+    other = trained(make_tiny, make_batch, two_replicas, 2, **losses)
+    for name, values in one[0].items():
+        np.testing.assert_allclose(other[0][name], values, rtol=1e-4, err_msg=name)
+    # The loss itself may rise: its target grows with the boxes' fit.
+    moved = 0.0
+    for before, whole_batch, in_parts in zip(one[1], one[2], other[2], strict=True):
+        np.testing.assert_allclose(in_parts, whole_batch, rtol=1e-4, atol=1e-6)
+        moved = max(moved, float(abs(whole_batch - before).max()))
     assert moved > 1e-3, "nothing was trained"
 
 

@@ -1,6 +1,7 @@
 """The verbs of `retinanet data`."""
 
 import enum
+import functools
 import json
 import sys
 from pathlib import Path
@@ -174,7 +175,9 @@ def check(
     from keras_retinanet.reports.dataset_plots import plot_statistics
     from keras_retinanet.training.setup.input_batches import make_anchor_recall
 
-    measure = (lambda dataset: make_anchor_recall(settings, dataset)) if settings else None
+    measure = None  # an IoU that no anchor reaches matters only where IoUs decide
+    if settings and settings.anchors.matching == "iou":
+        measure = functools.partial(make_anchor_recall, settings)
     with progress_bar() as progress:
         report = check_dataset(
             data, split or (), decode=decode, measure_anchors=measure, progress=progress

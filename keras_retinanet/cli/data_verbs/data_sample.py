@@ -13,7 +13,11 @@ from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import DataError
 from keras_retinanet.reports import gallery
 from keras_retinanet.training.setup.input_batches import make_batches, make_plan
-from keras_retinanet.training.setup.model_and_loss import make_anchor_generator, make_input_policy
+from keras_retinanet.training.setup.model_and_loss import (
+    make_anchor_generator,
+    make_input_policy,
+    make_matching,
+)
 
 
 @dataclass
@@ -57,6 +61,7 @@ def annotated_sample(
                 positive_iou=settings.positive_iou,
                 negative_iou=settings.negative_iou,
                 force_match=settings.force_match,
+                matching=make_matching(anchors),
             )
             for picture in pictures
         ]

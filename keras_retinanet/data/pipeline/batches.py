@@ -16,7 +16,7 @@ from keras_retinanet.data.pipeline.canvas import fit_as
 from keras_retinanet.data.pipeline.data_service import distributed, refuse_with_service
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.pipeline.plan_stream import planned_batches, planned_images
-from keras_retinanet.data.pipeline.targets import make_targets
+from keras_retinanet.data.pipeline.targets import Matching, make_targets
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
 
@@ -31,6 +31,7 @@ def training_batches(
     positive_iou: float = POSITIVE_IOU,
     negative_iou: float = NEGATIVE_IOU,
     force_match: bool | str = False,
+    matching: Matching | None = None,
     horizontal_flip: bool = True,
     vertical_flip: bool = False,
     augmentation: Augmentation = NO_AUGMENTATION,
@@ -54,7 +55,7 @@ def training_batches(
 
     Args:
         anchor_generator: the plan's, if None.
-        positive_iou, negative_iou, force_match: see `geometry.matching.match_anchors`.
+        positive_iou, negative_iou, force_match, matching: see `make_targets`.
         augmentation: what is done beside flips and the plan's sizes; mosaics and mixup happen where
             the plan gives images partners.
         cache: keeps decoded images for later epochs.
@@ -93,6 +94,7 @@ def training_batches(
             positive_iou=positive_iou,
             negative_iou=negative_iou,
             force_match=force_match,
+            matching=matching,
         )
 
     def batched(planned: tf.data.Dataset) -> tf.data.Dataset:

@@ -1,5 +1,8 @@
 """The targets of an image: its objects in rows of equal number, and the anchors' matches."""
 
+import functools
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU, Tensor
@@ -8,6 +11,9 @@ from keras_retinanet.geometry.matching import match_anchors
 
 # Label of the rows that fill gt_labels up.
 NO_LABEL = -1
+
+# gt_boxes [M, 4], ignored_regions [R, 4], anchor_generator=, height=, width= -> matches [A]
+Matching = Callable[..., Tensor]
 
 
 def make_targets(
@@ -22,6 +28,7 @@ def make_targets(
     positive_iou: float = POSITIVE_IOU,
     negative_iou: float = NEGATIVE_IOU,
     force_match: bool | str = False,
+    matching: Matching | None = None,
 ) -> dict[str, Tensor]:
     """Return what `DetectionLoss` takes of one image, eagerly or in a tf.data map.
 
@@ -41,6 +48,7 @@ def make_targets(
         is_ignored: [N] bool, regions to ignore: they are no objects, and anchors in them no
             background.
         positive_iou, negative_iou, force_match: see `match_anchors`.
+        matching: in its place, with settings of its own, such as `geometry.atss.match_atss`.
 
     Raises:
         tf.errors.InvalidArgumentError: there are more objects than `max_objects`.
@@ -51,16 +59,10 @@ def make_targets(
         is_ignored = tf.cast(is_ignored, tf.bool)
         ignored = tf.boolean_mask(boxes, is_ignored)
         boxes, labels = (tf.boolean_mask(x, ~is_ignored) for x in (boxes, labels))
-    matches = match_anchors(
-        boxes,
-        ignored,
-        anchor_generator=anchor_generator,
-        height=height,
-        width=width,
-        positive_iou=positive_iou,
-        negative_iou=negative_iou,
-        force_match=force_match,
+    match = matching or functools.partial(
+        match_anchors, positive_iou=positive_iou, negative_iou=negative_iou, force_match=force_match
     )
+    matches = match(boxes, ignored, anchor_generator=anchor_generator, height=height, width=width)
     free = max_objects - tf.shape(labels)[0]
     tf.debugging.assert_non_negative(free, f"an image has more than max_objects = {max_objects}")
     return {

@@ -10,11 +10,11 @@ from enum import IntEnum
 import numpy as np
 from pycocotools import mask
 
+from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.evaluation.coco_eval import Found, Objects
 
 # TIDE's thresholds: a detection is right from the one on, and on background up to the other.
 RIGHT_IOU, BACKGROUND_IOU = 0.5, 0.1
-MAX_DETECTIONS = 100
 
 
 class ErrorKind(IntEnum):
@@ -81,14 +81,15 @@ def find_errors(
     *,
     iou: float = RIGHT_IOU,
     background_iou: float = BACKGROUND_IOU,
+    max_detections: int = MAX_DETECTIONS,
 ) -> ImageErrors:
-    """Return the errors of an image's detections, of which the best 100 count.
+    """Return the errors of an image's detections, of which the best `max_detections` count.
 
     Args:
         iou: overlap from which a detection finds an object.
         background_iou: overlap up to which it has nothing to do with an object.
     """
-    rows = np.argsort(-found.scores, kind="stable")[:MAX_DETECTIONS]
+    rows = np.argsort(-found.scores, kind="stable")[:max_detections]
     boxes, labels = found.boxes[rows], found.labels[rows]
     object_rows = np.flatnonzero(~objects.is_ignored)
     object_labels = objects.labels[object_rows]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.detector import Detector
 from keras_retinanet.errors import ConfigError, DataError
@@ -61,6 +62,7 @@ def evaluate_shard(
     *,
     model: str,
     batch_size: int = 8,
+    max_detections: int = MAX_DETECTIONS,
 ) -> tuple[Path, int]:
     """Write a shard's part of an evaluation; return its path and how many images were looked at.
 
@@ -68,6 +70,7 @@ def evaluate_shard(
 
     Args:
         model: changes with the model's weights.
+        max_detections: of an image that count.
 
     Raises:
         DataError: the data set has a class that the model has not, or as `open_part`.
@@ -83,6 +86,7 @@ def evaluate_shard(
         num_images=len(dataset),
         num_batches=len(batches),
         batch_size=batch_size,
+        max_detections=max_detections,
     )
     path = part_path(folder, shard.index, shard.count)
     num_images = 0
@@ -131,7 +135,7 @@ def merge_parts(paths: Sequence[Path], dataset: DetectionDataset) -> CocoEvaluat
                 found[detections.image] = detections
     if len(found) != len(dataset):
         raise DataError(f"the parts hold {len(found)} of {len(dataset)} images: make them again")
-    evaluator = CocoEvaluator(dataset)
+    evaluator = CocoEvaluator(dataset, max_detections=first.max_detections)
     for image in sorted(found):
         evaluator.add_found(found[image])
     return evaluator

@@ -31,6 +31,7 @@ class PartHeader:
         class_names: the model's, which the labels in the part count.
         num_images, num_batches: of the whole evaluation.
         batch_size: images at once, on which the last bits of detections may depend.
+        max_detections: of an image that count.
     """
 
     shard: int
@@ -41,6 +42,7 @@ class PartHeader:
     num_images: int
     num_batches: int
     batch_size: int
+    max_detections: int
     format: int = _FORMAT
 
 

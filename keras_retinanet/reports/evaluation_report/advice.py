@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_retinanet.evaluation.analysis.image_errors import MAX_DETECTIONS, ErrorKind, ImageErrors
+from keras_retinanet.conventions import MAX_DETECTIONS
+from keras_retinanet.evaluation.analysis.image_errors import ErrorKind, ImageErrors
 from keras_retinanet.reports.evaluation_report.measured import Measured
 
 # What costs less AP than this is not worth a sentence.
@@ -174,13 +175,16 @@ def _on_figures(measured: Measured) -> list[Advice]:
                 f"{measured.best_score:.2f} or more, the threshold with the best F1",
             )
         )
-    crowded = sum(int((~image.is_ignored).sum() > MAX_DETECTIONS) for image in measured.objects)
+    most = measured.max_detections
+    crowded = sum(int((~image.is_ignored).sum() > most) for image in measured.objects)
     if crowded:
+        counting = f"COCO counts {most}" if most == MAX_DETECTIONS else f"{most} count here"
         advice.append(
             Advice(
-                f"{counted(crowded, 'image')} with more than {MAX_DETECTIONS} objects, where COCO "
-                f"counts {MAX_DETECTIONS} detections: even a perfect detector would stay below 1",
-                "cut the images into smaller ones",
+                f"{counted(crowded, 'image')} with more than {most} objects, where, of detections, "
+                f"{counting}: even a perfect detector would stay below 1",
+                "cut the images into smaller ones, or count more: retinanet evaluate "
+                "--max-detections 300 or 1000",
             )
         )
     return advice

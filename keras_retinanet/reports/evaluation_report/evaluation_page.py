@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
 from keras_retinanet.reports.evaluation_report.advice import advise, points
 from keras_retinanet.reports.evaluation_report.charts import (
     as_svg,
@@ -62,7 +61,7 @@ def write_report(
         advice=advise(measured),
         points=points,
         charts=[(_CHART_TITLES[name], as_svg(figure)) for name, figure in charts.items()],
-        figures=[(name, measured.metrics[name]) for name in COCO_FIGURES],
+        figures=[item for item in measured.metrics.items() if item[0] != "per_class"],
         sizes=measured.missed_by_size,
         classes=_class_rows(measured),
         examples=pick_examples(measured),

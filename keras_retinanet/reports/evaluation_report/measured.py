@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.evaluation.analysis.calibration import Calibration, calibration
 from keras_retinanet.evaluation.analysis.confusion import confusion_matrix
@@ -33,6 +34,7 @@ class Measured:
         precisions: [T, R, K].
         objects, found: of each image.
         matches: of each class.
+        max_detections: of an image, those that count.
     """
 
     dataset: DetectionDataset
@@ -41,6 +43,7 @@ class Measured:
     objects: Sequence[Objects]
     found: Sequence[Found]
     matches: Sequence[ClassMatches]
+    max_detections: int = MAX_DETECTIONS
 
     @classmethod
     def of(cls, evaluator: CocoEvaluator) -> "Measured":
@@ -52,6 +55,7 @@ class Measured:
             objects=evaluator.objects,
             found=evaluator.found,
             matches=evaluator.matches,
+            max_detections=evaluator.max_detections,
         )
 
     @property
@@ -72,6 +76,7 @@ class Measured:
                 image,
                 by_image.get(image.image)
                 or Found(image.image, none.reshape(0, 4), none.astype(int), none),
+                max_detections=self.max_detections,
             )
             for image in self.objects
         ]

@@ -31,26 +31,28 @@ def describe_run(
     findings: Sequence[Finding],
     anchor_recall: AnchorRecall,
     transfer: TransferReport | None,
+    matches_by_iou: bool = True,
 ) -> None:
     """Write environment.json, data_findings.json, anchor_recall.json and init_from.json.
 
     Args:
         transfer: what the model took over from another; None: it did not.
+        matches_by_iou: objects without an anchor of that IoU are not trained, which is warned of.
     """
     write_whole(output / "environment.json", json.dumps(describe_environment(), indent=1))
     write_findings(findings, output / "data_findings.json")
-    report_anchor_recall(anchor_recall, output)
+    report_anchor_recall(anchor_recall, output, matches_by_iou=matches_by_iou)
     if transfer is not None:
         report_transfer(transfer, output)
 
 
-def report_anchor_recall(found: AnchorRecall, output: Path) -> None:
+def report_anchor_recall(found: AnchorRecall, output: Path, *, matches_by_iou: bool = True) -> None:
     """Write anchor_recall.json; a low recall is a warning, with the command that helps.
 
     `output` holds the run's config.yaml, which is what that command reads.
     """
     (output / "anchor_recall.json").write_text(json.dumps(found.as_json(), indent=1))
-    if found.recall is not None and found.recall < LOW_ANCHOR_RECALL:
+    if matches_by_iou and found.recall is not None and found.recall < LOW_ANCHOR_RECALL:
         logger.warning(
             "anchor recall %.3f: %d of %d objects have no anchor of IoU %g and cannot be learnt "
             "well: retinanet anchors %s --data DATA --fit",

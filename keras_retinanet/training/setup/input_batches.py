@@ -15,7 +15,11 @@ from keras_retinanet.data.pipeline.cache import DiskCache, ImageCache, MemoryCac
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
 from keras_retinanet.system.workers import this_worker
-from keras_retinanet.training.setup.model_and_loss import make_anchor_generator, make_input_policy
+from keras_retinanet.training.setup.model_and_loss import (
+    make_anchor_generator,
+    make_input_policy,
+    make_matching,
+)
 from keras_retinanet.training.setup.optimization import count_epochs
 
 
@@ -83,6 +87,7 @@ def _stream(
         positive_iou=config.anchors.positive_iou,
         negative_iou=config.anchors.negative_iou,
         force_match=config.anchors.force_match,
+        matching=make_matching(config),
         horizontal_flip=config.image.horizontal_flip,
         vertical_flip=config.image.vertical_flip,
         augmentation=_augmentation(config),

@@ -1,24 +1,32 @@
 """From the config to the model and its loss."""
 
+import functools
 from collections.abc import Callable
 
 import keras
 
-from keras_retinanet.config.schema import Config, LossConfig
+from keras_retinanet.config.schema import AnchorConfig, Config, LossConfig, MatchingConfig
+from keras_retinanet.data.pipeline.targets import Matching
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.atss import match_atss
+from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.losses import (
     OHEM,
     BalancedCrossEntropy,
+    CIoULoss,
     DetectionLoss,
+    DIoULoss,
     FocalLoss,
     FocalLossStar,
     GIoULoss,
     HingeLoss,
     OHEM1To3,
+    QualityFocalLoss,
     SmoothL1,
     SoftmaxFocalLoss,
+    VarifocalLoss,
 )
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import NetworkVariant
@@ -41,6 +49,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         prior=model.prior,
         class_activation="softmax" if config.loss.class_loss == "softmax_focal" else "sigmoid",
         anchor_generator=make_anchor_generator(config),
+        box_coder=BoxCoder(variances=model.box_variances),
         input_policy=make_input_policy(config),
         inference=InferenceSettings(**config.inference.model_dump()),
         variant=NetworkVariant.of(model),
@@ -49,8 +58,13 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
 
 
 def make_anchor_generator(config: Config) -> AnchorGenerator:
-    matching = {"positive_iou", "negative_iou", "force_match"}
+    matching = {"positive_iou", "negative_iou", *MatchingConfig.model_fields}
     return AnchorGenerator(**config.anchors.model_dump(exclude=matching))
+
+
+def make_matching(config: Config) -> Matching | None:
+    """Return what matches anchors in place of `match_anchors` and its thresholds, if anything."""
+    return MATCHINGS[config.anchors.matching](config.anchors)
 
 
 def make_input_policy(config: Config) -> InputPolicy:
@@ -68,12 +82,20 @@ def make_loss(config: Config) -> DetectionLoss:
     )
 
 
+MATCHINGS: dict[str, Callable[[AnchorConfig], Matching | None]] = {
+    "iou": lambda anchors: None,
+    "atss": lambda anchors: functools.partial(
+        match_atss, candidates=anchors.atss_candidates, force_match=bool(anchors.force_match)
+    ),
+}
 CLASS_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
     "focal": lambda loss: FocalLoss(gamma=loss.gamma, alpha=loss.alpha),
     "focal_star": lambda loss: FocalLossStar(
         gamma=loss.star_gamma, beta=loss.star_beta, alpha=loss.alpha
     ),
     "softmax_focal": lambda loss: SoftmaxFocalLoss(gamma=loss.gamma, alpha=loss.alpha),
+    "quality_focal": lambda loss: QualityFocalLoss(beta=loss.quality_beta),
+    "varifocal": lambda loss: VarifocalLoss(alpha=loss.varifocal_alpha, gamma=loss.varifocal_gamma),
     "cross_entropy": lambda loss: BalancedCrossEntropy(),
     "balanced_cross_entropy": lambda loss: BalancedCrossEntropy(alpha=loss.alpha),
     "ohem": lambda loss: OHEM(loss.ohem_batch_size, loss.ohem_nms_iou),
@@ -84,4 +106,6 @@ BOX_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
     "smooth_l1": lambda loss: SmoothL1(beta=loss.smooth_l1_beta),
     "l1": lambda loss: SmoothL1(beta=0.0),
     "giou": lambda loss: GIoULoss(),
+    "diou": lambda loss: DIoULoss(),
+    "ciou": lambda loss: CIoULoss(),
 }

@@ -199,6 +199,15 @@ def test_training_warns_of_low_recall_with_the_command_that_helps(long_and_small
     assert f"retinanet anchors {tmp_path / 'config.yaml'} --data DATA --fit" in lines[0]
 
 
+def test_low_recall_is_recorded_and_no_warning_where_ious_do_not_decide(
+    long_and_small, tmp_path, caplog
+):
+    found = make_anchor_recall(load_config("quickstart", ["image.size=192"]), long_and_small)
+    report_anchor_recall(found, tmp_path, matches_by_iou=False)
+    assert not caplog.messages
+    assert json.loads((tmp_path / "anchor_recall.json").read_text())["recall"] < 0.95
+
+
 def test_training_is_silent_where_the_anchors_fit(tmp_path, caplog):
     dataset = make_dataset([(64, 64, [((10, 10, 42, 42), 0, False)])])
     config = load_config("retinanet_r50_600", ["image.size=64"])

@@ -12,6 +12,7 @@ from keras_retinanet.data.pipeline.data_service import check_address
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 ANCHORS = AnchorGenerator(levels=(3, 5), sizes=(24, 64))
@@ -55,10 +56,11 @@ def batches_of(dataset, **settings):
     return [(images, targets["matches"]) for images, targets in stream.as_numpy_iterator()]
 
 
-def test_a_worker_makes_the_plan_s_batches(dataset, service):
-    expected = batches_of(dataset)
+@pytest.mark.parametrize("matching", [None, match_atss], ids=["iou", "atss"])
+def test_a_worker_makes_the_plan_s_batches(dataset, service, matching):
+    expected = batches_of(dataset, matching=matching)
     assert len(expected) == 2 * 5
-    made = batches_of(dataset, data_service=service(1))
+    made = batches_of(dataset, data_service=service(1), matching=matching)
     for batch, other in zip(made, expected, strict=True):
         for array, expected_array in zip(batch, other, strict=True):
             np.testing.assert_array_equal(array, expected_array)

@@ -1,5 +1,7 @@
 """`make_targets`: in eager code, in anyone's tf.data map, and as the loss takes it."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 from keras_retinanet.conventions import BACKGROUND, IGNORE
 from keras_retinanet.data.pipeline.targets import NO_LABEL, make_targets
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.losses import DetectionLoss
 
@@ -54,6 +57,24 @@ def test_thresholds_are_those_of_matching():
     assert 2 in targets_of(force_match=True)["matches"]
     strict = targets_of(BOXES + np.float32([0, 0, 6, 0]), positive_iou=0.9)
     assert strict["matches"][FIRST] == IGNORE
+
+
+@pytest.mark.parametrize("in_tf_data", [False, True])
+def test_another_matching_takes_the_place_of_the_thresholds(in_tf_data):
+    """With its own settings, and with the ignored regions."""
+    matching = functools.partial(match_atss, force_match=True)
+    flags = tf.constant([False, True, False])
+    data = tf.data.Dataset.from_tensors((BOXES, LABELS, flags)).map(
+        lambda b, n, i: targets_of(b, n, is_ignored=i, matching=matching, positive_iou=0.9)
+    )
+    found = targets_of(is_ignored=flags, matching=matching)
+    found = next(iter(data)) if in_tf_data else found
+    regions = BOXES[1:2]
+    expected = match_atss(
+        BOXES[::2], regions, anchor_generator=ANCHORS, force_match=True, **SIDES
+    ).numpy()
+    np.testing.assert_array_equal(found["matches"], expected)
+    assert set(expected) == {0, 1, IGNORE, BACKGROUND}
 
 
 def test_too_many_objects_are_refused():

@@ -229,3 +229,9 @@ def test_the_closest_pair_comes_first():
         min_score=0.5,
     )
     assert np.diag(matrix).tolist() == [1, 1, 0]
+
+
+def test_as_many_detections_are_looked_at_as_count():
+    many = found(*((FAR, 0, 0.9 - i / 1000) for i in range(150)))
+    assert len(find_errors(objects((BOX, 0)), many).kinds) == 100
+    assert len(find_errors(objects((BOX, 0)), many, max_detections=300).kinds) == 150

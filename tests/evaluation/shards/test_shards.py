@@ -166,7 +166,11 @@ def test_a_part_that_another_process_writes_is_left_to_it(detector, demo, tmp_pa
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"model": "other"}, "model"), ({"batch_size": BATCH + 1}, "batch size")],
+    [
+        ({"model": "other"}, "model"),
+        ({"batch_size": BATCH + 1}, "batch size"),
+        ({"max_detections": 300}, "max detections"),
+    ],
 )
 def test_a_part_of_another_evaluation_is_not_overwritten(detector, demo, parts, changes, message):
     before = part_path(parts, 0, COUNT).read_bytes()

@@ -5,6 +5,8 @@ import pytest
 from keras_retinanet.config.load import load_config
 from keras_retinanet.config.schema import Config
 from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.atss import match_atss
+from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.variant import NetworkVariant
@@ -21,6 +23,8 @@ CLASS_LOSSES = {
     "focal": {"name": "focal_loss", "gamma": 3.0, "alpha": 0.4},
     "focal_star": {"name": "focal_loss_star", "gamma": 4.0, "beta": 0.5, "alpha": 0.4},
     "softmax_focal": {"name": "softmax_focal_loss", "gamma": 3.0, "alpha": 0.4},
+    "quality_focal": {"name": "quality_focal_loss", "beta": 3.0},
+    "varifocal": {"name": "varifocal_loss", "alpha": 0.6, "gamma": 1.5},
     "cross_entropy": {"name": "balanced_cross_entropy", "alpha": None},
     "balanced_cross_entropy": {"name": "balanced_cross_entropy", "alpha": 0.4},
     "ohem": {"name": "ohem", "batch_size": 64, "nms_iou_threshold": 0.7},
@@ -35,6 +39,9 @@ LOSS_SETTINGS = (
     "loss.ohem_batch_size=64",
     "loss.ohem_nms_iou=0.7",
     "loss.hinge_threshold=0.8",
+    "loss.quality_beta=3",
+    "loss.varifocal_alpha=0.6",
+    "loss.varifocal_gamma=1.5",
 )
 
 
@@ -51,6 +58,8 @@ def test_class_loss_of_a_config(name):
         (["loss.box_loss=smooth_l1", "loss.smooth_l1_beta=0.3"], "smooth_l1", {"beta": 0.3}),
         (["loss.box_loss=l1", "loss.smooth_l1_beta=0.3"], "smooth_l1", {"beta": 0.0}),
         (["loss.box_loss=giou"], "giou_loss", {}),
+        (["loss.box_loss=diou"], "diou_loss", {}),
+        (["loss.box_loss=ciou"], "ciou_loss", {}),
     ],
 )
 def test_box_loss_of_a_config(settings, name, expected):
@@ -74,7 +83,13 @@ def test_only_the_softmax_loss_makes_a_softmax_model(small_resnet18, tiny_config
 
 def test_what_other_projects_networks_need_reaches_the_model():
     config = Config(
-        model={"backbone": "resnet18", "weights": "none", "head_norm": "batch", "p6_from": "p5"},
+        model={
+            "backbone": "resnet18",
+            "weights": "none",
+            "head_norm": "batch",
+            "p6_from": "p5",
+            "box_variances": [0.1, 0.1, 0.2, 0.2],
+        },
         anchors={"offset": 0, "rounded": True, "integer_sizes": True, "step": "grid"},
         image={"resize": "square", "size": 64, "pixels": "float32", "pad_value": [1, 2, 3]},
         inference={"clip": "after_nms", "drop_empty": False},
@@ -88,6 +103,7 @@ def test_what_other_projects_networks_need_reaches_the_model():
         "square", size=64, pixels="float32", pad_value=(1, 2, 3)
     )
     assert model.inference == InferenceSettings(clip="after_nms", drop_empty=False)
+    assert model.box_coder == BoxCoder(variances=(0.1, 0.1, 0.2, 0.2))
 
 
 def test_defaults_of_the_config_are_those_of_the_parts():
@@ -95,6 +111,7 @@ def test_defaults_of_the_config_are_those_of_the_parts():
     assert model_and_loss.make_anchor_generator(config) == AnchorGenerator()
     assert model_and_loss.make_input_policy(config) == InputPolicy()
     assert InferenceSettings(**config.inference.model_dump()) == InferenceSettings()
+    assert BoxCoder(variances=config.model.box_variances) == BoxCoder()
 
 
 @pytest.mark.parametrize(
@@ -103,3 +120,16 @@ def test_defaults_of_the_config_are_those_of_the_parts():
 )
 def test_ways_to_force_matches(given, expected):
     assert Config(anchors={"force_match": given}).anchors.force_match == expected
+
+
+def test_matching_of_a_config():
+    assert model_and_loss.make_matching(Config()) is None
+    settings = {"matching": "atss", "atss_candidates": 4, "force_match": True}
+    matching = model_and_loss.make_matching(Config(anchors=settings))
+    assert matching.func is match_atss
+    assert matching.keywords == {"candidates": 4, "force_match": True}
+
+
+def test_atss_forces_no_other_objects_anchors():
+    with pytest.raises(ValueError, match="force_match = own_best goes with matching = iou"):
+        Config(anchors={"matching": "atss", "force_match": "own_best"})

@@ -1,0 +1,97 @@
+"""The subnets of other projects: with norms in their towers, and a scale of each level."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_retinanet.conventions import HEAD_INIT_STDDEV, LEVELS, Tensor
+from keras_retinanet.models.heads import joined
+
+# torchvision's GroupNorm, and Keras' (and Model Garden's) BatchNorm.
+HEAD_NORM_GROUPS = 32
+HEAD_NORM_EPSILON = 1e-5
+HEAD_BATCHNORM_EPSILON = 1e-3
+
+
+@keras.saving.register_keras_serializable(package="keras_retinanet")
+class Scale(layers.Layer):
+    """Multiplies with one trained number, which starts at 1."""
+
+    def build(self, input_shape: tuple) -> None:
+        self.scale = self.add_weight((), initializer="ones", name="scale")
+
+    def call(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def variant_shared_head(
+    *,
+    name: str,
+    outputs_per_anchor: int,
+    num_anchors: int,
+    channels: int,
+    depth: int,
+    bias: float,
+    norm: str,
+    scaled_heads: tuple[str, ...],
+    synchronized: bool,
+) -> Callable[[list[Tensor]], Tensor]:
+    """Return as `shared_head`, with a normalisation between each hidden convolution and its ReLU.
+
+    Args:
+        norm: "group": one GroupNorm for all levels, in place of the convolution's bias
+            (torchvision); "batch": BatchNorm, for each level its own (Model Garden); "none".
+        scaled_heads: names of the heads whose outputs are multiplied with a number of each level.
+        synchronized: batch statistics are taken over the replicas.
+    """
+    if norm == "group" and channels % HEAD_NORM_GROUPS:
+        raise ValueError(
+            f"head_norm = group needs head_channels to be a multiple of {HEAD_NORM_GROUPS}, got "
+            f"{channels}"
+        )
+    initializer = keras.initializers.RandomNormal(stddev=HEAD_INIT_STDDEV)
+    options: dict[str, Any] = {"padding": "same", "kernel_initializer": initializer}
+    tower = [
+        layers.Conv2D(channels, 3, use_bias=norm != "group", name=f"{name}_conv_{i}", **options)
+        for i in range(depth)
+    ]
+    norms: list = [None] * depth
+    if norm != "none":
+        norms = [_norms(f"{name}_norm_{i}", norm, synchronized) for i in range(depth)]
+    predict = layers.Conv2D(
+        num_anchors * outputs_per_anchor,
+        3,
+        bias_initializer=keras.initializers.Constant(bias),
+        dtype="float32",
+        name=f"{name}_predictions",
+        **options,
+    )
+
+    def apply(levels: list[Tensor]) -> Tensor:
+        maps = []
+        for level, x in enumerate(levels):
+            for i, (conv, norm_of) in enumerate(zip(tower, norms, strict=True)):
+                x = conv(x) if norm_of is None else norm_of[level](conv(x))
+                x = layers.ReLU(name=f"{name}_relu_{i}_p{LEVELS[level]}")(x)
+            x = predict(x)
+            if name in scaled_heads:
+                x = Scale(dtype="float32", name=f"{name}_scale_p{LEVELS[level]}")(x)
+            maps.append(x)
+        return joined(maps, outputs_per_anchor, name)
+
+    return apply
+
+
+def _norms(name: str, norm: str, synchronized: bool) -> list[layers.Layer]:
+    """Return each level's normalisation."""
+    if norm == "group":
+        shared = layers.GroupNormalization(HEAD_NORM_GROUPS, epsilon=HEAD_NORM_EPSILON, name=name)
+        return [shared] * len(LEVELS)
+    return [
+        layers.BatchNormalization(
+            epsilon=HEAD_BATCHNORM_EPSILON, synchronized=synchronized, name=f"{name}_p{level}"
+        )
+        for level in LEVELS
+    ]
