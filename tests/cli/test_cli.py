@@ -89,6 +89,19 @@ def test_run_without_output_gets_a_numbered_folder(call, road, tmp_path, monkeyp
     assert list((tmp_path / "runs" / "quickstart-001").iterdir()) == []
 
 
+def test_training_without_a_config(call, road, tmp_path, monkeypatch, capfd):
+    started = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "train", lambda config, *_, **__: started.append(config))
+    data = road / "data" / "data.yaml"
+    assert call("train", "--data", data) == 0
+    assert call("train", "--data", data, "training.batch_size=8", "schedule.length=7") == 0
+    assert "config: own_images" in capfd.readouterr().out
+    assert [config.schedule.length for config in started] == [100, 7]
+    assert [config.training.batch_size for config in started] == [4, 8]
+    assert (tmp_path / "runs" / "own_images-001").is_dir()
+
+
 def test_mistakes_are_one_line_and_status_2(call, road, tmp_path, capfd):
     data, model = road / "data" / "data.yaml", road / "run" / "best.keras"
     broken = tmp_path / "broken.yaml"
