@@ -24,22 +24,39 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def new_folder(wanted: Path | None, default: Path) -> Path:
-    """Make and return the folder of a run; without a wish the first free of default-001, ..."""
+@contextlib.contextmanager
+def new_folder(wanted: Path | None, default: Path) -> Iterator[Path]:
+    """Make the folder of a run; without a wish the first free of default-001, default-002, ...
+
+    What is inside this context fills it; if it fails and has written nothing, no folder stays.
+    """
+    folder, made = _made_folder(wanted, default)
+    try:
+        yield folder
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):  # it holds something
+                path.rmdir()
+        raise
+
+
+def _made_folder(wanted: Path | None, default: Path) -> tuple[Path, list[Path]]:
+    """Return the folder, and what was made for it, the innermost first."""
+    folder = default.with_name(f"{default.name}-001") if wanted is None else wanted
     if wanted is None:
         refuse_unwritable(default.parent)
-        number = 1
-        while True:
-            folder = default.with_name(f"{default.name}-{number:03d}")
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:
-                number += 1
-    if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+    elif wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
         raise ConfigError(f"--output {wanted} exists and is not empty: name a new folder")
-    wanted.mkdir(parents=True, exist_ok=True)
-    return wanted
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    number = 1
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=wanted is not None)
+            return folder, made
+        except FileExistsError:
+            number += 1
+            folder = default.with_name(f"{default.name}-{number:03d}")
+            made = [folder]
 
 
 def refuse_unwritable(folder: Path, option: str = "--output ") -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from keras_retinanet.cli.arguments import ConfigName, Data, Overrides, output_folder
 from keras_retinanet.cli.console import counted, err, new_folder, out, print_findings
 from keras_retinanet.config.load import load_config
+from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ def find_lr(
     settings = load_config(config, overrides or [])
     if not 0 < start < end:
         raise ConfigError(f"--start {start:g} has to be above 0 and below --end {end:g}")
-    folder = new_folder(output, Path("runs") / "find-lr")
+    with new_folder(output, Path("runs") / "find-lr") as folder:
+        _search(settings, data, folder, start=start, end=end, steps=steps)
+
+
+def _search(
+    settings: Config, data: str, folder: Path, *, start: float, end: float, steps: int
+) -> None:
     from keras_retinanet.data.source import load_dataset
     from keras_retinanet.training.finders.learning_rate import find_learning_rate, write_search
     from keras_retinanet.training.setup.memory_errors import memory_errors

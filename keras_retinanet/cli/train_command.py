@@ -60,9 +60,12 @@ def train(
     worker = this_worker()
     if worker.count > 1 and output is None:
         raise ConfigError("several workers need --output, a folder that all of them see")
-    if worker.is_chief or output is None:
-        output = new_folder(output, Path("runs") / Path(config or own_images.NAME).stem)
-    _run(settings, data, output, to_be_sized=changes if config is None else None)
+    to_be_sized = changes if config is None else None
+    if output is not None and not worker.is_chief:
+        _run(settings, data, output, to_be_sized=to_be_sized)
+        return
+    with new_folder(output, Path("runs") / Path(config or own_images.NAME).stem) as folder:
+        _run(settings, data, folder, to_be_sized=to_be_sized)
 
 
 def _resume(folder: Path, changes: list[str], data: str | None, output: Path | None) -> None:
