@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
 from keras_retinanet.data.faults import stop
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES, walk
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,7 @@ def _find_any(
     for top in dict.fromkeys(os.path.abspath(top) for top in tops):
         if os.path.dirname(top) == top:
             continue  # the root of the file system
-        for parent, below, names in os.walk(top):
-            below[:] = sorted(sub for sub in below if not sub.startswith("."))
+        for parent, names in walk(top, skip_unreadable=True):
             for name in names:
                 if key(name) in wanted and name.lower().endswith(IMAGE_SUFFIXES):
                     best.setdefault(wanted[key(name)], os.path.join(parent, name))

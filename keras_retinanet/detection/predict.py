@@ -12,7 +12,7 @@ from PIL import Image
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.images.converted import convert_to_png
 from keras_retinanet.data.images.decoding import read_pixels
-from keras_retinanet.data.images.inspection import ImageHeader, inspect_images
+from keras_retinanet.data.images.inspection import ImageHeader, inspect_image, inspect_images
 from keras_retinanet.data.images.listing import (
     IMAGE_SUFFIXES,
     OTHER_IMAGE_SUFFIXES,
@@ -88,27 +88,31 @@ def _usable_images(images: Path, converted: Path, findings: list[Finding]) -> li
         converted: a folder for what has to be converted to be read.
     """
     everything = [images] if images.is_file() else list_files(images)
-    suffixes = (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES)
-    files = list_images(images, suffixes)
+    files = list_images(images, (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES))
     for file in sorted({*everything} - {*files}):
         findings.append(Finding("file that is no image by its name", str(file), "file passed over"))
-    read_from: dict[Path, Path] = {}
-    for number, file in enumerate(files):
-        read_from[file] = file
-        if file.suffix.lower() in OTHER_IMAGE_SUFFIXES:
-            read_from[file] = converted / f"{number}.png"
-            fault = convert_to_png(file, read_from[file])
-            if fault:
-                findings.append(Finding(fault, str(file), "image skipped"))
-                del read_from[file]
-    headers = inspect_images([str(path) for path in read_from.values()])
-    usable = []
-    for (file, path), header in zip(read_from.items(), headers, strict=True):
-        if header.fault:
-            findings.append(Finding(header.fault, str(file), "image skipped"))
+    usable: list[_UsableImage] = []
+    for file, header in zip(files, inspect_images([str(path) for path in files]), strict=True):
+        image = _UsableImage(file, file, header)
+        if header.is_other_kind:
+            image = _converted(file, converted / f"{len(usable)}.png", findings)
+        if image.header.fault:
+            findings.append(Finding(image.header.fault, str(file), "image skipped"))
         else:
-            usable.append(_UsableImage(file, path, header))
+            usable.append(image)
     return usable
+
+
+def _converted(file: Path, target: Path, findings: list[Finding]) -> _UsableImage:
+    """Return an image of another kind with `target` as the file that is read for it."""
+    try:
+        num_pictures = convert_to_png(file, target)
+    except DataError as error:
+        return _UsableImage(file, file, ImageHeader(fault=str(error)))
+    if num_pictures > 1:
+        text = f"image of {num_pictures} pages or frames"
+        findings.append(Finding(text, str(file), "the first is used"))
+    return _UsableImage(file, target, inspect_image(str(target)))
 
 
 def _predict_usable(

@@ -168,6 +168,41 @@ def test_heic_says_what_it_needs(model, tmp_path):
         assert "pip install pillow-heif" in fault
 
 
+@pytest.mark.parametrize("name", ["b.heic", "b.jpg"])
+def test_heic_is_converted(model, tmp_path, name):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    folder = tmp_path / "in"
+    write_image(folder / "a.png", 70, 50)
+    with Image.open(folder / "a.png") as image:
+        heic = pillow_heif.from_pillow(image)
+    heic.save(folder / "b.heic", quality=-1)  # lossless
+    (folder / "b.heic").rename(folder / name)
+    summary, entries = run(model, folder, tmp_path / "out")
+    assert not summary.findings
+    assert [(entry["height"], entry["width"]) for entry in entries] == [(50, 70)] * 2
+
+
+def test_a_kind_is_told_by_the_content_not_by_the_name(model, tmp_path):
+    folder = tmp_path / "in"
+    write_image(folder / "a.png", 70, 50)
+    write_image(folder / "a.tif", 70, 50, format="TIFF")
+    (folder / "a.tif").rename(folder / "b.jpg")
+    summary, entries = run(model, folder, tmp_path / "out")
+    assert not summary.findings
+    assert entries[0]["detections"] == entries[1]["detections"]
+
+
+def test_pages_behind_the_first_are_told(model, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    pages = [Image.new("RGB", (70, 50), color) for color in ("red", "green", "blue")]
+    pages[0].save(folder / "a.tif", save_all=True, append_images=pages[1:])
+    summary, entries = run(model, folder, tmp_path / "out")
+    assert len(entries) == 1
+    ((problem, action),) = [(f.problem, f.action) for f in summary.findings]
+    assert (problem, action) == ("image of 3 pages or frames", "the first is used")
+
+
 def test_every_file_that_is_passed_over_is_named(model, tmp_path):
     folder = tmp_path / "in"
     write_image(folder / "a.png")

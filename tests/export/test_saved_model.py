@@ -66,7 +66,7 @@ def test_weights_are_constants_and_stored_once(exported):
     assert weights == folded
     graph = (version / "saved_model.pb").stat().st_size
     variables = sum(p.stat().st_size for p in (version / "variables").iterdir())
-    assert weights <= graph <= weights + 750_000
+    assert weights <= graph <= weights + 700_000
     assert variables < 1000
     refuse_variables(version)
 

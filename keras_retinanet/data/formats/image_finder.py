@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from keras_retinanet.data.images.address import is_in_file
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES, walk
 
 
 class ImageFinder:
@@ -70,10 +70,9 @@ def _images_below(folders: list[str]) -> list[str]:
     """Return the image files in folders and their subfolders, each once, hidden ones left out."""
     paths: dict[str, None] = {}
     for top in folders:
-        for folder, subfolders, names in os.walk(top):
-            subfolders[:] = sorted(sub for sub in subfolders if not sub.startswith("."))
-            for name in sorted(names):
-                if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+        for folder, names in walk(top):
+            for name in names:
+                if name.lower().endswith(IMAGE_SUFFIXES):
                     paths[os.path.normpath(os.path.join(folder, name))] = None
     return list(paths)
 

@@ -12,7 +12,7 @@ from keras_retinanet.data.faults import stop
 from keras_retinanet.data.formats.image_finder import ImageFinder
 from keras_retinanet.data.formats.text_lines import read_lines
 from keras_retinanet.data.formats.voc_xml import VocFile, VocObject, read_voc_file
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES, walk
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
 
@@ -94,14 +94,12 @@ def read_voc(
 
 def _read_folder(folder: Path) -> dict[str, VocFile]:
     """Return what all XML files in a folder and below say, by their paths without suffix."""
-    paths = []
-    for parent, below, names in os.walk(folder, followlinks=True):
-        below[:] = sorted(sub for sub in below if not sub.startswith("."))
-        paths += [
-            os.path.join(parent, name)
-            for name in sorted(names)
-            if name.lower().endswith(".xml") and not name.startswith(".")
-        ]
+    paths = [
+        os.path.join(parent, name)
+        for parent, names in walk(folder)
+        for name in names
+        if name.lower().endswith(".xml")
+    ]
     states = {path: os.lstat(path) for path in paths}
     paths = [path for path in paths if not stat.S_ISFIFO(states[path].st_mode)]
     stamps = [(states[path].st_mtime_ns, states[path].st_size) for path in paths]

@@ -24,11 +24,10 @@ from keras_retinanet.data.formats.yolo_files.yolo_yaml import (
     roots,
     split_parts,
 )
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import ANY_IMAGE_SUFFIXES, list_files
 from keras_retinanet.data.raw_annotations import RawAnnotations
+from keras_retinanet.errors import DataError
 
-# YOLO's tools read these, too: they are reported, where a shorter list would pass them over.
-_ALL_SUFFIXES = (*IMAGE_SUFFIXES, ".webp", ".tif", ".tiff", ".mpo", ".dng", ".heic", ".pfm")
 # Annotation tools leave these beside the labels.
 _NOT_LABELS = ("classes.txt", "notes.txt")
 # Above this share of images without a label file, labels have probably been lost.
@@ -117,7 +116,14 @@ def _read_part(part: Part, bases: list[Path], found: _Labelled, where: str) -> N
         text = f"{where}: {part.moved_from} is not there: {part.place} is read"
         found.findings.append(Finding("path of another place", text, "noted"))
     is_folder = os.path.isdir(part.place)
-    images = _images_in(part.place) if is_folder else _listed_images(part.place, bases)
+    try:
+        images = (
+            list_files(part.place, ANY_IMAGE_SUFFIXES)
+            if is_folder
+            else _listed_images(part.place, bases)
+        )
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
     if not images:
         stop("split without images", f"{part.place}", f"{where}: {part.place} holds no image")
     given = (part.place if is_folder else bases[-1], part.labels) if part.labels else None
@@ -140,23 +146,6 @@ def _read_part(part: Part, bases: list[Path], found: _Labelled, where: str) -> N
     found.tried = found.tried or (finder.tried(images[0]) if images else "")
 
 
-def _images_in(folder: Path) -> list[Path]:
-    return sorted(_files(folder, _ALL_SUFFIXES))
-
-
-def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files with one of the suffixes in a folder and below, hidden ones left out."""
-    found = []
-    for parent, subfolders, names in os.walk(folder, followlinks=True):
-        subfolders[:] = [sub for sub in subfolders if not sub.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if name.lower().endswith(suffixes) and not name.startswith(".")
-        ]
-    return found
-
-
 def _listed_images(path: Path, bases: list[Path]) -> list[Path]:
     """Return the images that a .txt file lists, relative to it or to the data set."""
     lines = [line.strip().strip("'\"") for line in read_lines(path)]
@@ -172,7 +161,7 @@ def _report_lonely_labels(
     labels = finder.folders(folder)[0]
     if labels == folder or not os.path.isdir(labels):
         return
-    for file in sorted(_files(labels, (LABEL_SUFFIX,))):
+    for file in list_files(labels, (LABEL_SUFFIX,)):
         if file not in used and file.name not in _NOT_LABELS:
             findings.append(Finding("label file without an image", str(file), "noted"))
 

@@ -26,6 +26,7 @@ from keras_retinanet.data.images.webp_and_jpeg_xl import (
 # What TensorFlow decodes; MPO is a JPEG with more pictures behind the first. JPEG XL is, too, which
 # Pillow does not know.
 DECODABLE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 DAMAGED = "truncated or damaged image file"
 MIN_SIDE = 10  # pixels; smaller files are thumbnails, trackers or mistakes
 _INSPECTION_BLOCK = 10_000
@@ -33,11 +34,18 @@ _INSPECTION_BLOCK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Size of an upright image in pixels, 0 where unknown, and what is wrong with its file."""
+    """An image file as its head tells it.
+
+    Attributes:
+        height, width: of the upright image in pixels; 0: unknown.
+        fault: what is wrong with the file.
+        is_other_kind: it is an image, of a kind that TensorFlow does not decode.
+    """
 
     height: int = 0
     width: int = 0
     fault: str | None = None
+    is_other_kind: bool = False
 
 
 def inspect_images(
@@ -89,6 +97,8 @@ def _read_header(file: BinaryIO, *, decode: bool) -> ImageHeader:
         return ImageHeader(fault="empty image file")
     if starts_as_jpeg_xl(file):
         return _read_jpeg_xl(file, decode=decode)
+    if _starts_as_heic(file):  # Pillow does not know it
+        return _of_other_kind("HEIC")
     with Image.open(file) as image:
         (width, height), kind = image.size, image.format
         is_indexed = image.mode in ("1", "P")
@@ -99,8 +109,7 @@ def _read_header(file: BinaryIO, *, decode: bool) -> ImageHeader:
     if file_orientation(file) >= FIRST_TRANSPOSED_ORIENTATION:
         width, height = height, width
     if kind not in DECODABLE_FORMATS:
-        fault = f"{kind} images cannot be read: convert to JPEG or PNG"
-        return ImageHeader(height, width, fault)
+        return _of_other_kind(kind, height, width)
     if decode:
         file.seek(0)
         try:
@@ -108,6 +117,19 @@ def _read_header(file: BinaryIO, *, decode: bool) -> ImageHeader:
         except Exception:  # TensorFlow's errors; the size is known
             return ImageHeader(height, width, DAMAGED)
     return ImageHeader(height, width)
+
+
+def _of_other_kind(kind: str | None, height: int = 0, width: int = 0) -> ImageHeader:
+    fault = f"{kind} images cannot be read: convert to JPEG or PNG"
+    return ImageHeader(height, width, fault, is_other_kind=True)
+
+
+def _starts_as_heic(file: BinaryIO) -> bool:
+    """Return whether an open file is HEIC by its first box (ISO/IEC 23008-12, annex B)."""
+    file.seek(0)
+    head = file.read(len(b"sizeftypkind"))
+    file.seek(0)
+    return head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS
 
 
 def starts_as_jpeg_xl(file: BinaryIO) -> bool:

@@ -212,7 +212,8 @@ def _byte_numbers(image_bytes: Tensor, start: Tensor, count: int) -> Tensor:
 
 
 def _little_endian(numbers: Tensor) -> Tensor:
-    return tf.add_n([number * 256**i for i, number in enumerate(tf.unstack(numbers))])
+    powers = [256**i for i in range(numbers.shape[0])]
+    return tf.reduce_sum(numbers * tf.constant(powers, tf.int64))
 
 
 def _big_endian(numbers: Tensor) -> Tensor:

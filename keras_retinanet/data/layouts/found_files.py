@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_retinanet.data.formats.csv_rows.csv_table import read_table
 from keras_retinanet.data.formats.text_lines import read_lines
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES, walk
 from keras_retinanet.data.layouts.coco_layouts import is_coco
 from keras_retinanet.data.layouts.csv_layouts import is_of_boxes, is_open_images
 from keras_retinanet.data.layouts.image_folders import ends_of, image_folder, names_in_json
@@ -74,11 +74,9 @@ def find_files(folder: Path) -> FoundFiles:
     """Return what lies in a folder and below, hidden files left out."""
     found = FoundFiles(folder)
     num_files = 0
-    for parent, below, names in os.walk(folder):
-        depth = len(Path(parent).relative_to(folder).parts)
-        below[:] = sorted(s for s in below if not s.startswith(".")) if depth < _MAX_DEPTH else []
+    for parent, names in walk(folder, max_depth=_MAX_DEPTH, skip_unreadable=True):
         seen: dict[str, list[str]] = {}
-        for name in sorted(n for n in names if not n.startswith(".")):
+        for name in names:
             path = Path(parent, name)
             before = seen.setdefault(path.suffix.lower(), [])
             many = len(before) >= _MAX_LOOKED_INTO

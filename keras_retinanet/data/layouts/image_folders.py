@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES, walk
 from keras_retinanet.data.layouts.places import first_folder, told_split
 
 # Of an annotation file, this much of its beginning and its end is looked at.
@@ -118,7 +118,7 @@ def _folders(top: Path, depth: int) -> list[Path]:
 
 
 def _holds_below(folder: Path, names: set[str]) -> bool:
-    for _, _, files in os.walk(folder):
+    for _, files in walk(folder, skip_unreadable=True):
         if any(f.lower() in names or os.path.splitext(f)[0].lower() in names for f in files):
             return True
     return False

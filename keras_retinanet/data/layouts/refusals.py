@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
+from keras_retinanet.data.images.listing import ANY_IMAGE_SUFFIXES
 from keras_retinanet.data.layouts.coco_layouts import is_coco
 from keras_retinanet.data.layouts.found_files import (
     KINDS,
@@ -35,10 +36,7 @@ _BY_SUFFIX = {
     (".onnx", ".tflite", ".pb"): ("an exported model", _MODEL),
     (".npz", ".npy", ".pkl", ".parquet", ".mat"): ("a file of arrays", _NEEDED),
     (".mp4", ".avi", ".mov", ".mkv", ".webm"): ("a video", _IMAGES),
-    (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".avif", ".jxl"): (
-        "an image",
-        _IMAGES,
-    ),
+    ANY_IMAGE_SUFFIXES: ("an image", _IMAGES),
     (".pbtxt",): ("a label map", "give the folder that holds the TFRecord files, too"),
     (".names", ".labels"): ("a list of classes", _IMAGES),
 }

@@ -1,6 +1,5 @@
 """Folders of data sets in YOLO's format: with Ultralytics' YAML, or with a list of class names."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.data.formats.text_lines import read_lines
 from keras_retinanet.data.formats.yolo_files.yolo_labels import LabelFinder
 from keras_retinanet.data.formats.yolo_files.yolo_yaml import present_splits
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
+from keras_retinanet.data.images.listing import IMAGE_SUFFIXES, walk
 from keras_retinanet.data.layouts.places import (
     Settings,
     as_yaml,
@@ -35,6 +34,8 @@ _LIST_NAMES = ("images.txt",)
 _LABEL_ROW = re.compile(r"\s*\d+(\.0+)?(\s+[-+.\deE]+){4,}\s*$")
 _NUM_LOOKED_AT = 20
 _MAX_CLASSES = 1000
+# Folders above that a part of a data set is told by: train/images is two below.
+_NUM_ABOVE = 2
 # What Ultralytics' file may say of this package's.
 _OUR_KEYS = ("val_share", "val_seed", "val_groups")
 
@@ -78,11 +79,21 @@ def _without_yaml(folder: Path, names: Settings) -> Settings | None:
     found = names or _names(folder)
     if not found and _is_nothing_else(folder):
         raise ConfigError(
-            f"{folder} holds YOLO's label files, but no names of classes: write classes.txt, one "
-            "name to a line in the order of their numbers, or a data.yaml: "
+            f"{folder} holds YOLO's label files, but no names of classes: {_names_above(folder)}"
+            "write classes.txt, one name to a line in the order of their numbers, or a data.yaml: "
             f"{as_yaml({'format': 'yolo', 'names': numbered_names(labels), **places})}"
         )
     return {"format": "yolo", **found, **places} if found else None
+
+
+def _names_above(folder: Path) -> str:
+    """Return the advice to give a folder above, where a YAML or list of classes lies there."""
+    for above in [*folder.absolute().parents][:_NUM_ABOVE]:
+        if above.parent != above:
+            found = files(above, "data.yaml", "data.yml", "dataset.yaml", *NAME_FILES)
+            if found:
+                return f"{found[0].name} lies in {above}: give that folder if it is the whole, or "
+    return ""
 
 
 def _names(folder: Path) -> Settings:
@@ -163,13 +174,9 @@ def _holds_images_below(folder: Path) -> bool:
 def _some_images(folder: Path) -> list[Path]:
     """Return the first images in a folder and below, hidden ones left out."""
     found: list[Path] = []
-    for parent, below, names in os.walk(folder):
-        below[:] = sorted(sub for sub in below if not sub.startswith("."))
-        found += [
-            Path(parent, name)
-            for name in sorted(names)
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-        ][:_NUM_LOOKED_AT]
+    for parent, names in walk(folder, skip_unreadable=True):
+        images = [Path(parent, name) for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+        found += images[:_NUM_LOOKED_AT]
         if len(found) >= _NUM_LOOKED_AT:
             break
     return found[:_NUM_LOOKED_AT]

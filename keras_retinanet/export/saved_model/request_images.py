@@ -11,6 +11,7 @@ from keras_retinanet.data.images.webp_and_jpeg_xl import (
     is_jpeg_xl,
     is_still_webp,
     jpeg_xl_size,
+    one_function,
     webp_size,
 )
 
@@ -47,6 +48,7 @@ def decode_request(file: Tensor, max_pixels: int) -> tuple[Tensor, Tensor]:
     return image, is_valid
 
 
+@one_function
 def num_pixels(file: Tensor) -> Tensor:
     """Return the number of pixels, int64, that an image file's head states; for a file of another
     kind than training reads, the largest number there is.
@@ -60,7 +62,8 @@ def num_pixels(file: Tensor) -> Tensor:
 
     def number(*places: int) -> Tensor:
         """The number in these bytes, the highest first."""
-        return tf.add_n([head[place] * 256**i for i, place in enumerate(reversed(places))])
+        powers = [256**i for i in reversed(range(len(places)))]
+        return tf.reduce_sum(tf.gather(head, places) * tf.constant(powers, tf.int64))
 
     def starts_with(magic: bytes) -> Tensor:
         return tf.strings.substr(file, 0, len(magic)) == magic

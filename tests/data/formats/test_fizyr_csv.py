@@ -349,6 +349,15 @@ def test_remarks_commas_encodings_and_paths_of_other_systems(two_images, change)
     assert not two_images.findings
 
 
+def test_a_row_whose_image_begins_with_a_hash_is_no_remark(annotated):
+    annotated.write()
+    lines = (annotated.root / "train.csv").read_text()
+    (annotated.root / "train.csv").write_text(lines + "#1.jpg,1,2,30,40\n")
+    annotated.write = lambda: None
+    with pytest.raises(DataError, match=r"train\.csv:2 has 5 cells instead of 6"):
+        annotated.load()
+
+
 def test_images_may_be_in_a_folder_of_their_own(two_images):
     (two_images.root / "images").rename(two_images.root / "pictures")
     two_images.write_yaml({"format": "csv", "images": "pictures", "splits": {"train": "train.csv"}})

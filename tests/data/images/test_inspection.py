@@ -24,6 +24,13 @@ def test_what_cannot_be_read_says_what_to_do(picture, inspected, kind, mode):
     assert "convert to JPEG or PNG" in fault
 
 
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_heic_is_called_by_its_name(inspected, brand):
+    header = inspected(b"\0\0\0\x18ftyp" + brand + bytes(100))
+    assert header.fault == "HEIC images cannot be read: convert to JPEG or PNG"
+    assert header.is_other_kind
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
 def test_truncated_files_are_found_wherever_they_end(picture, inspected, kind):
     whole = picture(kind=kind)

@@ -1,6 +1,7 @@
 """Folders of YOLO's label files that have no data.yaml."""
 
 import json
+import re
 
 import pytest
 
@@ -103,6 +104,14 @@ def test_without_names_it_is_told_how_to_name_them(make):
     folder = make(["a.jpg"], {"a.txt": ROW})
     with pytest.raises(ConfigError, match=r"no names of classes: write classes\.txt"):
         detect_format(folder)
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "classes.txt"])
+def test_a_part_of_a_data_set_names_the_whole(make, name):
+    folder = make(["train/images/a.jpg"], {"train/labels/a.txt": ROW, name: "names: [cat, dog]\n"})
+    message = rf"no names of classes: {name} lies in {re.escape(str(folder))}: give that folder"
+    with pytest.raises(ConfigError, match=message):
+        detect_format(folder / "train")
 
 
 def test_lists_of_different_names_stop(make):

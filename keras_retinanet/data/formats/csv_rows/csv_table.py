@@ -75,7 +75,7 @@ def read_table(path: Path, *, needs_class: bool = True, max_rows: int | None = N
             continue
         if len(cells) == table.columns.count:
             _add(table, cells, number, where, decimal_comma=delimiter != ",")
-        elif not line.startswith("#"):
+        elif not _is_remark(line):
             stop(
                 "row with too few or too many cells",
                 f"{where}: {len(cells)} instead of {table.columns.count}",
