@@ -26,13 +26,11 @@ from keras_retinanet.cli.benchmark_command import benchmark
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
-    counted,
     described_dataset,
     err,
     logged_lines,
     out,
     plain,
-    print_findings,
     print_metrics,
     quiet_libraries,
 )
@@ -40,6 +38,7 @@ from keras_retinanet.cli.data_verbs.data_commands import app as data_app
 from keras_retinanet.cli.evaluation_report import write_evaluation_report
 from keras_retinanet.cli.export_command import export
 from keras_retinanet.cli.finder_commands import find_batch, find_lr
+from keras_retinanet.cli.predict_command import predict
 from keras_retinanet.cli.reproduce_command import reproduce
 from keras_retinanet.cli.train_command import train
 from keras_retinanet.cli.weights_command import app as weights_app
@@ -142,31 +141,6 @@ def evaluate(
 
 
 @app.command()
-def predict(
-    model: Model,
-    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    output: Annotated[Path, output_folder("Folder for predictions.json and pictures.")],
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Draw detections from this score on.")
-    ] = 0.4,
-    batch_size: BatchSize = 8,
-) -> None:
-    """Draw a model's detections on images, and write them as JSON."""
-    from keras_retinanet.detection.load_detector import load_detector
-    from keras_retinanet.detection.predict import predict as run_prediction
-
-    summary = run_prediction(
-        load_detector(model_file(model)), images, output, min_score=min_score, batch_size=batch_size
-    )
-    print_findings(summary.findings)
-    out.print(
-        f"{counted(summary.num_images, 'image')}, {counted(summary.num_detections, 'detection')} "
-        f"(pictures show those of score {min_score} and more): "
-        f"{output / 'images'}, {output / 'predictions.json'}"
-    )
-
-
-@app.command()
 def config(
     name: ConfigName,
     overrides: Overrides = None,
@@ -175,6 +149,7 @@ def config(
     sys.stdout.write(dump_config(load_config(name, overrides or [])))
 
 
+app.command()(predict)
 app.command()(configs)
 app.command()(doctor)
 app.command()(export)

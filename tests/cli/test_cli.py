@@ -71,7 +71,8 @@ def test_evaluation_files(road):
 
 
 def test_prediction_files(road):
-    assert len(json.loads((road / "predictions" / "predictions.json").read_text())) == 5
+    found = json.loads((road / "predictions" / "predictions.json").read_text())
+    assert len(found["images"]) == 5 and found["passed_over"] == []
     assert len(list((road / "predictions" / "images").glob("*.jpg"))) == 5
 
 
@@ -116,6 +117,10 @@ def test_mistakes_are_one_line_and_status_2(call, road, tmp_path, capfd):
         "no split 'tset'": ("evaluate", model, "--data", data, "--split", "tset"),
         "there is no model file": ("evaluate", tmp_path / "no.keras", "--data", data),
         "there is no file or folder": ("predict", model, tmp_path / "no", "--output", tmp_path),
+        "earlier call": ("predict", model, road, "--output", road / "predictions"),
+        "did you mean 'yolo'": (
+            *("predict", model, road, "--output", tmp_path / "x", "--format", "yol"),
+        ),
         "holds no image": (
             *("export", model, "--output", tmp_path / "export"),
             *("--verify-images", tmp_path / "no"),

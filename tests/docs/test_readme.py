@@ -44,7 +44,8 @@ def test_commands_run(call, tmp_path, monkeypatch, small_resnet18):
         assert call(*arguments, *shorter) == 0, arguments
     run = folder / "runs" / "first"
     assert (run / "report.html").is_file() and (run / "evaluation" / "report.html").is_file()
-    assert len(json.loads((run / "pictures" / "predictions.json").read_text())) == 4
+    found = json.loads((run / "pictures" / "predictions.json").read_text())
+    assert len(found["images"]) == 4
     assert (folder / "serving" / "detector" / "1" / "saved_model.pb").is_file()
 
 
