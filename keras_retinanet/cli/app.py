@@ -13,6 +13,7 @@ from keras_retinanet import __version__
 from keras_retinanet.cli.about_commands import configs, doctor
 from keras_retinanet.cli.anchors_command import anchors
 from keras_retinanet.cli.arguments import (
+    AsJson,
     BatchSize,
     ConfigName,
     Data,
@@ -33,11 +34,13 @@ from keras_retinanet.cli.console import (
     plain,
     print_metrics,
     quiet_libraries,
+    results_as_json,
+    tell,
 )
 from keras_retinanet.cli.data_verbs.data_commands import app as data_app
 from keras_retinanet.cli.evaluation_report import write_evaluation_report
 from keras_retinanet.cli.export_command import export
-from keras_retinanet.cli.finder_commands import find_batch, find_lr
+from keras_retinanet.cli.finder_commands import find_batch
 from keras_retinanet.cli.predict_command import predict
 from keras_retinanet.cli.reproduce_command import reproduce
 from keras_retinanet.cli.train_command import train
@@ -91,6 +94,7 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks, and what TensorFlow writes.")
     ] = False,
@@ -100,6 +104,7 @@ def _options(
     ] = False,
 ) -> None:
     """RetinaNet: train, evaluate, look, export."""
+    context.with_resource(results_as_json())
 
 
 @app.command()
@@ -112,6 +117,7 @@ def evaluate(
         output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
     ] = None,
     batch_size: BatchSize = 8,
+    as_json: AsJson = False,
 ) -> None:
     """Measure COCO's AP and AR of a model on a data set, and report what to do next."""
     from keras_retinanet.detection.load_detector import load_detector
@@ -125,6 +131,7 @@ def evaluate(
     seconds = time.perf_counter() - start
     metrics = evaluator.metrics()
     print_metrics(metrics)
+    tell({"model": file, "data": data, "split": split, "metrics": metrics, "output": output})
     if output is not None:
         write_evaluation(metrics, evaluator.results, output)
         report = write_evaluation_report(
@@ -144,9 +151,14 @@ def evaluate(
 def config(
     name: ConfigName,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print all settings of a config, defaults included."""
-    sys.stdout.write(dump_config(load_config(name, overrides or [])))
+    settings = load_config(name, overrides or [])
+    if as_json:
+        tell(settings.model_dump(mode="json"))
+    else:
+        sys.stdout.write(dump_config(settings))
 
 
 app.command()(predict)
@@ -155,5 +167,4 @@ app.command()(doctor)
 app.command()(export)
 app.command()(benchmark)
 app.command()(anchors)
-app.command("find-lr")(find_lr)
 app.command("find-batch")(find_batch)

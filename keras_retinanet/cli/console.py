@@ -1,8 +1,10 @@
 """What the verbs share: the two consoles, tables, log lines, and silence of what is beneath."""
 
 import contextlib
+import json
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -79,6 +81,36 @@ def refuse_unwritable(folder: Path, option: str = "--output ") -> None:
         raise ConfigError(
             f"{option}{folder} cannot be written: {error.strerror}: name another folder"
         ) from error
+
+
+_results: list[dict[str, Any]] = []
+
+
+def tell(result: dict[str, Any]) -> None:
+    """Give what --json prints."""
+    _results.append(result)
+
+
+def lines_to_stderr(is_json: bool) -> bool:
+    """With --json, leave the standard output to the result: all other lines go to stderr."""
+    if is_json:
+        sys.stdout = sys.stderr
+    return is_json
+
+
+@contextlib.contextmanager
+def results_as_json() -> Iterator[None]:
+    """Inside this context --json is obeyed: its result is printed at the end, however that is."""
+    _results.clear()
+    stdout = sys.stdout
+    try:
+        yield
+    finally:
+        is_json = sys.stdout is not stdout
+        sys.stdout = stdout
+        for result in _results if is_json else ():
+            text = json.dumps(result, indent=1, ensure_ascii=False, default=str)
+            stdout.write(text + "\n")
 
 
 def describe(split: str, dataset: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.arguments import BatchSize, Model, model_file, output_folder
-from keras_retinanet.cli.console import counted, out, plain, print_findings
+from keras_retinanet.cli.arguments import AsJson, BatchSize, Model, model_file, output_folder
+from keras_retinanet.cli.console import counted, out, plain, print_findings, tell
 from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.errors import ConfigError
 
@@ -41,6 +41,7 @@ def predict(
         bool, typer.Option("--overwrite", help="Replace an earlier call's predictions.")
     ] = False,
     batch_size: BatchSize = 8,
+    as_json: AsJson = False,
 ) -> None:
     """Draw a model's detections on images, and write them as JSON, COCO, YOLO or CSV."""
     from keras_retinanet.detection.load_detector import load_detector
@@ -68,6 +69,14 @@ def predict(
     print_findings(summary.findings)
     scores = "all scores" if keep_all else f"score {min_score} and more"
     paths = [output / name for name in NAMES if (output / name).exists()]
+    tell(
+        {
+            "images": summary.num_images,
+            "detections": summary.num_detections,
+            "passed_over": [finding.where for finding in summary.findings],
+            "written": paths,
+        }
+    )
     written = ", ".join(plain(str(path)) for path in paths)
     out.print(
         f"{counted(summary.num_images, 'image')}, {counted(summary.num_detections, 'detection')} "

@@ -10,7 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_retinanet.cli.arguments import OptionalConfigName, OptionalData, Overrides, output_folder
+from keras_retinanet.cli.arguments import (
+    AsJson,
+    OptionalConfigName,
+    OptionalData,
+    Overrides,
+    output_folder,
+)
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
@@ -20,6 +26,7 @@ from keras_retinanet.cli.console import (
     new_folder,
     out,
     plain,
+    tell,
     usable_dataset,
 )
 from keras_retinanet.cli.evaluation_report import write_run_report
@@ -39,6 +46,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train on the split "train", measuring AP on "val"; writes a run directory.
 
@@ -81,6 +89,7 @@ def _resume(folder: Path, changes: list[str], data: str | None, output: Path | N
     changed = refuse_changes(before, settings)
     if run.is_finished and not changed:
         out.print(f"{folder} is finished: nothing is left to do")
+        tell({"run": folder})
         return
     for line in changed:
         out.print(plain(f"changed for what is left: {line}"))
@@ -184,6 +193,14 @@ def _absolute(data: str) -> str:
 
 
 def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
+    tell(
+        {
+            "run": output,
+            "best_model": output / "best.keras",
+            "last_model": output / "last.keras",
+            "metrics": output / "metrics.csv",
+        }
+    )
     left_out = len({*train_set.findings, *(val_set.findings if val_set else ())})
     out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
     if val_set is not None:

@@ -148,7 +148,6 @@ def test_a_start_that_fails_leaves_no_numbered_folder(refused, demo_yaml, tmp_pa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.txt").write_text("here before")
     refused("train", "quickstart", "--data", tmp_path / "no.yaml")
-    refused("find-lr", "quickstart", "--data", tmp_path / "no.yaml")
     # Known only when the callbacks are made, after the run's first files.
     refused("train", "quickstart", "--data", demo_yaml, "training.callbacks=[no.such.Callback]")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
