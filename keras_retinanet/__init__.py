@@ -1,6 +1,9 @@
 """RetinaNet (Lin et al. 2017, "Focal Loss for Dense Object Detection") on TensorFlow and Keras."""
 
+import sys
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; a test keeps this list equal to the one below
@@ -28,8 +31,6 @@ if TYPE_CHECKING:  # for editors and type checkers; a test keeps this list equal
     from keras_retinanet.training.train import train as train
 
 __version__ = "0.1.0"  # pyproject.toml says the same
-
-__version__ = "0.1.0"
 
 # The public names and where they live. They are loaded at first use: the command line answers
 # --help without TensorFlow, and the Keras-only parts run where there is none.
@@ -64,8 +65,58 @@ __all__ = sorted(_PUBLIC)
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    if "keras" in sys.modules:
+        _register()
+    return value
 
 
 def __dir__() -> list[str]:
     return [*globals(), *__all__]
+
+
+# What a saved model names: Keras finds it once these are imported.
+_SAVED = ("models.retinanet", "losses", "optimizers.weight_decay", "optimizers.gradient_sum")
+
+
+def _register() -> None:
+    """Make `keras.models.load_model` know this package's models."""
+    for module in _SAVED:
+        import_module(f"{__name__}.{module}")
+
+
+class _WhenKerasIsImported(MetaPathFinder):
+    """Registers as soon as Keras is there; importing this package alone does not import Keras."""
+
+    def __init__(self) -> None:
+        self._is_asking = False
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname != "keras" or self._is_asking:
+            return None
+        self._is_asking = True  # the others: TensorFlow asks, too, without importing what is found
+        spec = find_spec(fullname)
+        self._is_asking = False
+        if spec is None or spec.loader is None:
+            return spec
+        load: Any = spec.loader.exec_module
+
+        def load_and_register(module: Any) -> None:
+            load(module)
+            sys.meta_path.remove(self)
+            # If it is a module of this package that imports Keras, that one is half done.
+            if not any(name.startswith(f"{__name__}.") for name in sys.modules):
+                _register()
+
+        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
+        return spec
+
+
+def _register_when_possible() -> None:
+    if "keras" in sys.modules:
+        _register()
+    else:
+        sys.meta_path.insert(0, _WhenKerasIsImported())
+
+
+_register_when_possible()

@@ -48,3 +48,22 @@ def test_the_package_is_imported_without_keras():
 def test_version_is_the_projects():
     project = (ROOT.parent / "pyproject.toml").read_text()
     assert re.findall(r'^version = "(.*)"$', project, re.M) == [keras_retinanet.__version__]
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import keras, keras_retinanet",
+        "import keras_retinanet, keras",
+        "import keras_retinanet as kr; kr.InputPolicy; import keras",
+        "import keras_retinanet, tensorflow as tf; tf.keras; import keras",
+    ],
+)
+def test_keras_loads_saved_models_after_importing_the_package(imports):
+    code = f"{imports}; print(*keras.saving.get_custom_objects())"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True, check=True
+    )
+    assert {f"keras_retinanet>{x}" for x in ("RetinaNet", "DetectionLoss", "SGDWithL2")} <= set(
+        run.stdout.split()
+    )

@@ -1,25 +1,21 @@
 """retinanet configs, and retinanet doctor: what is there to work with."""
 
-import json
-import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from keras_retinanet.cli.console import out, plain
+from keras_retinanet.cli.arguments import AsJson
+from keras_retinanet.cli.console import out, plain, tell
 from keras_retinanet.config.shipped import shipped_configs
 from keras_retinanet.system.environment import Fact, describe_environment
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and no table.")]
 
 
 def configs(as_json: AsJson = False) -> None:
     """List the configs that come with the package; `retinanet config NAME` shows one."""
     shipped = shipped_configs()
     if as_json:
-        _print_json({config.name: config.purpose for config in shipped})
+        tell({config.name: config.purpose for config in shipped})
         return
     table = Table("config", "for", box=None, pad_edge=False)
     for config in shipped:
@@ -35,7 +31,7 @@ def doctor(as_json: AsJson = False) -> None:
     facts = [*describe_environment(Path.cwd()), _devices()]
     warnings = [fact.warning for fact in facts if fact.warning]
     if as_json:
-        _print_json({"facts": {f.name: f.value for f in facts}, "warnings": warnings})
+        tell({"facts": {f.name: f.value for f in facts}, "warnings": warnings})
     else:
         table = Table("", "", box=None, pad_edge=False, show_header=False)
         for fact in facts:
@@ -59,7 +55,3 @@ def _devices() -> Fact:
     if not any(kind in ("GPU", "TPU") for kind in kinds):
         value += "; no accelerator: trainings run on the processor"
     return Fact("devices", value)
-
-
-def _print_json(content: dict) -> None:
-    sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -8,8 +8,8 @@ import typer
 import yaml
 from rich.table import Table
 
-from keras_retinanet.cli.arguments import ConfigName, Data, Overrides, Split, output_folder
-from keras_retinanet.cli.console import counted, err, out, plain, print_findings
+from keras_retinanet.cli.arguments import AsJson, ConfigName, Data, Overrides, Split, output_folder
+from keras_retinanet.cli.console import counted, err, out, plain, print_findings, tell
 from keras_retinanet.config.load import find_config, load_config, nested_overrides
 
 # The classes with the lowest recall are what one looks for; the file has them all.
@@ -25,6 +25,7 @@ def anchors(
     output: Annotated[
         Path | None, output_folder("Folder for anchor_recall.json and, with --fit, anchors.yaml.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Tell the share of objects that an anchor matches at the training size (anchor recall)."""
     settings = load_config(config, overrides or [])
@@ -41,6 +42,7 @@ def anchors(
     )
     if found.recall is None:
         err.print("there is no object to measure anchors on")
+        tell({"split": split, "objects": 0})
         raise typer.Exit(0)
     out.print(
         f"anchor recall {found.recall:.4f}: {counted(len(found.unmatched), 'object')} without an "
@@ -55,6 +57,7 @@ def anchors(
         if split == "train" and "val" in split_names(data):
             others["val"] = load_dataset(data, "val", decode_images=False)
         result["fit"] = _fit(config, overrides or [], settings, {split: dataset, **others}, output)
+    tell(result)
     if output is not None:
         path = output / "anchor_recall.json"
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False))

@@ -3,49 +3,40 @@
 import contextlib
 import os
 import sys
-import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_retinanet import __version__, conventions
+from keras_retinanet import __version__
 from keras_retinanet.cli.about_commands import configs, doctor
 from keras_retinanet.cli.anchors_command import anchors
 from keras_retinanet.cli.arguments import (
-    BatchSize,
+    AsJson,
     ConfigName,
-    Data,
-    Model,
     Overrides,
-    Split,
-    model_file,
-    output_folder,
 )
 from keras_retinanet.cli.benchmark_command import benchmark
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
-    counted,
-    described_dataset,
     err,
     logged_lines,
     out,
     plain,
-    print_findings,
-    print_metrics,
     quiet_libraries,
+    results_as_json,
+    tell,
 )
 from keras_retinanet.cli.data_verbs.data_commands import app as data_app
-from keras_retinanet.cli.evaluation_report import write_evaluation_report
+from keras_retinanet.cli.evaluate_commands import evaluate, merge
 from keras_retinanet.cli.export_command import export
-from keras_retinanet.cli.finder_commands import find_batch, find_lr
-from keras_retinanet.cli.merge_command import SHARD_HELP, merge, run_shard
+from keras_retinanet.cli.finder_commands import find_batch
+from keras_retinanet.cli.predict_command import predict
 from keras_retinanet.cli.reproduce_command import reproduce
 from keras_retinanet.cli.train_command import train
 from keras_retinanet.cli.weights_command import app as weights_app
 from keras_retinanet.config.load import dump_config, load_config
-from keras_retinanet.errors import ConfigError, TrainingInterrupted, UserError
+from keras_retinanet.errors import TrainingInterrupted, UserError
 from keras_retinanet.system.distribution import clash_warning
 
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
@@ -93,6 +84,7 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks, and what TensorFlow writes.")
     ] = False,
@@ -102,109 +94,29 @@ def _options(
     ] = False,
 ) -> None:
     """RetinaNet: train, evaluate, look, export."""
-
-
-@app.command()
-def evaluate(
-    model: Model,
-    data: Data,
-    split: Split = "val",
-    output: Annotated[
-        Path | None,
-        output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
-    ] = None,
-    batch_size: BatchSize = 8,
-    shard: Annotated[str | None, typer.Option(metavar="I/N", help=SHARD_HELP)] = None,
-    max_detections: Annotated[
-        int,
-        typer.Option(
-            min=conventions.MAX_DETECTIONS,
-            help="Detections of an image that count. COCO's figures count 100; where images have "
-            "more objects, 300 or 1000 do them justice.",
-        ),
-    ] = conventions.MAX_DETECTIONS,
-) -> None:
-    """Measure COCO's AP and AR of a model on a data set, and report what to do next."""
-    from keras_retinanet.detection.keras_model import KerasDetector
-    from keras_retinanet.detection.load_detector import load_detector
-    from keras_retinanet.evaluation.evaluate import DatasetEvaluation, write_evaluation
-    from keras_retinanet.evaluation.shards.evaluate_shard import Shard
-
-    share = None if shard is None else Shard.parse(shard)
-    if share is not None and output is None:
-        raise ConfigError("--shard needs --output, the folder of the parts")
-    file = model_file(model)
-    loaded = load_detector(file)
-    if max_detections > conventions.MAX_DETECTIONS:
-        if isinstance(loaded, KerasDetector):
-            loaded = loaded.keeping(max_detections)
-        else:
-            err.print("an export keeps as many detections as it was exported with")
-    dataset = described_dataset(data, split, max_detections=max_detections)
-    if share is not None and output is not None:
-        run_shard(file, loaded, dataset, share, output, batch_size, max_detections)
-        return
-    start = time.perf_counter()
-    evaluator = DatasetEvaluation(
-        loaded, dataset, batch_size=batch_size, max_detections=max_detections
-    ).run()
-    seconds = time.perf_counter() - start
-    metrics = evaluator.metrics()
-    print_metrics(metrics)
-    if output is not None:
-        write_evaluation(metrics, evaluator.results, output)
-        report = write_evaluation_report(
-            evaluator,
-            output,
-            title=f"{file.stem} on {Path(data).name}, {split}",
-            facts={
-                "model": str(file),
-                "data": f"{data}, {split}",
-                "speed": f"{seconds / len(dataset):.3f} s an image, start included",
-            },
-        )
-        out.print(f"{report}, {output / 'metrics.json'}, {output / 'detections.json'}")
-
-
-@app.command()
-def predict(
-    model: Model,
-    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    output: Annotated[Path, output_folder("Folder for predictions.json and pictures.")],
-    min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Draw detections from this score on.")
-    ] = 0.4,
-    batch_size: BatchSize = 8,
-) -> None:
-    """Draw a model's detections on images, and write them as JSON."""
-    from keras_retinanet.detection.load_detector import load_detector
-    from keras_retinanet.detection.predict import predict as run_prediction
-
-    summary = run_prediction(
-        load_detector(model_file(model)), images, output, min_score=min_score, batch_size=batch_size
-    )
-    print_findings(summary.findings)
-    out.print(
-        f"{counted(summary.num_images, 'image')}, {counted(summary.num_detections, 'detection')} "
-        f"(pictures show those of score {min_score} and more): "
-        f"{output / 'images'}, {output / 'predictions.json'}"
-    )
+    context.with_resource(results_as_json())
 
 
 @app.command()
 def config(
     name: ConfigName,
     overrides: Overrides = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print all settings of a config, defaults included."""
-    sys.stdout.write(dump_config(load_config(name, overrides or [])))
+    settings = load_config(name, overrides or [])
+    if as_json:
+        tell(settings.model_dump(mode="json"))
+    else:
+        sys.stdout.write(dump_config(settings))
 
 
+app.command()(evaluate)
+app.command()(merge)
+app.command()(predict)
 app.command()(configs)
 app.command()(doctor)
-app.command()(merge)
 app.command()(export)
 app.command()(benchmark)
 app.command()(anchors)
-app.command("find-lr")(find_lr)
 app.command("find-batch")(find_batch)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_retinanet.cli.console import refuse_unwritable
+from keras_retinanet.cli.console import lines_to_stderr, refuse_unwritable
 from keras_retinanet.errors import WeightsError
 
 _CONFIG_HELP = "YAML file, or name of a shipped config."
@@ -39,6 +39,12 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help=_MODEL_HELP)]
 Models = Annotated[list[Path], typer.Argument(metavar="MODEL...", help=_MODEL_HELP)]
 KerasModel = Annotated[Path, typer.Argument(metavar="MODEL", help=_KERAS_MODEL_HELP)]
 OptionalKerasModel = Annotated[Path | None, typer.Option(metavar="MODEL", help=_KERAS_MODEL_HELP)]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=lines_to_stderr, help="Print the result as JSON, all else to stderr."
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
 
 

@@ -8,8 +8,15 @@ import typer
 from rich import box
 from rich.table import Table
 
-from keras_retinanet.cli.arguments import Models, OptionalData, Split, model_file, output_folder
-from keras_retinanet.cli.console import out, plain
+from keras_retinanet.cli.arguments import (
+    AsJson,
+    Models,
+    OptionalData,
+    Split,
+    model_file,
+    output_folder,
+)
+from keras_retinanet.cli.console import out, plain, tell
 from keras_retinanet.errors import ConfigError
 
 
@@ -27,6 +34,7 @@ def benchmark(
     output: Annotated[
         Path | None, output_folder("Folder for benchmark.json and latency_ap.png.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the way from image files to detections: latency, throughput, peak memory.
 
@@ -47,6 +55,7 @@ def benchmark(
         split=split,
         say=lambda line: out.print(plain(line)),
     )
+    tell({"results": results})
     # By number: eight columns of figures leave a terminal no room for paths.
     numbers = {str(model): str(number) for number, model in enumerate(models, 1)}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)

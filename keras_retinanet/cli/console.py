@@ -1,8 +1,10 @@
 """What the verbs share: the two consoles, tables, log lines, and silence of what is beneath."""
 
 import contextlib
+import json
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,22 +27,39 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def new_folder(wanted: Path | None, default: Path) -> Path:
-    """Make and return the folder of a run; without a wish the first free of default-001, ..."""
+@contextlib.contextmanager
+def new_folder(wanted: Path | None, default: Path) -> Iterator[Path]:
+    """Make the folder of a run; without a wish the first free of default-001, default-002, ...
+
+    What is inside this context fills it; if it fails and has written nothing, no folder stays.
+    """
+    folder, made = _made_folder(wanted, default)
+    try:
+        yield folder
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):  # it holds something
+                path.rmdir()
+        raise
+
+
+def _made_folder(wanted: Path | None, default: Path) -> tuple[Path, list[Path]]:
+    """Return the folder, and what was made for it, the innermost first."""
+    folder = default.with_name(f"{default.name}-001") if wanted is None else wanted
     if wanted is None:
         refuse_unwritable(default.parent)
-        number = 1
-        while True:
-            folder = default.with_name(f"{default.name}-{number:03d}")
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:
-                number += 1
-    if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+    elif wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
         raise ConfigError(f"--output {wanted} exists and is not empty: name a new folder")
-    wanted.mkdir(parents=True, exist_ok=True)
-    return wanted
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    number = 1
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=wanted is not None)
+            return folder, made
+        except FileExistsError:
+            number += 1
+            folder = default.with_name(f"{default.name}-{number:03d}")
+            made = [folder]
 
 
 def refuse_unwritable(folder: Path, option: str = "--output ") -> None:
@@ -63,6 +82,36 @@ def refuse_unwritable(folder: Path, option: str = "--output ") -> None:
         raise ConfigError(
             f"{option}{folder} cannot be written: {error.strerror}: name another folder"
         ) from error
+
+
+_results: list[dict[str, Any]] = []
+
+
+def tell(result: dict[str, Any]) -> None:
+    """Give what --json prints."""
+    _results.append(result)
+
+
+def lines_to_stderr(is_json: bool) -> bool:
+    """With --json, leave the standard output to the result: all other lines go to stderr."""
+    if is_json:
+        sys.stdout = sys.stderr
+    return is_json
+
+
+@contextlib.contextmanager
+def results_as_json() -> Iterator[None]:
+    """Inside this context --json is obeyed: its result is printed at the end, however that is."""
+    _results.clear()
+    stdout = sys.stdout
+    try:
+        yield
+    finally:
+        is_json = sys.stdout is not stdout
+        sys.stdout = stdout
+        for result in _results if is_json else ():
+            text = json.dumps(result, indent=1, ensure_ascii=False, default=str)
+            stdout.write(text + "\n")
 
 
 def describe(split: str, dataset: Any, *, max_detections: int = MAX_DETECTIONS) -> None:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from keras_retinanet.cli.arguments import (
+    AsJson,
     KerasModel,
     OptionalData,
     Split,
     keras_file,
     output_folder,
 )
-from keras_retinanet.cli.console import described_dataset, out
+from keras_retinanet.cli.console import described_dataset, out, tell
 from keras_retinanet.errors import ConfigError, UserError
 
 Output = Annotated[Path, output_folder("Folder of the versions, as TF Serving polls it.")]
@@ -66,6 +67,7 @@ def export(
     verify_count: Count = 16,
     data: OptionalData = None,
     split: Split = "val",
+    as_json: AsJson = False,
 ) -> None:
     """Write OUTPUT/<next version>, after it was seen to give the model's detections.
 
@@ -96,6 +98,7 @@ def export(
     version, parity = export_model(
         loaded, output, exporter, images=images, dataset=dataset, model_file=file
     )
+    tell({"version": version, "parity": str(parity)})
     out.print(f"{version}: same as the model: {parity}")
 
 

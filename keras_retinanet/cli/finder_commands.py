@@ -1,64 +1,18 @@
-"""The verbs `find-lr` and `find-batch`: a learning rate, and the largest batch that fits."""
+"""The verb `find-batch`: the largest batch that fits."""
 
-from pathlib import Path
+import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from keras_retinanet.cli.arguments import ConfigName, Data, Overrides, output_folder
-from keras_retinanet.cli.console import counted, err, new_folder, out, print_findings
+from keras_retinanet.cli.arguments import AsJson, ConfigName, Data, Overrides
+from keras_retinanet.cli.console import counted, out, tell
 from keras_retinanet.config.load import load_config
-from keras_retinanet.errors import ConfigError, UserError
+from keras_retinanet.errors import UserError
 
 if TYPE_CHECKING:
     from keras_retinanet.training.finders.batch_size import Try
-
-
-def find_lr(
-    config: ConfigName,
-    data: Data,
-    overrides: Overrides = None,
-    start: Annotated[float, typer.Option(help="The first learning rate.")] = 1e-6,
-    end: Annotated[float, typer.Option(help="The last one.")] = 1.0,
-    steps: Annotated[int, typer.Option(min=10, help="Steps from the first to the last.")] = 100,
-    output: Annotated[
-        Path | None, output_folder("New folder; by default runs/find-lr-001, ...")
-    ] = None,
-) -> None:
-    """Suggest a learning rate: steps at rising rates, until the loss diverges."""
-    settings = load_config(config, overrides or [])
-    if not 0 < start < end:
-        raise ConfigError(f"--start {start:g} has to be above 0 and below --end {end:g}")
-    folder = new_folder(output, Path("runs") / "find-lr")
-    from keras_retinanet.data.source import load_dataset
-    from keras_retinanet.training.finders.learning_rate import find_learning_rate, write_search
-    from keras_retinanet.training.setup.memory_errors import memory_errors
-    from keras_retinanet.training.setup.prepare import prepare
-
-    dataset = load_dataset(data, "train", decode_images=False)
-    print_findings(dataset.findings)
-    setup = prepare(settings, dataset)
-    with memory_errors(settings):
-        search = find_learning_rate(setup.model, setup.batches(), start=start, end=end, steps=steps)
-    if len(search.rates) < 2:
-        raise UserError(
-            f"the loss diverged at once, at a learning rate of {start:g}: lower --start"
-        )
-    # The config's rate may be one for another batch size.
-    batch_size = settings.optimizer.learning_rate_batch_size
-    scale = settings.training.batch_size / batch_size if batch_size else 1.0
-    out.print(
-        f"{len(search.rates)} steps from {search.rates[0]:.2g} to {search.rates[-1]:.2g}"
-        + ("; then the loss diverged" if search.has_diverged else "")
-    )
-    out.print(
-        f"suggestion: optimizer.learning_rate={search.suggestion / scale:.2g} ({search.rule}, "
-        f"{search.rates[search.lowest]:.2g}; batches of {settings.training.batch_size})"
-    )
-    if search.remark:
-        err.print(f"note: {search.remark}")
-    out.print(", ".join(map(str, write_search(search, folder))))
 
 
 def find_batch(
@@ -74,6 +28,7 @@ def find_batch(
     largest: Annotated[
         int | None, typer.Option(min=1, help="Try no more; by default the data set's images.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Find the largest batch that fits into memory, by training steps at the largest image size."""
     settings = load_config(config, overrides or [])
@@ -116,6 +71,7 @@ def find_batch(
             "not even the smallest batch fits: lower image.size or image.max_size, or take a "
             "smaller model.backbone"
         )
+    tell({"batch_size": best, "tries": [dataclasses.asdict(t) for t in tries]})
     out.print(f"training.batch_size={best}")
 
 

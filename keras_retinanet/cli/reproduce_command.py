@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from keras_retinanet.cli.arguments import (
+    AsJson,
     OptionalData,
     OptionalKerasModel,
     Overrides,
@@ -14,7 +15,7 @@ from keras_retinanet.cli.arguments import (
     keras_file,
     output_folder,
 )
-from keras_retinanet.cli.console import described_dataset, out
+from keras_retinanet.cli.console import described_dataset, out, tell
 from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.paper.experiment import Scale, experiment_names, load_experiment
@@ -39,6 +40,7 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 1,
     model: OptionalKerasModel = None,
     split: Split = "val",
+    as_json: AsJson = False,
 ) -> None:
     """Run an experiment of the paper: its table beside ours, or one of its figures.
 
@@ -49,12 +51,16 @@ def reproduce(
         raise ConfigError(f"--scale {scale}: {did_you_mean(scale, list(SCALES))}")
     if experiment == "figure-1":
         _figure_1(output)
+        files = ["figure-1.png"]
     elif data is None:
         raise ConfigError(f"{experiment} needs a data set: give --data DATA.yaml")
     elif experiment == "figure-4":
         _figure_4(output, data, split, model)
+        files = ["figure-4.png"]
     else:
         _rows(experiment, output, data, scale, seeds, overrides or [])
+        files = ["table.md", "table.csv", "plot.png"]
+    tell({"experiment": experiment, "written": [output / name for name in files]})
 
 
 def _figure_1(output: Path) -> None:

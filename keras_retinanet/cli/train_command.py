@@ -10,7 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_retinanet.cli.arguments import OptionalConfigName, OptionalData, Overrides, output_folder
+from keras_retinanet.cli.arguments import (
+    AsJson,
+    OptionalConfigName,
+    OptionalData,
+    Overrides,
+    output_folder,
+)
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
@@ -20,9 +26,11 @@ from keras_retinanet.cli.console import (
     new_folder,
     out,
     plain,
+    tell,
     usable_dataset,
 )
 from keras_retinanet.cli.evaluation_report import write_run_report
+from keras_retinanet.config import own_images
 from keras_retinanet.config.load import load_config, refuse_changes
 from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import ConfigError, TrainingInterrupted, UserError
@@ -38,27 +46,34 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train on the split "train", measuring AP on "val"; writes a run directory.
 
-    SIGTERM and Ctrl-C save at the next step and end with exit status 75; --resume goes on.
+    Without a config: one for your own images, with as many epochs as they need. SIGTERM and Ctrl-C
+    save at the next step and end with exit status 75; --resume goes on.
     """
+    changes = list(overrides or [])
+    if config is not None and "=" in config:  # without a config, the first setting is taken for one
+        changes.insert(0, config)
+        config = None
     if resume is not None:
-        # Without a config, what is taken for one is the first setting.
-        changes = [*([config] if config else []), *(overrides or [])]
-        _resume(resume, changes, data, output)
+        _resume(resume, [*([config] if config else []), *changes], data, output)
         return
-    if config is None or data is None:
-        raise ConfigError("train needs CONFIG and --data for a new run, or --resume DIR")
-    settings = load_config(config, overrides or [])
+    if data is None:
+        raise ConfigError("train needs --data DATA for a new run, or --resume DIR")
+    settings = load_config(config or own_images.NAME, changes)
     from keras_retinanet.system.workers import this_worker
 
     worker = this_worker()
     if worker.count > 1 and output is None:
         raise ConfigError("several workers need --output, a folder that all of them see")
-    if worker.is_chief or output is None:
-        output = new_folder(output, Path("runs") / Path(config).stem)
-    _run(settings, data, output)
+    to_be_sized = changes if config is None else None
+    if output is not None and not worker.is_chief:
+        _run(settings, data, output, to_be_sized=to_be_sized)
+        return
+    with new_folder(output, Path("runs") / Path(config or own_images.NAME).stem) as folder:
+        _run(settings, data, folder, to_be_sized=to_be_sized)
 
 
 def _resume(folder: Path, changes: list[str], data: str | None, output: Path | None) -> None:
@@ -74,6 +89,7 @@ def _resume(folder: Path, changes: list[str], data: str | None, output: Path | N
     changed = refuse_changes(before, settings)
     if run.is_finished and not changed:
         out.print(f"{folder} is finished: nothing is left to do")
+        tell({"run": folder})
         return
     for line in changed:
         out.print(plain(f"changed for what is left: {line}"))
@@ -82,7 +98,19 @@ def _resume(folder: Path, changes: list[str], data: str | None, output: Path | N
     _run(settings, run.data, folder, resume=True)
 
 
-def _run(settings: Config, data: str, output: Path, *, resume: bool = False) -> None:
+def _run(
+    settings: Config,
+    data: str,
+    output: Path,
+    *,
+    resume: bool = False,
+    to_be_sized: list[str] | None = None,
+) -> None:
+    """Load the data, and train.
+
+    Args:
+        to_be_sized: without a config, the settings that were given: the others follow the data.
+    """
     from keras_retinanet.data.source import how_to_split, split_names
     from keras_retinanet.system.workers import this_worker
     from keras_retinanet.training.strategies import make_strategy
@@ -97,7 +125,16 @@ def _run(settings: Config, data: str, output: Path, *, resume: bool = False) -> 
     val_set = None
     if "val" in split_names(path):
         val_set = usable_dataset(data, "val", decode_images=decode)
+    if to_be_sized is not None:
+        sized = own_images.settings_for(
+            num_images=len(train_set),
+            batch_size=settings.training.batch_size,
+            has_val=val_set is not None,
+        )
+        settings = load_config(own_images.NAME, [*sized, *to_be_sized])
     if is_chief:
+        if to_be_sized is not None:
+            out.print(f"config: {own_images.NAME} (none was given; retinanet configs lists others)")
         describe("train", train_set)
         if val_set is not None:
             describe("val", val_set)
@@ -156,6 +193,14 @@ def _absolute(data: str) -> str:
 
 
 def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
+    tell(
+        {
+            "run": output,
+            "best_model": output / "best.keras",
+            "last_model": output / "last.keras",
+            "metrics": output / "metrics.csv",
+        }
+    )
     left_out = len({*train_set.findings, *(val_set.findings if val_set else ())})
     out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
     if val_set is not None:

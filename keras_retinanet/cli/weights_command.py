@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.console import out
+from keras_retinanet.cli.arguments import AsJson
+from keras_retinanet.cli.console import out, tell
 from keras_retinanet.errors import ConfigError
 
 app = typer.Typer(help="Bring the weights of other projects.", no_args_is_help=True)
@@ -22,6 +23,7 @@ def import_file(
         str | None,
         typer.Option(metavar="NAME,NAME", help="Of a file whose classes are not COCO's."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a model of a weights file: the same detections as in the project it comes from.
 
@@ -46,5 +48,13 @@ def import_file(
     out.print(
         f"{imported.num_arrays} arrays with {imported.num_values:,} values were taken"
         + (f", {len(imported.left_out)} that are no weights left out" if imported.left_out else "")
+    )
+    tell(
+        {
+            "model": output,
+            "source": imported.description,
+            "classes": imported.model.num_classes,
+            "left_out": list(imported.left_out),
+        }
     )
     out.print(f"written to {output}")

@@ -15,6 +15,8 @@ from keras_retinanet.errors import DataError
 
 # Label of a region to ignore whatever the class, such as KITTI's DontCare.
 ANY_CLASS = -1
+# Of the classes, in what `repr` tells.
+_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,7 @@ class DetectionDataset:
         labels: [T] int32, 0 ... K-1; regions to ignore may have ANY_CLASS.
         is_ignored: [T] bool: regions to ignore: crowds, difficult objects.
         areas: [T] float32, square pixels (of the segmentation, where there is one).
-        class_names: K names.
-        category_ids: K ids of the data set itself.
+        class_names, category_ids: K names, and K ids of the data set itself.
         findings: what was wrong with the files.
         repeats: [N] float64, how often an epoch shows each image on average; None: once.
     """
@@ -70,6 +71,16 @@ class DetectionDataset:
 
     def __len__(self) -> int:
         return len(self.image_paths)
+
+    def __repr__(self) -> str:
+        names = list(self.class_names[:_NAMES_SHOWN])
+        more = len(self.class_names) - len(names)
+        classes = ", ".join(names) + (f" and {more} more" if more > 0 else "")
+        return (
+            f"DetectionDataset: {len(self):,} images, {self.num_boxes:,} boxes, "
+            f"{int(self.is_ignored.sum()):,} of them to ignore\n"
+            f"{len(self.class_names)} classes: {classes}"
+        )
 
     @property
     def num_boxes(self) -> int:

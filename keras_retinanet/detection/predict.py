@@ -1,8 +1,7 @@
-"""Prediction on files: detections as JSON, and pictures of them."""
+"""Prediction on files: detections as files of several kinds, and pictures of them."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,21 +11,23 @@ from PIL import Image
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.images.converted import convert_to_png
 from keras_retinanet.data.images.decoding import read_pixels
+from keras_retinanet.data.images.given_images import GivenImages, given_images
 from keras_retinanet.data.images.inspection import ImageHeader, inspect_image, inspect_images
-from keras_retinanet.data.images.listing import (
-    IMAGE_SUFFIXES,
-    OTHER_IMAGE_SUFFIXES,
-    list_files,
-    list_images,
-)
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.drawing import draw_detections
 from keras_retinanet.detection.keras_model import detect_files
-from keras_retinanet.errors import DataError
+from keras_retinanet.detection.prediction_files import (
+    PICTURES,
+    ImagePrediction,
+    write_crops,
+    write_predictions,
+)
+from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.models.retinanet import RetinaNet
 
 # Of the files passed over, those that a message names where none is left.
 _MAX_REASONS = 3
+MIN_SCORE = 0.5
 
 
 @dataclass
@@ -40,66 +41,109 @@ class PredictionSummary:
 
 def predict(
     model: RetinaNet | Detector,
-    images: Path,
+    images: str | Path | Sequence[str | Path],
     output: Path,
     *,
-    min_score: float,
+    lines: Iterable[str] = (),
+    min_score: float = MIN_SCORE,
+    keep_all: bool = False,
+    classes: Sequence[str] = (),
+    formats: Sequence[str] = ("json",),
+    crops: bool = False,
     batch_size: int = 8,
 ) -> PredictionSummary:
-    """Detect objects in an image, or in all images of a folder, and write what was found.
+    """Detect objects in image files, and write what was found.
 
-    `output`/predictions.json holds every detection (file, size, and for each its class, score and
-    box xyxy in pixels of the upright image); `output`/images holds the pictures, with the
-    detections that score at least `min_score`, under the files' own names and folders. TIFF, AVIF
-    and HEIC are converted on reading. Every file that is passed over is in the summary's findings.
+    `output`/images holds the pictures, under the files' own names and folders; predictions.json
+    every image (file, size, and for each detection its class, score and box xyxy in pixels of the
+    upright image), and every file that was passed over. TIFF, AVIF and HEIC are converted on
+    reading.
+
+    Args:
+        images, lines: files, folders, patterns and "-", see `given_images`.
+        min_score: detections below it are left out, of files and pictures.
+        keep_all: files, and not pictures, have those below it, too.
+        classes: those of these names alone; none: all.
+        formats: of `prediction_files.FORMATS`.
+        crops: also write each object as a picture.
 
     Raises:
         DataError: there is no image.
+        ConfigError: the model has no class of a name.
     """
-    if not images.exists():
-        raise DataError(f"there is no file or folder {images}")
-    summary = PredictionSummary()
+    wanted = _labels(classes, model.class_names)
+    given = given_images([images] if isinstance(images, str | Path) else images, lines)
+    summary = PredictionSummary(findings=given.findings)
     with TemporaryDirectory(prefix="retinanet-converted-") as converted:
-        usable = _usable_images(images, Path(converted), summary.findings)
+        usable = _usable_images(given, Path(converted))
         if not usable:
             reasons = "; ".join(f"{f.where}: {f.problem}" for f in summary.findings[:_MAX_REASONS])
-            raise DataError(
-                f"{images} holds no usable image" + (f" ({reasons})" if reasons else "")
-            )
-        _predict_usable(
-            model, usable, images, output, summary, min_score=min_score, batch_size=batch_size
-        )
+            named = images if isinstance(images, str | Path) else ", ".join(map(str, images))
+            raise DataError(f"{named} holds no usable image" + (f" ({reasons})" if reasons else ""))
+        predictions: dict[int, ImagePrediction] = {}
+        for i, found in _detections(model, usable, batch_size=batch_size):
+            image, is_sure = usable[i], found["scores"] >= min_score
+            is_wanted = np.isin(found["classes"], wanted)
+            shown = _prediction(image, found, is_wanted & is_sure)
+            kept = _prediction(image, found, is_wanted) if keep_all else shown
+            picture = Image.fromarray(read_pixels(image.read_from))  # as it was looked at
+            _draw(picture, shown, model.class_names, output / PICTURES)
+            if crops:
+                write_crops(shown, picture, model.class_names, output)
+            predictions[i] = kept
+            summary.num_images += 1
+            summary.num_detections += len(kept.scores)
+    in_order = [predictions[i] for i in sorted(predictions)]
+    write_predictions(in_order, summary.findings, model.class_names, output, formats)
     return summary
 
 
 @dataclass(frozen=True)
 class _UsableImage:
-    """An image of the user's, the file that is read for it, and what is known of that."""
+    """An image of the user's, the file that is read for it, and what is known of that.
+
+    Attributes:
+        place: below the folder it was found in, different for each image.
+    """
 
     file: Path
     read_from: Path
     header: ImageHeader
+    place: Path = Path()
 
 
-def _usable_images(images: Path, converted: Path, findings: list[Finding]) -> list[_UsableImage]:
-    """Return the images that can be read; what is passed over is added to `findings`.
+def _labels(classes: Sequence[str], class_names: Sequence[str]) -> list[int]:
+    unknown = [name for name in classes if name not in class_names]
+    if unknown:
+        raise ConfigError(
+            f"the model has no class {unknown[0]!r}: it knows {', '.join(class_names)}"
+        )
+    return [i for i, name in enumerate(class_names) if not classes or name in classes]
+
+
+def _usable_images(given: GivenImages, converted: Path) -> list[_UsableImage]:
+    """Return the images that can be read; what is passed over is added to the findings.
 
     Args:
         converted: a folder for what has to be converted to be read.
     """
-    everything = [images] if images.is_file() else list_files(images)
-    files = list_images(images, (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES))
-    for file in sorted({*everything} - {*files}):
-        findings.append(Finding("file that is no image by its name", str(file), "file passed over"))
     usable: list[_UsableImage] = []
+    places: set[Path] = set()
+    files = given.files
     for file, header in zip(files, inspect_images([str(path) for path in files]), strict=True):
         image = _UsableImage(file, file, header)
         if header.is_other_kind:
-            image = _converted(file, converted / f"{len(usable)}.png", findings)
+            image = _converted(file, converted / f"{len(usable)}.png", given.findings)
         if image.header.fault:
-            findings.append(Finding(image.header.fault, str(file), "image skipped"))
-        else:
-            usable.append(image)
+            given.findings.append(Finding(image.header.fault, str(file), "image skipped"))
+            continue
+        place = file.relative_to(given.roots[file])
+        number = 1
+        while place in places:  # of another folder
+            number += 1
+            place = Path(str(number), file.relative_to(given.roots[file]))
+        places.add(place)
+        usable.append(replace(image, place=place))
     return usable
 
 
@@ -115,61 +159,32 @@ def _converted(file: Path, target: Path, findings: list[Finding]) -> _UsableImag
     return _UsableImage(file, target, inspect_image(str(target)))
 
 
-def _predict_usable(
-    model: RetinaNet | Detector,
-    usable: Sequence[_UsableImage],
-    images: Path,
-    output: Path,
-    summary: PredictionSummary,
-    *,
-    min_score: float,
-    batch_size: int,
-) -> None:
-    """Write predictions.json and the pictures, and count them in `summary`."""
-    root = images if images.is_dir() else images.parent
-    pictures = output / "images"
+def _detections(
+    model: RetinaNet | Detector, usable: Sequence[_UsableImage], *, batch_size: int
+) -> Iterable[tuple[int, Detections]]:
     heights = np.array([image.header.height for image in usable], np.int32)
     widths = np.array([image.header.width for image in usable], np.int32)
     paths = [str(image.read_from) for image in usable]
-    entries: dict[int, dict] = {}
-    for i, found in detect_files(model, paths, heights, widths, batch_size=batch_size):
-        file = usable[i].file
-        entries[i] = {
-            "file": str(file),
-            "width": int(widths[i]),
-            "height": int(heights[i]),
-            "detections": _as_json(found, model.class_names),
-        }
-        # A suffix is added, so that cat.jpg and cat.png stay two pictures.
-        picture = pictures / file.relative_to(root).with_name(f"{file.name}.jpg")
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        _draw(usable[i].read_from, found, model.class_names, min_score).save(picture, quality=92)
-        summary.num_images += 1
-        summary.num_detections += len(found["scores"])
-    (output / "predictions.json").write_text(
-        json.dumps([entries[i] for i in sorted(entries)], indent=1, ensure_ascii=False)
+    return detect_files(model, paths, heights, widths, batch_size=batch_size)
+
+
+def _prediction(image: _UsableImage, found: Detections, kept: np.ndarray) -> ImagePrediction:
+    return ImagePrediction(
+        file=image.file,
+        place=image.place,
+        width=image.header.width,
+        height=image.header.height,
+        boxes=found["boxes"][kept],
+        labels=found["classes"][kept],
+        scores=found["scores"][kept],
     )
-
-
-def _as_json(found: Detections, class_names: tuple[str, ...]) -> list[dict]:
-    return [
-        {
-            "class": class_names[int(label)],
-            "score": round(float(score), 6),
-            "box": [round(float(v), 2) for v in box],
-        }
-        for box, score, label in zip(found["boxes"], found["scores"], found["classes"], strict=True)
-    ]
 
 
 def _draw(
-    file: Path, found: Detections, class_names: tuple[str, ...], min_score: float
-) -> Image.Image:
-    shown = found["scores"] >= min_score
-    return draw_detections(
-        Image.fromarray(read_pixels(file)),  # the pixels that were looked at
-        found["boxes"][shown],
-        found["classes"][shown],
-        class_names,
-        found["scores"][shown],
-    )
+    image: Image.Image, shown: ImagePrediction, class_names: Sequence[str], folder: Path
+) -> None:
+    # A suffix is added, so that cat.jpg and cat.png stay two pictures.
+    path = folder / shown.place.with_name(f"{shown.place.name}.jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = draw_detections(image, shown.boxes, shown.labels, class_names, shown.scores)
+    picture.save(path, quality=92)

@@ -25,6 +25,7 @@ from keras_retinanet.geometry.inference_settings import InferenceSettings, with_
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.backbones.custom import feature_model
+from keras_retinanet.models.checked_model import CheckedModel
 from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
 from keras_retinanet.models.fpn_variant import variant_feature_pyramid
 from keras_retinanet.models.head_variant import variant_shared_head
@@ -45,7 +46,7 @@ PARTS = {
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
-class RetinaNet(keras.Model):
+class RetinaNet(CheckedModel):
     """A backbone and FPN with class and box subnets (section 4).
 
     A functional model from images [B, H, W, 3], RGB in 0...255 of any number type, of any size, to

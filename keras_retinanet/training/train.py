@@ -22,6 +22,7 @@ from keras_retinanet.system.workers import this_worker
 from keras_retinanet.training.runs.description import describe_run
 from keras_retinanet.training.runs.interruption import InterruptedNow, Interruption
 from keras_retinanet.training.runs.run_directory import Run, claimed, read_run, write_run
+from keras_retinanet.training.setup.first_lines import first_lines
 from keras_retinanet.training.setup.input_batches import make_anchor_recall
 from keras_retinanet.training.setup.memory_errors import memory_errors
 from keras_retinanet.training.setup.optimization import warn_of_length
@@ -117,6 +118,8 @@ def _describe(setup: Setup, val_set: DetectionDataset | None, output: Path) -> N
     if setup.checkpoint is None:
         num_images = len(setup.train_set.image_paths)
         warn_of_length(setup.config.schedule, setup.plan.steps_per_epoch, num_images)
+    for line in first_lines(setup, has_val=val_set is not None):
+        logger.info("%s", line)
     recall = make_anchor_recall(setup.config, setup.train_set)
     describe_run(
         output,

@@ -86,7 +86,8 @@ def test_evaluation_with_more_detections(call, road, tmp_path, capfd):
 
 
 def test_prediction_files(road):
-    assert len(json.loads((road / "predictions" / "predictions.json").read_text())) == 5
+    found = json.loads((road / "predictions" / "predictions.json").read_text())
+    assert len(found["images"]) == 5 and found["passed_over"] == []
     assert len(list((road / "predictions" / "images").glob("*.jpg"))) == 5
 
 
@@ -104,6 +105,19 @@ def test_run_without_output_gets_a_numbered_folder(call, road, tmp_path, monkeyp
     assert list((tmp_path / "runs" / "quickstart-001").iterdir()) == []
 
 
+def test_training_without_a_config(call, road, tmp_path, monkeypatch, capfd):
+    started = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "train", lambda config, *_, **__: started.append(config))
+    data = road / "data" / "data.yaml"
+    assert call("train", "--data", data) == 0
+    assert call("train", "--data", data, "training.batch_size=8", "schedule.length=7") == 0
+    assert "config: own_images" in capfd.readouterr().out
+    assert [config.schedule.length for config in started] == [100, 7]
+    assert [config.training.batch_size for config in started] == [4, 8]
+    assert (tmp_path / "runs" / "own_images-001").is_dir()
+
+
 def test_mistakes_are_one_line_and_status_2(call, road, tmp_path, capfd):
     data, model = road / "data" / "data.yaml", road / "run" / "best.keras"
     broken = tmp_path / "broken.yaml"
@@ -118,6 +132,10 @@ def test_mistakes_are_one_line_and_status_2(call, road, tmp_path, capfd):
         "no split 'tset'": ("evaluate", model, "--data", data, "--split", "tset"),
         "there is no model file": ("evaluate", tmp_path / "no.keras", "--data", data),
         "there is no file or folder": ("predict", model, tmp_path / "no", "--output", tmp_path),
+        "earlier call": ("predict", model, road, "--output", road / "predictions"),
+        "did you mean 'yolo'": (
+            *("predict", model, road, "--output", tmp_path / "x", "--format", "yol"),
+        ),
         "holds no image": (
             *("export", model, "--output", tmp_path / "export"),
             *("--verify-images", tmp_path / "no"),

@@ -89,7 +89,6 @@ def test_all_verbs(data, tmp_path):
         ("export", run, "--output", tmp_path / "export", "--verify-images", images),
         ("export", run, "--output", tmp_path / "edge", "--format", "tflite", "--input-size", 64),
         ("benchmark", run, "--image-size", "64x64", "--rounds", 2),
-        ("find-lr", "quickstart", "--data", data, "--output", tmp_path / "lr", *TINY),
         ("find-batch", "quickstart", "--data", data, "--largest", 2, *TINY),
         ("reproduce", "figure-1", "--output", tmp_path / "figure"),
     ]

@@ -70,7 +70,10 @@ def test_every_shipped_config_loads_and_survives_a_dump(name, tmp_path):
 
 
 def test_the_paper_s_config_is_the_default():
-    assert load_config("retinanet_r50_600") == Config()
+    """With other batches, its learning rate is scaled."""
+    expected = Config.model_validate({"optimizer": {"learning_rate_batch_size": 16}})
+    assert load_config("retinanet_r50_600") == expected
+    assert expected.training.batch_size == 16
 
 
 @pytest.mark.parametrize("path", ["bccd_r18", "bccd_r18.yaml", "configs/bccd_r18.yaml"])

@@ -101,3 +101,10 @@ def test_regions_of_any_class_become_one_of_every_class(dataset):
     assert whole.is_ignored.tolist() == [False, False, True, True]
     assert whole.row_splits.tolist() == [0, 1, 1, 4]
     assert whole.num_objects.tolist() == dataset.num_objects.tolist()
+
+
+def test_its_repr_is_two_lines(dataset):
+    assert repr(dataset).splitlines() == [
+        "DetectionDataset: 3 images, 3 boxes, 1 of them to ignore",
+        "2 classes: cat, dog",
+    ]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_retinanet.data.pipeline.batches import network_inputs
 from keras_retinanet.detection.predict import predict
-from keras_retinanet.errors import DataError
+from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 
@@ -35,7 +35,7 @@ def write_image(path, width=80, height=60, **options):
 
 def run(model, images, output, min_score=0.1):
     summary = predict(model, images, output, min_score=min_score)
-    return summary, json.loads((output / "predictions.json").read_text())
+    return summary, json.loads((output / "predictions.json").read_text())["images"]
 
 
 def test_folder_with_subfolders_and_odd_names(model, tmp_path):
@@ -219,3 +219,48 @@ def test_every_file_that_is_passed_over_is_named(model, tmp_path):
         str(folder / "sub" / "clip.mp4"): "file passed over",
         str(folder / "broken.tif"): "image skipped",
     }
+
+
+def test_passed_over_files_are_in_the_json(model, tmp_path):
+    write_image(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "notes.txt").touch()
+    run(model, tmp_path / "in", tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert written["passed_over"] == [
+        {
+            "file": str(tmp_path / "in" / "notes.txt"),
+            "problem": "file that is no image by its name",
+            "action": "file passed over",
+        }
+    ]
+
+
+def test_images_of_one_name_from_several_places_stay_apart(model, tmp_path):
+    files = [write_image(tmp_path / name / "a.png") for name in ("x", "y", "z")]
+    given = [files[0], tmp_path / "y", str(tmp_path / "z*" / "*.png"), files[0]]
+    summary = predict(model, given, tmp_path / "out", min_score=0.1)
+    assert summary.num_images == 3
+    pictures = tmp_path / "out" / "images"
+    found = {str(path.relative_to(pictures)) for path in pictures.rglob("*.jpg")}
+    assert found == {"a.png.jpg", "2/a.png.jpg", "z/a.png.jpg"}
+
+
+def test_scores_classes_and_all(model, tmp_path):
+    file = write_image(tmp_path / "a.png")
+    _, (everything,) = run(model, file, tmp_path / "all", min_score=0)
+    scores = [d["score"] for d in everything["detections"]]
+    limit = (scores[4] + scores[5]) / 2
+    _, (above,) = run(model, file, tmp_path / "above", min_score=limit)
+    assert above["detections"] == everything["detections"][:5]
+    predict(model, file, tmp_path / "kept", min_score=limit, keep_all=True)
+    kept = json.loads((tmp_path / "kept" / "predictions.json").read_text())["images"][0]
+    assert kept == everything
+    pictures = [tmp_path / name / "images" / "a.png.jpg" for name in ("above", "kept", "all")]
+    above, kept, everything_drawn = (np.asarray(Image.open(path)) for path in pictures)
+    assert (above == kept).all() and (above != everything_drawn).any()
+    name = everything["detections"][0]["class"]
+    predict(model, file, tmp_path / "one", min_score=0, classes=[name])
+    one = json.loads((tmp_path / "one" / "predictions.json").read_text())["images"][0]
+    assert one["detections"] == [d for d in everything["detections"] if d["class"] == name]
+    with pytest.raises(ConfigError, match="no class 'cow': it knows 0, 1, 2"):
+        predict(model, file, tmp_path / "none", classes=["cow"])

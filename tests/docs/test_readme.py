@@ -1,6 +1,8 @@
 """The README's examples do what they say."""
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    every = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [text for name, text in every if name == language]
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
@@ -20,6 +23,30 @@ def test_data_yaml(block, tmp_path):
     path = tmp_path / "data.yaml"
     path.write_text(block)
     assert split_names(path) == ["train", "val"]
+
+
+# The same training, shorter.
+SHORTER = "schedule.length=1 image.size=64 model.fpn_channels=8 model.head_channels=8"
+
+
+@pytest.mark.slow
+def test_commands_run(call, tmp_path, monkeypatch, small_resnet18):
+    folder = write_demo_dataset(tmp_path / "data", num_train=6, num_val=4).parent
+    (folder / "images" / "val").rename(folder / "photos")
+    (folder / "images" / "val").symlink_to(folder / "photos")
+    monkeypatch.chdir(folder)
+    commands = [line for block in blocks("") for line in block.splitlines()]
+    commands = [shlex.split(line) for line in commands if line.startswith("retinanet ")]
+    verbs = [command[1] for command in commands]
+    assert verbs == ["data", "data", "anchors", "train", "evaluate", "predict", "export"]
+    for _, *arguments in commands:
+        shorter = SHORTER.split() if arguments[0] == "train" else []
+        assert call(*arguments, *shorter) == 0, arguments
+    run = folder / "runs" / "first"
+    assert (run / "report.html").is_file() and (run / "evaluation" / "report.html").is_file()
+    found = json.loads((run / "pictures" / "predictions.json").read_text())
+    assert len(found["images"]) == 4
+    assert (folder / "serving" / "detector" / "1" / "saved_model.pb").is_file()
 
 
 def test_python_example_runs(tmp_path, monkeypatch, small_resnet18):

@@ -50,7 +50,7 @@ def test_an_empty_training_set_stops_before_the_model_is_built(
         "train", "quickstart", "--data", data, "--output", tmp_path / "run", *tiny_settings
     )
     assert "'train'" in error and str(data) in error
-    assert not any((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
 
 
 def test_out_of_memory_names_what_to_lower(
@@ -64,6 +64,7 @@ def test_out_of_memory_names_what_to_lower(
         "train", "quickstart", "--data", demo_yaml, "--output", tmp_path / "r", *tiny_settings
     )
     assert "training.batch_size (now 4) or image.size (now 64)" in error
+    assert not (tmp_path / "r").exists()  # nothing was saved that could be gone on with
 
 
 @pytest.mark.parametrize(
@@ -141,3 +142,12 @@ def test_without_network_pretrained_weights_are_told_how_to_be_had(
         "training.batch_size=2",
     )
     assert "model.weights=none" in error
+
+
+def test_a_start_that_fails_leaves_no_numbered_folder(refused, demo_yaml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("here before")
+    refused("train", "quickstart", "--data", tmp_path / "no.yaml")
+    # Known only when the callbacks are made, after the run's first files.
+    refused("train", "quickstart", "--data", demo_yaml, "training.callbacks=[no.such.Callback]")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -13,6 +13,7 @@ from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import ConfigError, TrainingDiverged
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.models.checkpoint_files import read_checkpoint
+from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.training import strategies
 from keras_retinanet.training import train as training
 from keras_retinanet.training.finders import batch_trial
@@ -192,7 +193,7 @@ class TestSetup:
                 callbacks[0].on_train_batch_begin(batch)
                 callbacks[0].on_train_batch_end(batch)
 
-        monkeypatch.setattr(keras.Model, "fit", fit)
+        monkeypatch.setattr(RetinaNet, "fit", fit)
         trial = make_trial(config, demo[0], 4)
         monkeypatch.setattr(
             strategies, "make_strategy", lambda *_, **__: tf.distribute.get_strategy()

@@ -3,13 +3,12 @@
 import enum
 import functools
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.arguments import DATA_HELP, Data, Split, output_folder
+from keras_retinanet.cli.arguments import DATA_HELP, AsJson, Data, Split, output_folder
 from keras_retinanet.cli.console import (
     counted,
     describe,
@@ -18,6 +17,7 @@ from keras_retinanet.cli.console import (
     plain,
     print_findings,
     refuse_unwritable,
+    tell,
 )
 from keras_retinanet.cli.data_verbs.check_tables import (
     print_findings_table,
@@ -49,6 +49,7 @@ def demo(
     num_train: Annotated[int, typer.Option(min=1, help="Training images.")] = 320,
     num_val: Annotated[int, typer.Option(min=1, help="Validation images.")] = 80,
     seed: Annotated[int, typer.Option(help="Another seed makes another set.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Make a small data set of drawn objects, in COCO's format."""
     from keras_retinanet.data.demo.demo import write_demo_dataset
@@ -57,6 +58,7 @@ def demo(
         path = write_demo_dataset(folder, num_train=num_train, num_val=num_val, seed=seed)
     except FileExistsError as error:
         raise UserError(str(error)) from error
+    tell({"data": path})
     out.print(f"{num_train} training and {counted(num_val, 'validation image')}: {path}")
 
 
@@ -73,6 +75,7 @@ def convert(
     ] = None,
     link: Annotated[bool, typer.Option("--link/--copy", help="Link the images?")] = False,
     check_images: Annotated[bool, typer.Option(help="Decode every image first?")] = True,
+    as_json: AsJson = False,
 ) -> None:
     """Write a data set in another format; the same command goes on after an interruption."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -94,6 +97,15 @@ def convert(
             on_progress=lambda count, total: bar.update(task, completed=count, total=total),
         )
     print_findings(done.findings)
+    tell(
+        {
+            "data": done.data_yaml,
+            "images": done.num_images,
+            "boxes": done.num_boxes,
+            "classes": done.num_classes,
+            "findings": len(done.findings),
+        }
+    )
     kept = f" ({done.num_kept} were there before)" if done.num_kept else ""
     out.print(
         f"{to}: {counted(done.num_images, 'image')}{kept}, {counted(done.num_boxes, 'box')} of "
@@ -119,6 +131,7 @@ def split(
     groups: Annotated[
         GroupsBy, typer.Option(help="Keep together what looks alike, or only copies of a file.")
     ] = GroupsBy.looks,
+    as_json: AsJson = False,
 ) -> None:
     """Divide a data set that has no split val (or test) by classes and groups of like images.
 
@@ -132,6 +145,8 @@ def split(
     print_findings(done.findings)
     for name, dataset in done.datasets.items():
         describe(name, dataset)
+    images = {name: len(dataset) for name, dataset in done.datasets.items()}
+    tell({"data": done.data_yaml, "images": images, "findings": len(done.findings)})
     total = sum(len(done.datasets[name]) for name in ("train", *shares))
     for name, share in shares.items():
         count, wanted = len(done.datasets[name]), share * total
@@ -162,7 +177,7 @@ def check(
         str | None, typer.Option(help="Config whose anchors are tried on every object.")
     ] = None,
     output: Annotated[Path | None, output_folder("Folder for check.json and plots as PNG.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and no tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find all faults in a data set, with their places, and count what is in it.
 
@@ -184,7 +199,7 @@ def check(
         )
     result = report.as_json()
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        tell(result)
     else:
         print_statistics(result["statistics"])
         print_findings_table(result["findings"])
@@ -215,6 +230,7 @@ def show(
         str | None, typer.Option(help="Config: show the anchors that find each object.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed picks other images.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Draw a sample of a data set with its boxes: a page for the browser, and a picture."""
     if augment and anchors and augment != anchors:
@@ -233,6 +249,7 @@ def show(
     output.mkdir(parents=True, exist_ok=True)
     page, sheet = output / "sample.html", output / "sample.png"
     title = f"{data}: {split}"
+    tell({"images": len(sample.pictures), "written": [page, sheet]})
     write_page(sample.pictures, sample.class_names, page, title=title, notes=sample.notes)
     contact_sheet(sample.pictures, sample.class_names).save(sheet)
     missed = [p for p in sample.pictures if p.is_unmatched.any()]

@@ -55,8 +55,8 @@ def planned_images(
             array.set_shape((None, *columns))
         return tf.data.Dataset.from_tensor_slices(dict(zip(ARRAYS, arrays, strict=True)))
 
-    end = np.iinfo(np.int64).max if num_epochs is None else num_epochs
-    return tf.data.Dataset.range(first_epoch, end).flat_map(epoch)
+    end, times = (np.iinfo(np.int64).max, -1) if num_epochs is None else (num_epochs, 1)
+    return tf.data.Dataset.range(first_epoch, end).flat_map(epoch).repeat(times)
 
 
 def planned_batches(

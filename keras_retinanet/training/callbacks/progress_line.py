@@ -11,6 +11,8 @@ from keras_retinanet.training.callbacks.run_callback import RunCallback
 
 # Seconds between two states of the line: on a terminal, and in a file, where each is a new one.
 SECONDS_ON_TERMINAL, SECONDS_IN_FILE = 0.2, 60.0
+# After so many steps the pace is known, and the length of the training is told.
+STEPS_TO_ESTIMATE = 20
 # Figures of an epoch's logs that its line shows, if they are there.
 SHOWN = ("loss", "class_loss", "box_loss", "AP", "AP50", "learning_rate")
 
@@ -33,8 +35,10 @@ class ProgressLine(RunCallback):
         self._stream = sys.stdout if stream is None else stream
         self._shown_at = time.monotonic()
         self._width = 0
+        self._steps_to_estimate: int | None = STEPS_TO_ESTIMATE
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._estimate()
         wait = SECONDS_ON_TERMINAL if self.is_live else SECONDS_IN_FILE
         if time.monotonic() - self._shown_at < wait or self.progress.is_epoch_end:
             return
@@ -43,7 +47,8 @@ class ProgressLine(RunCallback):
         step = f"step {progress.step_of_epoch}/{progress.steps_per_epoch}"
         # On a terminal there is room for the loss alone.
         shown = _figures(logs or {}, ("loss",) if self.is_live else SHOWN)
-        self._show([place, step, *shown, *self._pace()], is_last=not self.is_live)
+        # What is cut off at 80 columns is at the end.
+        self._show([place, step, *self._left(), *shown, *self._pace()], is_last=not self.is_live)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if not self.progress.is_epoch_end:
@@ -58,14 +63,27 @@ class ProgressLine(RunCallback):
         if "memory_gb" in logs:
             parts.append(f"{logs['memory_gb']:.2f} GB")
         parts.append(f"{duration(self.clock.seconds)} so far")
-        left = self.clock.remaining_seconds
-        if left:
-            parts.append(f"{duration(left)} left")
+        if self.clock.remaining_seconds:
+            parts += self._left()
         self._show(parts, is_last=True)
 
     def say(self, text: str) -> None:
         """Write a line of its own."""
         self._show([text], is_last=True)
+
+    def _estimate(self) -> None:
+        """Say once, when the first steps are done, how long the training will be."""
+        if self._steps_to_estimate is None:
+            return
+        self._steps_to_estimate -= 1
+        left = self.clock.remaining_seconds
+        if self._steps_to_estimate <= 0 and left is not None:
+            self._steps_to_estimate = None
+            self.say(f"about {duration(left)} to go, evaluations not counted")
+
+    def _left(self) -> list[str]:
+        left = self.clock.remaining_seconds
+        return [] if left is None else [f"{duration(left)} left"]
 
     def _pace(self) -> list[str]:
         clock, parts = self.clock, []
@@ -73,8 +91,6 @@ class ProgressLine(RunCallback):
             parts += [f"{clock.images_per_second:.3g} images/s", f"{clock.step_seconds:.3g} s/step"]
         if clock.data_wait is not None:
             parts.append(f"waiting {100 * clock.data_wait:.0f}%")
-        if clock.remaining_seconds is not None:
-            parts.append(f"{duration(clock.remaining_seconds)} left")
         return parts
 
     def _show(self, parts: list[str], *, is_last: bool) -> None:

@@ -1,1 +1,1 @@
-"""Searches before a training: the learning rate, and the largest batch that fits."""
+"""Searches before a training: the largest batch that fits."""

@@ -4,18 +4,25 @@ done."""
 import contextlib
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.errors import (
+    CheckpointError,
+    ConfigError,
+    TrainingDiverged,
+    TrainingInterrupted,
+)
 from keras_retinanet.system.atomic_files import remove_unfinished, write_whole
 from keras_retinanet.system.locks import file_lock
 
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 CONFIG_FILE = "config.yaml"
+CHECKPOINTS, METRICS_FILE = "checkpoints", "metrics.csv"
 BEST_MODEL_FILE = "best.keras"
 # What that model found in the validation split, as COCO results.
 BEST_DETECTIONS_FILE = "best_detections.json"
@@ -47,7 +54,8 @@ def write_run(folder: Path, run: Run, *, config: str | None = None) -> None:
 def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
     """Make a run directory, unless it is there, and keep it to this process.
 
-    A new run that fails before anything is known of it leaves no folder behind.
+    A new run that fails before it has saved anything leaves nothing behind; one that was stopped,
+    or that diverged, does.
 
     Raises:
         ConfigError: another process has it, or a new run is to be written into a used one.
@@ -56,15 +64,36 @@ def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
         refuse_used(folder)
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    has_failed = False
     try:
         with locked(folder):
-            yield
-    except BaseException:
-        if not resume and not _contents(folder):
-            (folder / LOCK_FILE).unlink(missing_ok=True)
-            if is_new:
-                folder.rmdir()
-        raise
+            try:
+                yield
+            except BaseException as error:
+                has_failed = not resume and not _is_worth_keeping(folder, error)
+                raise
+    finally:
+        if has_failed:
+            _remove(folder, is_new=is_new)
+
+
+def _is_worth_keeping(folder: Path, error: BaseException) -> bool:
+    """Whether there is something of a run that has failed to go on with, or to look at."""
+    if isinstance(error, TrainingInterrupted | TrainingDiverged | CheckpointError):
+        return bool(_contents(folder))
+    return any((folder / name).exists() for name in (CHECKPOINTS, METRICS_FILE))
+
+
+def _remove(folder: Path, *, is_new: bool) -> None:
+    """Remove what a run has put into a folder that was empty, and the folder if it was new."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if is_new:
+        with contextlib.suppress(OSError):  # a file of it is still open
+            folder.rmdir()
 
 
 def refuse_used(folder: Path) -> None:

@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.errors import ConfigError, TrainingDiverged, TrainingInterrupted
 from keras_retinanet.system import locks
 from keras_retinanet.training.runs.run_directory import (
     CONFIG_FILE,
     LOCK_FILE,
     RUN_FILE,
     Run,
+    claimed,
     locked,
     read_run,
     write_run,
@@ -72,3 +73,43 @@ def test_a_damaged_run_file_is_named(tmp_path, text):
     (tmp_path / RUN_FILE).write_text(text)
     with pytest.raises(ConfigError, match=rf"{RUN_FILE} cannot be read"):
         read_run(tmp_path)
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        with pytest.raises(ZeroDivisionError), claimed(tmp_path / name, resume=False):
+            write_run(tmp_path / name, Run(None, "0123"), config="a: 1")
+            (tmp_path / name / "tensorboard").mkdir()
+            raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    assert not list((tmp_path / "empty").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (ZeroDivisionError, "metrics.csv"),
+        (KeyboardInterrupt, "checkpoints"),
+        (TrainingInterrupted, RUN_FILE),
+        (TrainingDiverged, RUN_FILE),
+    ],
+)
+def test_what_can_be_gone_on_with_or_looked_at_stays(tmp_path, error, kept):
+    with pytest.raises(error), claimed(tmp_path / "run", resume=False):
+        (tmp_path / "run" / kept).write_text("")
+        raise error("why")
+    assert (tmp_path / "run" / kept).exists()
+
+
+def test_the_run_of_another_process_is_left_alone(tmp_path):
+    with claimed(tmp_path / "run", resume=False):
+        with (
+            pytest.raises(ConfigError, match="written by process"),
+            claimed(tmp_path / "run", resume=False),
+        ):
+            pass
+        assert (tmp_path / "run" / LOCK_FILE).exists()
+    with pytest.raises(ZeroDivisionError), claimed(tmp_path / "run", resume=True):
+        raise ZeroDivisionError
+    assert (tmp_path / "run").exists()

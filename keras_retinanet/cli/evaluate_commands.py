@@ -1,0 +1,154 @@
+"""`retinanet evaluate`, whole or one process' share, and `merge`, which makes one of the shares."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_retinanet import conventions
+from keras_retinanet.cli.arguments import (
+    AsJson,
+    BatchSize,
+    Data,
+    Model,
+    Split,
+    model_file,
+    output_folder,
+)
+from keras_retinanet.cli.console import counted, described_dataset, err, out, print_metrics, tell
+from keras_retinanet.cli.evaluation_report import write_evaluation_report
+from keras_retinanet.errors import ConfigError
+
+SHARD_HELP = (
+    "Evaluate share I of N, 0/N to N-1/N, and write its part into --output; `retinanet merge` "
+    "makes one evaluation of all parts."
+)
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    split: Split = "val",
+    output: Annotated[
+        Path | None,
+        output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
+    ] = None,
+    batch_size: BatchSize = 8,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help=SHARD_HELP)] = None,
+    max_detections: Annotated[
+        int,
+        typer.Option(
+            min=conventions.MAX_DETECTIONS,
+            help="Detections of an image that count. COCO's figures count 100; where images have "
+            "more objects, 300 or 1000 do them justice.",
+        ),
+    ] = conventions.MAX_DETECTIONS,
+    as_json: AsJson = False,
+) -> None:
+    """Measure COCO's AP and AR of a model on a data set, and report what to do next."""
+    from keras_retinanet.detection.keras_model import KerasDetector
+    from keras_retinanet.detection.load_detector import load_detector
+    from keras_retinanet.evaluation.evaluate import DatasetEvaluation
+    from keras_retinanet.evaluation.shards.evaluate_shard import Shard
+
+    share = None if shard is None else Shard.parse(shard)
+    if share is not None and output is None:
+        raise ConfigError("--shard needs --output, the folder of the parts")
+    file = model_file(model)
+    loaded = load_detector(file)
+    if max_detections > conventions.MAX_DETECTIONS:
+        if isinstance(loaded, KerasDetector):
+            loaded = loaded.keeping(max_detections)
+        else:
+            err.print("an export keeps as many detections as it was exported with")
+    dataset = described_dataset(data, split, max_detections=max_detections)
+    if share is not None and output is not None:
+        _run_shard(file, loaded, dataset, share, output, batch_size, max_detections)
+        return
+    start = time.perf_counter()
+    evaluator = DatasetEvaluation(
+        loaded, dataset, batch_size=batch_size, max_detections=max_detections
+    ).run()
+    seconds = time.perf_counter() - start
+    _tell_evaluation(
+        evaluator,
+        output,
+        title=f"{file.stem} on {Path(data).name}, {split}",
+        facts={
+            "model": str(file),
+            "data": f"{data}, {split}",
+            "speed": f"{seconds / len(dataset):.3f} s an image, start included",
+        },
+        result={"model": file, "data": data, "split": split},
+    )
+
+
+def _run_shard(
+    file: Path,
+    detector: Any,
+    dataset: Any,
+    shard: Any,
+    output: Path,
+    batch_size: int,
+    max_detections: int,
+) -> None:
+    """Write a shard's part, and say what was done."""
+    from keras_retinanet.evaluation.shards.evaluate_shard import evaluate_shard
+    from keras_retinanet.system.digests import sha256
+
+    path, num_images = evaluate_shard(
+        detector,
+        dataset,
+        shard,
+        output,
+        model=sha256(file),
+        batch_size=batch_size,
+        max_detections=max_detections,
+    )
+    done = f"{counted(num_images, 'image')} evaluated" if num_images else "was finished already"
+    tell({"part": path, "images": num_images})
+    out.print(f"part {shard.index}/{shard.count}: {done}: {path}")
+
+
+def merge(
+    parts: Annotated[list[Path], typer.Argument(metavar="PART...", help="Parts, or folders.")],
+    data: Data,
+    split: Split = "val",
+    output: Annotated[
+        Path | None,
+        output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make one evaluation of the parts that `evaluate --shard` wrote, as of one process."""
+    from keras_retinanet.evaluation.shards.evaluate_shard import merge_parts
+
+    evaluator = merge_parts(parts, described_dataset(data, split))
+    _tell_evaluation(
+        evaluator,
+        output,
+        title=f"{Path(data).name}, {split}",
+        facts={"parts": ", ".join(map(str, parts)), "data": f"{data}, {split}"},
+        result={"parts": parts, "data": data, "split": split},
+    )
+
+
+def _tell_evaluation(
+    evaluator: Any,
+    output: Path | None,
+    *,
+    title: str,
+    facts: dict[str, str],
+    result: dict[str, Any],
+) -> None:
+    """Print the figures, and write them with the report."""
+    from keras_retinanet.evaluation.evaluate import write_evaluation
+
+    metrics = evaluator.metrics()
+    print_metrics(metrics)
+    tell({**result, "metrics": metrics, "output": output})
+    if output is not None:
+        write_evaluation(metrics, evaluator.results, output)
+        report = write_evaluation_report(evaluator, output, title=title, facts=facts)
+        out.print(f"{report}, {output / 'metrics.json'}, {output / 'detections.json'}")

@@ -1,0 +1,84 @@
+"""The verb predict: a model's detections in image files."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_retinanet.cli.arguments import AsJson, BatchSize, Model, model_file, output_folder
+from keras_retinanet.cli.console import counted, out, plain, print_findings, tell
+from keras_retinanet.config.yaml_files import did_you_mean
+from keras_retinanet.errors import ConfigError
+
+
+def predict(
+    model: Model,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Files, folders, patterns in quotes, or - for a list on standard input.",
+        ),
+    ],
+    output: Annotated[Path, output_folder("Folder for pictures and files.")],
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out detections below this score.")
+    ] = 0.5,
+    keep_all: Annotated[
+        bool, typer.Option("--all", help="Write those below it into files, too; not into pictures.")
+    ] = False,
+    class_name: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="NAME", help="This class alone; may be repeated."),
+    ] = None,
+    file_format: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="json (default), coco, yolo or csv; may be repeated."),
+    ] = None,
+    crops: Annotated[bool, typer.Option("--crops", help="Cut each object out, too.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier call's predictions.")
+    ] = False,
+    batch_size: BatchSize = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a model's detections on images, and write them as JSON, COCO, YOLO or CSV."""
+    from keras_retinanet.detection.load_detector import load_detector
+    from keras_retinanet.detection.predict import predict as run_prediction
+    from keras_retinanet.detection.prediction_files import FORMATS, NAMES, refuse_earlier
+
+    formats = file_format or ["json"]
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(f"--format {name}: {did_you_mean(name, list(FORMATS))}")
+    file = model_file(model)
+    refuse_earlier(output, overwrite=overwrite)
+    summary = run_prediction(
+        load_detector(file),
+        images,
+        output,
+        lines=sys.stdin,
+        min_score=min_score,
+        keep_all=keep_all,
+        classes=class_name or (),
+        formats=formats,
+        crops=crops,
+        batch_size=batch_size,
+    )
+    print_findings(summary.findings)
+    scores = "all scores" if keep_all else f"score {min_score} and more"
+    paths = [output / name for name in NAMES if (output / name).exists()]
+    tell(
+        {
+            "images": summary.num_images,
+            "detections": summary.num_detections,
+            "passed_over": [finding.where for finding in summary.findings],
+            "written": paths,
+        }
+    )
+    written = ", ".join(plain(str(path)) for path in paths)
+    out.print(
+        f"{counted(summary.num_images, 'image')}, {counted(summary.num_detections, 'detection')} "
+        f"of {scores}: {written}"
+    )
