@@ -91,7 +91,8 @@ class ModelConfig(NetworkConfig):
     width: PositiveFloat = 1.0
     # "imagenet", "none", or the path of a Keras weights file of the backbone
     weights: str = "imagenet"
-    # a trained model (.keras) to begin from, in place of `weights`; its classes may be others
+    # a trained model (.keras), a file of another project or a name that `retinanet weights list`
+    # shows, to begin from in place of `weights`; its classes may be others
     init_from: str | None = None
     # auto: frozen with weights, trainable without; with `init_from` as that model has it
     batchnorm: Literal["auto", "frozen", "trainable", "synchronized"] = "auto"

@@ -82,7 +82,9 @@ def _source(arrays: Arrays, source: str) -> Source:
 def _imported(source: Source, arrays: Arrays, class_names: Sequence[str] | None) -> ImportedModel:
     network = source.network(arrays)
     model = RetinaNet(
-        class_names=_class_names(network, class_names), weights=None, **network.arguments
+        class_names=_class_names(network, class_names),
+        weights=None,
+        **{"batchnorm": "frozen", **network.arguments},  # as of any pretrained backbone
     )
     taken: set[str] = set()
     faults: list[str] = []
