@@ -13,9 +13,8 @@ from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.checkpoint_files import SUFFIX
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers.weight_average import keep_averaged_weights
-from keras_retinanet.weights.fetch import fetch
+from keras_retinanet.weights.fetch import file_of
 from keras_retinanet.weights.import_weights import import_weights
-from keras_retinanet.weights.published import PublishedWeights, published_weights
 
 # What training writes; any other file is of another project.
 OWN_SUFFIXES = (".keras", SUFFIX)
@@ -81,10 +80,8 @@ def load_source(init_from: str | Path) -> RetinaNet:
     Raises:
         WeightsError: the file cannot be had or read, or holds another model than a RetinaNet.
     """
-    path = Path(init_from)
     try:
-        if not path.exists() and str(init_from) in published_weights():
-            path = _fetched(published_weights()[str(init_from)])
+        path = file_of(init_from)
         if not path.exists() and not path.suffix:
             raise WeightsError(
                 f"{init_from} is neither a file nor a name that `retinanet weights list` shows"
@@ -98,11 +95,6 @@ def load_source(init_from: str | Path) -> RetinaNet:
         raise WeightsError(f"model.init_from: {error}") from error
     keep_averaged_weights(model)
     return model
-
-
-def _fetched(entry: PublishedWeights) -> Path:
-    logger.info("%s (%s): fetching or verifying %s", entry.name, entry.licence, entry.file_name)
-    return fetch(entry)
 
 
 def take_weights(model: RetinaNet, source: RetinaNet) -> TransferReport:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.system.locks import file_lock
-from keras_retinanet.weights.published import PublishedWeights
+from keras_retinanet.weights.published import PublishedWeights, published_weights
 
 # An address that holds the files under their names, in place of the projects' own.
 MIRROR_VARIABLE = "KERAS_RETINANET_MIRROR"
@@ -75,6 +75,16 @@ def fetch(
     except OSError as error:
         raise WeightsError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def file_of(name_or_path: str | Path) -> Path:
+    """Return the path of a file of weights; one that is named in the table is fetched."""
+    path = Path(name_or_path)
+    entry = published_weights().get(str(name_or_path))
+    if entry is None or path.exists():
+        return path
+    logger.info("%s (%s): fetching or verifying %s", entry.name, entry.licence, entry.file_name)
+    return fetch(entry)
 
 
 def _download(

@@ -9,13 +9,13 @@ from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.models.variant import NetworkVariant
-from keras_retinanet.training import fine_tuning
 from keras_retinanet.training.fine_tuning import load_source
 from keras_retinanet.training.setup.model_and_loss import (
     make_anchor_generator,
     make_input_policy,
 )
 from keras_retinanet.training.setup.prepare import prepare
+from keras_retinanet.weights import fetch
 from keras_retinanet.weights.fetch import weights_folder
 from keras_retinanet.weights.published import PublishedWeights, published_weights
 from keras_retinanet.weights.sources.detectron2_names import DETECTRON2
@@ -40,7 +40,7 @@ def test_a_name_in_a_config_is_fetched_imported_and_fine_tuned(
     (weights_folder() / file.name).write_bytes(file.read_bytes())  # as if fetched before
     checksum = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
     entry = PublishedWeights("ours", "a", f"http://127.0.0.1:9/{file.name}", checksum, "MIT")
-    monkeypatch.setattr(fine_tuning, "published_weights", lambda: {"ours": entry})
+    monkeypatch.setattr(fetch, "published_weights", lambda: {"ours": entry})
     config = load_config("from_detectron2_r50", ["model.init_from=ours"])
     setup = prepare(config, demo[0])
     assert list(setup.transfer.fresh) == ["class_head_predictions"]
