@@ -13,7 +13,7 @@ app = typer.Typer(help="Bring the weights of other projects.", no_args_is_help=T
 
 @app.command("list")
 def list_published() -> None:
-    """List the weights that `fetch` and `model.init_from` know by name."""
+    """List the weights that `fetch`, `model.init_from` and `model.weights` know by name."""
     from rich.table import Table
 
     from keras_retinanet.weights.published import published_weights
