@@ -70,12 +70,11 @@ def _take(model: RetinaNet, source: BackboneSource, arrays: Arrays, path: Path) 
     prefixes = tuple(prefix for stage in STAGE_PREFIXES for prefix in stage)
     layers = [la for la in model.layers if la.weights and la.name.startswith(prefixes)]
     values = [layer_values(layer, names, arrays, network, taken, faults) for layer in layers]
-    unused = [name for name in arrays if name not in taken]
+    counts = "num_batches_tracked"  # no weights
+    unused = [name for name in arrays if name not in taken and not name.endswith(counts)]
     left_out = [name for name in unused if name.startswith(source.left_out)]
     faults += [
-        f"{name} is no part of {model.backbone_name}"
-        for name in unused
-        if name not in left_out and not name.endswith("num_batches_tracked")
+        f"{name} is no part of {model.backbone_name}" for name in unused if name not in left_out
     ]
     if faults:
         raise WeightsError(f"{source.name} that does not fit: {_some(faults)}")
