@@ -57,12 +57,16 @@ def fetch(
     address = f"{mirror.rstrip('/')}/{quote(entry.file_name)}" if mirror else entry.address
     if urlsplit(address).scheme not in ("http", "https"):
         raise WeightsError(f"a mirror is an http or https address, not {mirror!r}")
+    mend = "remove it, and it is fetched again"
     try:
+        if path.is_file():  # also in a folder that may not be written
+            _verify(path, entry, mend=mend)
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         # Two processes that want the same file do not write into one another's.
         with file_lock(path.with_name(f".{path.name}.lock")):
             if path.is_file():
-                _verify(path, entry, mend="remove it, and it is fetched again")
+                _verify(path, entry, mend=mend)
                 return path
             part = path.with_name(f"{path.name}.part")
             _download(address, part, entry, path, progress)

@@ -182,6 +182,14 @@ def test_another_size_is_seen_before_it_is_fetched(server):
     assert left() == []
 
 
+def test_a_file_that_was_put_there_is_taken(server):
+    weights_folder().mkdir(parents=True)
+    (weights_folder() / NAME).write_bytes(CONTENT)
+    assert fetch(entry_of(server)) == weights_folder() / NAME
+    assert not server.asked
+    assert [path.name for path in weights_folder().iterdir()] == [NAME]  # nothing is written
+
+
 def test_a_file_that_is_there_is_verified(server):
     path = fetch(entry_of(server))
     path.write_bytes(CONTENT[:-1] + b"x")
