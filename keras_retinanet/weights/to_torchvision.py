@@ -1,6 +1,7 @@
 """The other way: a RetinaNet's weights as torchvision's retinanet_resnet50_fpn (_v2) names them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from inspect import signature
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ from keras_retinanet.errors import WeightsError
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.models.variant import PIXEL_SCALINGS
+from keras_retinanet.models.variant import PAPER, PIXEL_SCALINGS
 from keras_retinanet.weights.import_weights import CLASS_HEAD, PARTS
 from keras_retinanet.weights.sources.coco_classes import COCO_CLASSES
 from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
@@ -20,22 +21,19 @@ _NUM_COCO_OUTPUTS = max(COCO_CLASSES) + 1
 # The logit of outputs that are no class: their score is below every threshold.
 _NEVER = -30.0
 _ANCHORS = AnchorGenerator(offset=0.0, rounded=True, integer_sizes=True, step="grid")
-# What torchvision's builders make, by our names of settings.
-_NETWORK = {
-    "separable": False,
-    "fpn_channels": 256,
-    "head_channels": 256,
-    "head_depth": 4,
-    "class_activation": "sigmoid",
+# Settings that any value is right for, or that are looked at by themselves; the others have to be
+# the defaults.
+_LOOKED_AT = {
+    *("backbone", "class_names", "batchnorm", "frozen_stages", "prior", "name", "dtype"),
+    *("anchor_generator", "box_coder", "input_policy", "inference", "variant"),
 }
+# What torchvision's builders make, where it is not the default of `NetworkVariant`, or not alone.
 _VARIANT = {
     "padding": (None, "symmetric"),
     "pool_padding": (None, "symmetric"),
     "batchnorm_epsilon": (None, 1e-5, 0.0),
     "fpn_padding": ("symmetric",),
     "fpn_upsampling": ("nearest",),
-    "fpn_norm": ("none",),
-    "p7_relu": (True,),
 }
 _V1 = {"head_norm": "none", "p6_from": "p5"}
 _V2 = {"head_norm": "group", "p6_from": "c5"}
@@ -134,8 +132,17 @@ def _reasons_against(model: RetinaNet) -> list[str]:
     config, variant, policy = model.get_config(), model.variant, model.input_policy
     found: list[tuple[str, Any, tuple]]
     found = [("model.backbone", model.backbone_name, ("resnet50_v1_5",))]
-    found += [(f"model.{name}", config[name], (value,)) for name, value in _NETWORK.items()]
-    found += [(f"model.{name}", getattr(variant, name), some) for name, some in _VARIANT.items()]
+    defaults = signature(RetinaNet).parameters
+    found += [
+        (f"model.{name}", value, (defaults[name].default,))
+        for name, value in config.items()
+        if name not in _LOOKED_AT
+    ]
+    found += [
+        (f"model.{name}", getattr(variant, name), _VARIANT.get(name, (getattr(PAPER, name),)))
+        for name in (field.name for field in fields(variant))
+        if name not in ("pixel_scaling", *_V1)
+    ]
     if not _has(model, _V1) and not _has(model, _V2):
         both = tuple((v["head_norm"], v["p6_from"]) for v in (_V1, _V2))
         found.append(("model.head_norm, p6_from", (variant.head_norm, variant.p6_from), both))
