@@ -133,7 +133,7 @@ def layer_values(
     name = source.name_of(layer.name)
     values = []
     for weight in layer.weights:
-        key = f"{name}.{PARTS[weight.name]}"
+        key = f"{name}.{_PARTS[weight.name]}"
         if key not in arrays:
             if weight.name == "bias" and _needs_no_bias(layer, name, arrays):
                 values.append(np.zeros(weight.shape, np.float32))
@@ -154,7 +154,7 @@ def layer_values(
 
 
 # Names of Keras' weights, and torch's.
-PARTS = {
+_PARTS = {
     "kernel": "weight",
     "bias": "bias",
     "gamma": "weight",
