@@ -14,6 +14,7 @@ setup(
         "keras_retinanet": ["py.typed"],
         "keras_retinanet.reports": ["*.html", "evaluation_report/*.html"],
         "keras_retinanet.configs": ["*.yaml", "data/*.yaml"],
+        "keras_retinanet.weights": ["published.yaml"],
         "keras_retinanet.paper": ["quick.yaml", "experiments/*.yaml"],
     },
 )

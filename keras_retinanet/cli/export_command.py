@@ -19,7 +19,7 @@ from keras_retinanet.cli.console import described_dataset, out, tell
 from keras_retinanet.errors import ConfigError, UserError
 
 Output = Annotated[Path, output_folder("Folder of the versions, as TF Serving polls it.")]
-Format = Annotated[str, typer.Option(help="saved_model, tflite, onnx or keras.")]
+Format = Annotated[str, typer.Option(help="saved_model, tflite, onnx, keras or torchvision.")]
 Precision = Annotated[str | None, typer.Option(help="Of the weights; see the docs.")]
 Postprocessing = Annotated[
     str | None, typer.Option(help="tflite: op, builtin or none (docs/edge.md).")

@@ -1,15 +1,76 @@
 """retinanet weights: models of other projects, brought here."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keras_retinanet.cli.arguments import AsJson
-from keras_retinanet.cli.console import out, tell
+from keras_retinanet.cli.console import err, out, plain, tell
 from keras_retinanet.errors import ConfigError
 
 app = typer.Typer(help="Bring the weights of other projects.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_published(as_json: AsJson = False) -> None:
+    """List the weights that `fetch`, `model.init_from` and `model.weights` know by name."""
+    from rich.table import Table
+
+    from keras_retinanet.weights.published import published_weights
+
+    table = Table("name", "network", "AP", "MB", "checksum", "licence")
+    table.columns[0].no_wrap = True  # it is what one types
+    for entry in published_weights().values():
+        kind, _, digits = (entry.checksum or "none").partition(":")
+        table.add_row(
+            entry.name,
+            entry.network,
+            "" if entry.ap is None else f"{entry.ap:.1f}",
+            "" if entry.num_bytes is None else f"{entry.num_bytes / 1e6:.0f}",
+            f"{kind} {digits[:8]}".rstrip(),
+            entry.licence,
+        )
+    out.print(table)
+    tell({entry.name: asdict(entry) for entry in published_weights().values()})
+
+
+@app.command("fetch")
+def fetch_published(
+    name: Annotated[str, typer.Argument(help="A name that `retinanet weights list` shows.")],
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            envvar="KERAS_RETINANET_MIRROR",
+            help="Where the file lies under its name, in place of the project's own address.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a file of weights, and verify it; one that was cut is taken up where it ended.
+
+    It comes to keras_retinanet/ in KERAS_HOME (~/.keras).
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from keras_retinanet.weights.fetch import fetch
+    from keras_retinanet.weights.published import find_published
+
+    entry = find_published(name)
+    columns = (TextColumn(entry.file_name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=entry.num_bytes)
+        path = fetch(
+            entry,
+            mirror=mirror,
+            progress=lambda there, total: bar.update(task, completed=there, total=total),
+        )
+    out.print(plain(str(path)))
+    tell({"file": path, "checksum": entry.checksum})
+    verified = f"verified by its {entry.checksum}" if entry.checksum else "which nothing verifies"
+    out.print(f"{entry.network}, {entry.licence}, {verified}")
 
 
 @app.command("import")

@@ -98,9 +98,10 @@ class ModelConfig(NetworkConfig, BoxCodingConfig):
     backbone: BackboneName = "resnet50"
     # multiplier of the backbone's channel numbers (mobilenet_v2)
     width: PositiveFloat = 1.0
-    # "imagenet", "none", or the path of a Keras weights file of the backbone
+    # "imagenet", "none", or a file of the backbone's: Keras weights, .pth, .pkl, .safetensors
     weights: str = "imagenet"
-    # a trained model (.keras) to begin from, in place of `weights`; its classes may be others
+    # a trained model (.keras), a file of another project or a name that `retinanet weights list`
+    # shows, to begin from in place of `weights`; its classes may be others
     init_from: str | None = None
     # auto: frozen with weights, trainable without; with `init_from` as that model has it
     batchnorm: Literal["auto", "frozen", "trainable", "synchronized"] = "auto"

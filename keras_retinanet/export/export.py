@@ -18,6 +18,7 @@ from keras_retinanet.export.onnx_exporter import OnnxExporter
 from keras_retinanet.export.publish import publish
 from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
+from keras_retinanet.export.torchvision_exporter import TorchvisionExporter
 from keras_retinanet.export.verify import Parity, compare, with_ap
 from keras_retinanet.export.write_manifest import describe_source, write_manifest
 from keras_retinanet.models.retinanet import RetinaNet
@@ -26,7 +27,13 @@ from keras_retinanet.system.silence import silence
 # By the name in `retinanet export --format`.
 EXPORTERS: dict[str, type[Exporter]] = {
     exporter.format: exporter
-    for exporter in (SavedModelExporter, TFLiteExporter, OnnxExporter, KerasExporter)
+    for exporter in (
+        SavedModelExporter,
+        TFLiteExporter,
+        OnnxExporter,
+        KerasExporter,
+        TorchvisionExporter,
+    )
 }
 # The first way to run an export is compared on all images, the others on these many.
 _IMAGES_FOR_OTHERS = 2

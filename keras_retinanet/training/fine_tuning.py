@@ -1,6 +1,7 @@
 """Fine-tuning: takes over the weights of a trained model, and reports what came of each layer."""
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,14 @@ import numpy as np
 
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.models.checkpoint_files import SUFFIX
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers.weight_average import keep_averaged_weights
+from keras_retinanet.weights.fetch import file_of
+from keras_retinanet.weights.import_weights import import_weights
 
+# What training writes; any other file is of another project.
+OWN_SUFFIXES = (".keras", SUFFIX)
 CLASS_LAYER = "class_head_predictions"
 BOX_LAYER = "box_head_predictions"
 
@@ -30,6 +36,8 @@ _FREE_SETTINGS = (
     "name",
     "dtype",
 )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +70,26 @@ class TransferReport:
         return dataclasses.asdict(self)
 
 
-def load_source(path: str | Path) -> RetinaNet:
+def load_source(init_from: str | Path) -> RetinaNet:
     """Return the model to begin from; a checkpoint's moving average, where it has one, counts.
 
+    Args:
+        init_from: a .keras file or a checkpoint; a weights file of another project; or a name in
+            `weights.published`, whose file is fetched if need be.
+
     Raises:
-        WeightsError: the file cannot be read, or holds another model than a RetinaNet.
+        WeightsError: the file cannot be had or read, or holds another model than a RetinaNet.
     """
     try:
+        path = file_of(init_from)
+        if not path.exists() and not path.suffix:
+            raise WeightsError(
+                f"{init_from} is neither a file nor a name that `retinanet weights list` shows"
+            )
+        if path.is_file() and path.suffix not in OWN_SUFFIXES:
+            imported = import_weights(path)
+            logger.info("%s: %s", path.name, imported.description)
+            return imported.model
         model = load_model(path)
     except WeightsError as error:
         raise WeightsError(f"model.init_from: {error}") from error

@@ -82,13 +82,15 @@ def _source(arrays: Arrays, source: str) -> Source:
 def _imported(source: Source, arrays: Arrays, class_names: Sequence[str] | None) -> ImportedModel:
     network = source.network(arrays)
     model = RetinaNet(
-        class_names=_class_names(network, class_names), weights=None, **network.arguments
+        class_names=_class_names(network, class_names),
+        weights=None,
+        **{"batchnorm": "frozen", **network.arguments},  # as of any pretrained backbone
     )
     taken: set[str] = set()
     faults: list[str] = []
     for layer in model.layers:
         if layer.weights:
-            values = _values(layer, source, arrays, network, taken, faults)
+            values = layer_values(layer, source, arrays, network, taken, faults)
             if values is not None:
                 layer.set_weights(values)
     left_out = tuple(name for name in arrays if name.endswith(source.without))
@@ -119,7 +121,7 @@ def _class_names(network: Network, given: Sequence[str] | None) -> Sequence[str]
     return given
 
 
-def _values(
+def layer_values(
     layer: keras.Layer,
     source: Source,
     arrays: Arrays,

@@ -30,16 +30,18 @@ from keras_retinanet.losses import (
 )
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import NetworkVariant
+from keras_retinanet.weights.import_backbone import has_others_values, import_backbone
 
 
 def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
     """Return the model that the config describes, with fresh heads for the classes."""
     model = config.model
-    return RetinaNet(
+    is_of_others = has_others_values(model.weights)
+    network = RetinaNet(
         model.backbone,
         class_names=class_names,
-        weights=None if model.weights == "none" else model.weights,
-        batchnorm=model.batchnorm,
+        weights=None if is_of_others or model.weights == "none" else model.weights,
+        batchnorm="frozen" if is_of_others and model.batchnorm == "auto" else model.batchnorm,
         frozen_stages=model.frozen_stages,
         width=model.width,
         separable=model.separable,
@@ -55,6 +57,9 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         variant=NetworkVariant.of(model),
         dtype=model.precision,
     )
+    if is_of_others:
+        import_backbone(network, model.weights)
+    return network
 
 
 def make_anchor_generator(config: Config) -> AnchorGenerator:

@@ -83,16 +83,16 @@ def prepare(
     _refuse_uneven_batches(config, strategy.num_replicas_in_sync)
     plan = make_plan(config, train_set)
     _refuse_narrow_batches(config, train_set, plan)
+    source = _source(config) if checkpoint is None else None
     model = compiled_model(
         config,
         train_set.class_names,
         steps_per_epoch=plan.steps_per_epoch,
         strategy=strategy,
         checkpoint=checkpoint,
+        source=source,
     )
-    transfer = None
-    if config.model.init_from and checkpoint is None:
-        transfer = take_weights(model, load_source(config.model.init_from))
+    transfer = None if source is None else take_weights(model, source)
     return Setup(config, train_set, strategy, this_worker(), plan, model, checkpoint, transfer)
 
 
@@ -103,10 +103,11 @@ def compiled_model(
     steps_per_epoch: int,
     strategy: tf.distribute.Strategy,
     checkpoint: Checkpoint | None = None,
+    source: RetinaNet | None = None,
 ) -> RetinaNet:
     """Return the config's model, ready for `fit`: with its loss, its optimizer and its step."""
     with strategy.scope():
-        model = build_model(without_other_weights(config, checkpoint), class_names)
+        model = build_model(without_other_weights(config, checkpoint, source), class_names)
         model.compile(
             optimizer=make_optimizer(config, steps_per_epoch),
             loss=make_loss(config),
@@ -121,19 +122,29 @@ def compiled_model(
     return model
 
 
-def without_other_weights(config: Config, checkpoint: Checkpoint | None = None) -> Config:
-    """Return the config of a model whose weights come from elsewhere: none are to be had for it."""
+def without_other_weights(
+    config: Config, checkpoint: Checkpoint | None = None, source: RetinaNet | None = None
+) -> Config:
+    """Return the config of a model whose weights come from elsewhere: none are to be had for it.
+
+    Args:
+        source: the model of `model.init_from`, where it is loaded already.
+    """
     changes: dict[str, Any] = {}
     if checkpoint is not None or config.model.init_from:
         changes["weights"] = "none"
     if changes and config.model.batchnorm == "auto":
         # What "auto" was when the weights were had.
-        changes["batchnorm"] = (
-            checkpoint.state["model"]["batchnorm"]
-            if checkpoint is not None
-            else load_source(config.model.init_from or "").batchnorm
-        )
+        if checkpoint is not None:
+            changes["batchnorm"] = checkpoint.state["model"]["batchnorm"]
+        elif source := source or _source(config):
+            changes["batchnorm"] = source.batchnorm
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
+
+
+def _source(config: Config) -> RetinaNet | None:
+    """Return the model that the config begins from."""
+    return load_source(config.model.init_from) if config.model.init_from else None
 
 
 def _refuse_uneven_batches(config: Config, num_replicas: int) -> None:

@@ -35,7 +35,10 @@ def _network(arrays: Arrays) -> Network:
         arguments={
             "backbone": f"resnet{depth}",
             "anchor_generator": AnchorGenerator(offset=0.0, order="scale"),
-            "input_policy": InputPolicy(size=800, max_size=1333, pad_value=_BGR_MEAN[::-1]),
+            # The padding is no whole number.
+            "input_policy": InputPolicy(
+                size=800, max_size=1333, pad_value=_BGR_MEAN[::-1], pixels="float32"
+            ),
             "inference": InferenceSettings(clip="after_nms"),
             "variant": NetworkVariant(
                 pixel_scaling=PixelScaling("bgr", _BGR_MEAN),
