@@ -20,6 +20,10 @@ from keras_retinanet.cli.console import counted, described_dataset, err, out, pr
 from keras_retinanet.cli.evaluation_report import write_evaluation_report
 from keras_retinanet.errors import ConfigError
 
+EvaluationOutput = Annotated[
+    Path | None,
+    output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
+]
 SHARD_HELP = (
     "Evaluate share I of N, 0/N to N-1/N, and write its part into --output; `retinanet merge` "
     "makes one evaluation of all parts."
@@ -30,10 +34,7 @@ def evaluate(
     model: Model,
     data: Data,
     split: Split = "val",
-    output: Annotated[
-        Path | None,
-        output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
-    ] = None,
+    output: EvaluationOutput = None,
     batch_size: BatchSize = 8,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help=SHARD_HELP)] = None,
     max_detections: Annotated[
@@ -115,10 +116,7 @@ def merge(
     parts: Annotated[list[Path], typer.Argument(metavar="PART...", help="Parts, or folders.")],
     data: Data,
     split: Split = "val",
-    output: Annotated[
-        Path | None,
-        output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
-    ] = None,
+    output: EvaluationOutput = None,
     as_json: AsJson = False,
 ) -> None:
     """Make one evaluation of the parts that `evaluate --shard` wrote, as of one process."""
