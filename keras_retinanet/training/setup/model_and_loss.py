@@ -22,13 +22,14 @@ from keras_retinanet.losses import (
 )
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import NetworkVariant
+from keras_retinanet.training.named_parts import is_dotted, own_backbone, own_loss
 
 
 def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
     """Return the model that the config describes, with fresh heads for the classes."""
     model = config.model
     return RetinaNet(
-        model.backbone,
+        own_backbone(model.backbone),
         class_names=class_names,
         weights=None if model.weights == "none" else model.weights,
         batchnorm=model.batchnorm,
@@ -61,11 +62,20 @@ def make_input_policy(config: Config) -> InputPolicy:
 def make_loss(config: Config) -> DetectionLoss:
     loss = config.loss
     return DetectionLoss(
-        class_loss=CLASS_LOSSES[loss.class_loss](loss),
-        box_loss=BOX_LOSSES[loss.box_loss](loss),
+        class_loss=_loss(loss.class_loss, "loss.class_loss", CLASS_LOSSES, loss),
+        box_loss=_loss(loss.box_loss, "loss.box_loss", BOX_LOSSES, loss),
         box_weight=loss.box_weight,
         normalizer=loss.normalizer,
     )
+
+
+def _loss(
+    name: str,
+    setting: str,
+    known: dict[str, Callable[[LossConfig], keras.losses.Loss]],
+    config: LossConfig,
+) -> keras.losses.Loss:
+    return own_loss(name, setting) if is_dotted(name) else known[name](config)
 
 
 CLASS_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
