@@ -11,6 +11,7 @@ import pydantic
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from keras_retinanet import conventions
+from keras_retinanet.config.yaml_files import did_you_mean
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -21,6 +22,17 @@ def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
         raise ValueError("the first number must not be above the second")
     return limits
+
+
+def _named_or_dotted(*names: str) -> Any:
+    """Return the check of a setting that is one of `names`, or "package.module.name"."""
+
+    def check(value: str) -> str:
+        if value not in names and not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", value):
+            raise ValueError(did_you_mean(value, list(names)))
+        return value
+
+    return pydantic.AfterValidator(check)
 
 
 ForceMatch = Annotated[
@@ -71,17 +83,20 @@ class NetworkConfig(_Section):
     p7_relu: bool = True
 
 
-BackboneName = Literal[
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnet50_v1_5",
-    "resnet101_v1_5",
-    "resnet152_v1_5",
-    "mobilenet_v2",
-    "efficientnet_lite0",
+BackboneName = Annotated[
+    str,
+    _named_or_dotted(
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "resnet152",
+        "resnet50_v1_5",
+        "resnet101_v1_5",
+        "resnet152_v1_5",
+        "mobilenet_v2",
+        "efficientnet_lite0",
+    ),
 ]
 
 
@@ -224,13 +239,10 @@ class QualityLossConfig(_Section):
     varifocal_gamma: NonNegative = conventions.VARIFOCAL_GAMMA
 
 
-class LossConfig(QualityLossConfig):
-    """Sections 3.2, 4.1 and 5.1; see `keras_retinanet.losses`."""
-
-    # focal: gamma, alpha. balanced_cross_entropy: alpha. focal_star: star_gamma, star_beta, alpha.
-    # softmax_focal: gamma, alpha; scores become a softmax over classes and background.
-    # quality_focal, varifocal: quality_*, varifocal_*. ohem, ohem_1_3: ohem_*. hinge: hinge_*
-    class_loss: Literal[
+# A name here, or "package.module.Class" of one's own.
+ClassLossName = Annotated[
+    str,
+    _named_or_dotted(
         "focal",
         "focal_star",
         "softmax_focal",
@@ -241,7 +253,18 @@ class LossConfig(QualityLossConfig):
         "ohem",
         "ohem_1_3",
         "hinge",
-    ] = "focal"
+    ),
+]
+BoxLossName = Annotated[str, _named_or_dotted("smooth_l1", "l1", "giou", "diou", "ciou")]
+
+
+class LossConfig(QualityLossConfig):
+    """Sections 3.2, 4.1 and 5.1; see `keras_retinanet.losses`."""
+
+    # focal: gamma, alpha. balanced_cross_entropy: alpha. focal_star: star_gamma, star_beta, alpha.
+    # softmax_focal: gamma, alpha; scores become a softmax over classes and background.
+    # quality_focal, varifocal: quality_*, varifocal_*. ohem, ohem_1_3: ohem_*. hinge: hinge_*
+    class_loss: ClassLossName = "focal"
     gamma: NonNegative = conventions.FOCAL_GAMMA
     alpha: Share | None = conventions.FOCAL_ALPHA
     star_gamma: PositiveFloat = conventions.FOCAL_STAR_GAMMA
@@ -250,7 +273,7 @@ class LossConfig(QualityLossConfig):
     ohem_batch_size: PositiveInt = conventions.OHEM_BATCH_SIZE
     ohem_nms_iou: Share = conventions.OHEM_NMS_IOU
     hinge_threshold: Annotated[float, Field(gt=0, le=1)] = conventions.HINGE_THRESHOLD
-    box_loss: Literal["smooth_l1", "l1", "giou", "diou", "ciou"] = "smooth_l1"
+    box_loss: BoxLossName = "smooth_l1"
     smooth_l1_beta: NonNegative = conventions.SMOOTH_L1_BETA
     box_weight: NonNegative = 1.0
     normalizer: Literal["global", "per_image", "moving_average"] = "global"

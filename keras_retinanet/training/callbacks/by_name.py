@@ -1,16 +1,13 @@
 """Callbacks of other packages by their classes' names: Weights & Biases, MLflow, one's own."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.training.named_parts import find_by_name
 
-# Where the package to install is not called as the one to import.
-_PIP_NAMES = {"comet_ml": "comet-ml", "sklearn": "scikit-learn"}
 SETTING = "training.callbacks"
 
 
@@ -29,7 +26,7 @@ def callbacks_by_name(
 def _make(entry: str | Mapping[str, Any]) -> keras.callbacks.Callback:
     arguments = {"name": entry} if isinstance(entry, str) else dict(entry)
     name = arguments.pop("name")
-    kind = _find(name)
+    kind = find_by_name(name, SETTING)
     if not (isinstance(kind, type) and issubclass(kind, keras.callbacks.Callback)):
         raise ConfigError(f"{SETTING}: {name} is not a class of keras.callbacks.Callback's kind")
     try:
@@ -38,27 +35,3 @@ def _make(entry: str | Mapping[str, Any]) -> keras.callbacks.Callback:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ConfigError(f"{SETTING}: {name}({given}) failed: {reason}") from error
-
-
-def _find(name: str) -> Any:
-    module_name, _, class_name = name.rpartition(".")
-    package = module_name.split(".")[0]
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = (error.name or package).split(".")[0]
-        if error.name is not None and module_name.startswith(error.name) and missing != error.name:
-            raise ConfigError(f"{SETTING}: {name}: there is no module {error.name}") from error
-        raise ConfigError(
-            f"{SETTING}: {name} needs the package {missing}, which is not installed: "
-            f"pip install {_PIP_NAMES.get(missing, missing)}"
-        ) from error
-    except Exception as error:  # a package may do anything when it is imported
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ConfigError(f"{SETTING}: {module_name} cannot be imported: {reason}") from error
-    if not hasattr(module, class_name):
-        raise ConfigError(
-            f"{SETTING}: {module_name} has no {class_name}: "
-            f"{did_you_mean(class_name, [n for n in dir(module) if n[0].isupper()])}"
-        )
-    return getattr(module, class_name)

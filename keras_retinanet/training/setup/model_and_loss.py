@@ -30,6 +30,7 @@ from keras_retinanet.losses import (
 )
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import NetworkVariant
+from keras_retinanet.training.named_parts import is_dotted, own_backbone, own_loss
 from keras_retinanet.weights.import_backbone import has_others_values, import_backbone
 
 
@@ -38,7 +39,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
     model = config.model
     is_of_others = has_others_values(model.weights)
     network = RetinaNet(
-        model.backbone,
+        own_backbone(model.backbone),
         class_names=class_names,
         weights=None if is_of_others or model.weights == "none" else model.weights,
         batchnorm="frozen" if is_of_others and model.batchnorm == "auto" else model.batchnorm,
@@ -80,8 +81,8 @@ def make_input_policy(config: Config) -> InputPolicy:
 def make_loss(config: Config) -> DetectionLoss:
     loss = config.loss
     return DetectionLoss(
-        class_loss=CLASS_LOSSES[loss.class_loss](loss),
-        box_loss=BOX_LOSSES[loss.box_loss](loss),
+        class_loss=_loss(loss.class_loss, "loss.class_loss", CLASS_LOSSES, loss),
+        box_loss=_loss(loss.box_loss, "loss.box_loss", BOX_LOSSES, loss),
         box_weight=loss.box_weight,
         normalizer=loss.normalizer,
     )
@@ -93,6 +94,17 @@ MATCHINGS: dict[str, Callable[[AnchorConfig], Matching | None]] = {
         match_atss, candidates=anchors.atss_candidates, force_match=bool(anchors.force_match)
     ),
 }
+
+
+def _loss(
+    name: str,
+    setting: str,
+    known: dict[str, Callable[[LossConfig], keras.losses.Loss]],
+    config: LossConfig,
+) -> keras.losses.Loss:
+    return own_loss(name, setting) if is_dotted(name) else known[name](config)
+
+
 CLASS_LOSSES: dict[str, Callable[[LossConfig], keras.losses.Loss]] = {
     "focal": lambda loss: FocalLoss(gamma=loss.gamma, alpha=loss.alpha),
     "focal_star": lambda loss: FocalLossStar(
