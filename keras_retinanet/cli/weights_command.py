@@ -16,7 +16,10 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="A .pth, .pkl or .safetensors file.")],
     output: Annotated[Path, typer.Option(help="The .keras file to write.")],
     source: Annotated[
-        str, typer.Option("--from", help="torchvision, detectron2, or auto: by what is in it.")
+        str,
+        typer.Option(
+            "--from", help="torchvision, detectron2, mmdetection, or auto: by what is in it."
+        ),
     ] = "auto",
     class_names: Annotated[
         str | None,

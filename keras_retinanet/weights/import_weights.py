@@ -9,12 +9,13 @@ import numpy as np
 
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.weights.files.read_arrays import read_arrays
+from keras_retinanet.weights.files.read_arrays import read_weights_file
 from keras_retinanet.weights.sources.detectron2_names import DETECTRON2
+from keras_retinanet.weights.sources.mmdetection_names import MMDETECTION
 from keras_retinanet.weights.sources.network_source import Arrays, Network, Source
 from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
 
-SOURCES = {source.name: source for source in (TORCHVISION, DETECTRON2)}
+SOURCES = {source.name: source for source in (TORCHVISION, DETECTRON2, MMDETECTION)}
 AUTO = "auto"
 CLASS_HEAD = "class_head_predictions"
 # COCO's classes and a background, as older versions of some projects count them.
@@ -59,9 +60,10 @@ def import_weights(
     """
     path = Path(path)
     try:
-        arrays = read_arrays(path)
-        found = _source(arrays, source)
-        return _imported(found, found.renamed(arrays), class_names)
+        file = read_weights_file(path)
+        found = _source(file.arrays, source)
+        found.refuse(file.about)
+        return _imported(found, found.renamed(file.arrays), class_names)
     except WeightsError as error:
         message = str(error)
         raise WeightsError(message if str(path) in message else f"{path}: {message}") from error
@@ -75,7 +77,7 @@ def _source(arrays: Arrays, source: str) -> Source:
         return found[0]
     if source != AUTO and SOURCES[source] in found:
         return SOURCES[source]
-    expected = " or ".join(SOURCES) if source == AUTO else source
+    expected = ", ".join(SOURCES) if source == AUTO else source
     raise WeightsError(f"no RetinaNet of {expected}: its arrays are {_listed(sorted(arrays))}")
 
 

@@ -1,7 +1,9 @@
-"""`read_arrays`: names and arrays of a weights file of any kind that is known."""
+"""What a weights file of any kind that is known holds: arrays under names, and what is said."""
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,26 @@ _SAFETENSORS_TYPES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file holds.
+
+    Attributes:
+        arrays: by their names.
+        about: what else it says: containers, numbers and texts under names.
+    """
+
+    arrays: dict[str, np.ndarray]
+    about: Mapping[str, Any]
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a .pth (of any age), .pkl or .safetensors file, by their names.
+    """Return the arrays of a file, by their names: see `read_weights_file`."""
+    return read_weights_file(path).arrays
+
+
+def read_weights_file(path: Path) -> WeightsFile:
+    """Return what a .pth (of any age), .pkl or .safetensors file holds.
 
     Nothing in the file is run, and no torch is needed.
 
@@ -60,7 +80,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     arrays = _arrays_in(content)
     if not arrays:
         raise WeightsError(f"{path} holds no weights: no arrays under names")
-    return arrays
+    return WeightsFile(arrays, {k: v for k, v in content.items() if isinstance(k, str)})
 
 
 def _arrays_in(content: Any) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from keras_retinanet.errors import WeightsError
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
@@ -27,15 +26,16 @@ def _is_own(arrays: Arrays) -> bool:
 
 def _network(arrays: Arrays) -> Network:
     depth = resnet_depth(arrays, "backbone.bottom_up.res4.")
-    if not depth:
-        raise WeightsError("its backbone is no ResNet of 50, 101 or 152 layers")
     num_outputs = len(arrays[_SCORE]) // _NUM_ANCHORS
     return Network(
         description=f"Detectron2's RetinaNet, ResNet-{depth}",
         arguments={
             "backbone": f"resnet{depth}",
             "anchor_generator": AnchorGenerator(offset=0.0, order="scale"),
-            "input_policy": InputPolicy(size=800, max_size=1333, pad_value=_BGR_MEAN[::-1]),
+            # The padding is no whole number.
+            "input_policy": InputPolicy(
+                size=800, max_size=1333, pad_value=_BGR_MEAN[::-1], pixels="float32"
+            ),
             "inference": InferenceSettings(clip="after_nms"),
             "variant": NetworkVariant(
                 pixel_scaling=PixelScaling("bgr", _BGR_MEAN),
@@ -81,5 +81,4 @@ DETECTRON2 = Source(
     renamed=_renamed,
     network=_network,
     name_of=_name_of,
-    without=("num_batches_tracked",),
 )
