@@ -13,12 +13,13 @@ app = typer.Typer(help="Bring the weights of other projects.", no_args_is_help=T
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="A .pth, .pkl or .safetensors file.")],
+    file: Annotated[Path, typer.Argument(help="A .pth, .pkl, .safetensors or .h5 file.")],
     output: Annotated[Path, typer.Option(help="The .keras file to write.")],
     source: Annotated[
         str,
         typer.Option(
-            "--from", help="torchvision, detectron2, mmdetection, or auto: by what is in it."
+            "--from",
+            help="torchvision, detectron2, mmdetection, fizyr, or auto: by what is in it.",
         ),
     ] = "auto",
     class_names: Annotated[

@@ -68,7 +68,7 @@ def detections_of(
         if drop_empty:
             keep = _areas(boxes) > 0
             boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
-    keep = _kept(boxes, scores, labels)[:max_detections]
+    keep = _kept(boxes, scores, labels, max_detections)
     boxes, scores, labels = boxes[keep], scores[keep], labels[keep]
     if clip == "after_nms":
         boxes = _clipped(boxes, size)
@@ -86,13 +86,15 @@ def _areas(boxes):
     return np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
 
 
-def _kept(boxes, scores, labels):
+def _kept(boxes, scores, labels, most):
     """Return what is left of non-maximum suppression by class, the best first."""
     kept = []
     alive = np.ones(len(boxes), bool)
     for i in np.argsort(-scores, kind="stable"):
         if not alive[i]:
             continue
+        if len(kept) == most:
+            break
         kept.append(i)
         corner, other = (
             np.maximum(boxes[i, :2], boxes[:, :2]),

@@ -126,7 +126,7 @@ def random_arrays(layout, num_classes, rng, depth=50):
 
 
 def forward(layout, arrays, images, depth=50):
-    """Return P3 ... P7, class logits and box deltas, of RGB images [B, H, W, 3] in 0...255."""
+    """Return P3 ... P7, box deltas and class logits, of RGB images [B, H, W, 3] in 0...255."""
     import torch
     from torch.nn import functional
 
@@ -172,4 +172,4 @@ def forward(layout, arrays, images, depth=50):
             x = conv(x, last).permute(0, 2, 3, 1)
             parts.append(x.reshape(len(x), -1, x.shape[-1] // 9))
         outputs[head] = torch.cat(parts, 1).numpy()
-    return [level.permute(0, 2, 3, 1).numpy() for level in levels], outputs
+    return [level.permute(0, 2, 3, 1).numpy() for level in levels], outputs["box"], outputs["class"]

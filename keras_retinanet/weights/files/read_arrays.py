@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.weights.files.hdf5_file import HDF5_MAGIC, read_hdf5
 from keras_retinanet.weights.files.safe_pickle import load, plain
 from keras_retinanet.weights.files.torch_file import (
     ZIP_MAGIC,
@@ -48,19 +49,22 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_weights_file(path: Path) -> WeightsFile:
-    """Return what a .pth (of any age), .pkl or .safetensors file holds.
+    """Return what a .pth (of any age), .pkl, .safetensors or .h5 file holds.
 
     Nothing in the file is run, and no torch is needed.
 
     Raises:
         WeightsError: it cannot be read, is of another kind, damaged, or asks for code to be run.
     """
+    texts: dict[str, str] = {}
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
             file.seek(0)
             if head.startswith(ZIP_MAGIC):
                 content = read_torch_archive(path)
+            elif head.startswith(HDF5_MAGIC):
+                content, texts = read_hdf5(path)
             elif path.suffix.lower() == ".safetensors":
                 content = _read_safetensors(path)
             elif head.startswith(_PICKLE_MAGIC):
@@ -69,7 +73,7 @@ def read_weights_file(path: Path) -> WeightsFile:
                 content = read_old_torch(file) if is_old else plain(load(file, encoding="latin1"))
             else:
                 raise WeightsError(
-                    "expected a .pth, .pkl or .safetensors file, not one that begins with "
+                    "expected a .pth, .pkl, .safetensors or .h5 file, not one that begins with "
                     f"{head[:8]!r}"
                 )
     except OSError as error:
@@ -80,7 +84,8 @@ def read_weights_file(path: Path) -> WeightsFile:
     arrays = _arrays_in(content)
     if not arrays:
         raise WeightsError(f"{path} holds no weights: no arrays under names")
-    return WeightsFile(arrays, {k: v for k, v in content.items() if isinstance(k, str)})
+    about = {name: value for name, value in content.items() if isinstance(name, str)}
+    return WeightsFile(arrays, {**about, **texts, "file_name": path.name})
 
 
 def _arrays_in(content: Any) -> dict[str, np.ndarray]:

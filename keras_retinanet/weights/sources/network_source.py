@@ -1,7 +1,7 @@
 """What a project's weights are to the shared loop: a network, and a name for each layer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,16 @@ import numpy as np
 from keras_retinanet.errors import WeightsError
 
 Arrays = Mapping[str, np.ndarray]
+# Names of Keras' weights, and torch's: whose kernels are [out, in, H, W].
+TORCH_PARTS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+KERAS_PARTS = {name: name for name in TORCH_PARTS}
 # Layers of a ResNet of bottlenecks, by the blocks of its third stage.
 _DEPTHS = {6: 50, 23: 101, 36: 152}
 
@@ -41,6 +51,7 @@ class Source:
         renamed: the arrays under today's names, where older files have others.
         network: of the arrays.
         name_of: a layer's name there, by its name here.
+        parts: TORCH_PARTS, or KERAS_PARTS: then kernels are as here.
         without: arrays that hold no weights, by the ends of their names.
         refuse: raises WeightsError for a file of the project that no network here fits, by what
             else the file says than arrays.
@@ -51,6 +62,7 @@ class Source:
     network: Callable[[Arrays], Network]
     name_of: Callable[[str], str]
     renamed: Callable[[Arrays], dict[str, np.ndarray]] = dict
+    parts: Mapping[str, str] = field(default_factory=lambda: TORCH_PARTS)
     without: tuple[str, ...] = ("num_batches_tracked",)
     refuse: Callable[[Mapping[str, Any]], None] = lambda about: None
 
