@@ -75,10 +75,14 @@ def fetch_published(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="A .pth, .pkl or .safetensors file.")],
+    file: Annotated[Path, typer.Argument(help="A .pth, .pkl, .safetensors or .h5 file.")],
     output: Annotated[Path, typer.Option(help="The .keras file to write.")],
     source: Annotated[
-        str, typer.Option("--from", help="torchvision, detectron2, or auto: by what is in it.")
+        str,
+        typer.Option(
+            "--from",
+            help="torchvision, detectron2, mmdetection, fizyr, or auto: by what is in it.",
+        ),
     ] = "auto",
     class_names: Annotated[
         str | None,

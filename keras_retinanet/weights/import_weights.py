@@ -9,12 +9,19 @@ import numpy as np
 
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.retinanet import RetinaNet
-from keras_retinanet.weights.files.read_arrays import read_arrays
+from keras_retinanet.weights.files.read_arrays import read_weights_file
 from keras_retinanet.weights.sources.detectron2_names import DETECTRON2
-from keras_retinanet.weights.sources.network_source import Arrays, Network, Source
+from keras_retinanet.weights.sources.fizyr_names import FIZYR
+from keras_retinanet.weights.sources.mmdetection_names import MMDETECTION
+from keras_retinanet.weights.sources.network_source import (
+    TORCH_PARTS,
+    Arrays,
+    Network,
+    Source,
+)
 from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
 
-SOURCES = {source.name: source for source in (TORCHVISION, DETECTRON2)}
+SOURCES = {source.name: source for source in (TORCHVISION, DETECTRON2, MMDETECTION, FIZYR)}
 AUTO = "auto"
 CLASS_HEAD = "class_head_predictions"
 # COCO's classes and a background, as older versions of some projects count them.
@@ -50,7 +57,7 @@ def import_weights(
     detects what it does there. Nothing in the file is run.
 
     Args:
-        path: a .pth, .pkl or .safetensors file.
+        path: a .pth, .pkl, .safetensors or .h5 file.
         source: a key of SOURCES, or "auto": told by the names in the file.
         class_names: of a file whose classes are not COCO's; "0", "1", ... by default.
 
@@ -59,9 +66,10 @@ def import_weights(
     """
     path = Path(path)
     try:
-        arrays = read_arrays(path)
-        found = _source(arrays, source)
-        return _imported(found, found.renamed(arrays), class_names)
+        file = read_weights_file(path)
+        found = _source(file.arrays, source)
+        found.refuse(file.about)
+        return _imported(found, found.renamed(file.arrays), class_names)
     except WeightsError as error:
         message = str(error)
         raise WeightsError(message if str(path) in message else f"{path}: {message}") from error
@@ -75,7 +83,7 @@ def _source(arrays: Arrays, source: str) -> Source:
         return found[0]
     if source != AUTO and SOURCES[source] in found:
         return SOURCES[source]
-    expected = " or ".join(SOURCES) if source == AUTO else source
+    expected = ", ".join(SOURCES) if source == AUTO else source
     raise WeightsError(f"no RetinaNet of {expected}: its arrays are {_listed(sorted(arrays))}")
 
 
@@ -133,16 +141,19 @@ def layer_values(
     name = source.name_of(layer.name)
     values = []
     for weight in layer.weights:
-        key = f"{name}.{_PARTS[weight.name]}"
+        key = f"{name}.{source.parts[weight.name]}"
         if key not in arrays:
-            if weight.name == "bias" and _needs_no_bias(layer, name, arrays):
+            kernel = f"{name}.{source.parts['kernel']}"
+            if weight.name == "bias" and layer.name.endswith("_conv") and kernel in arrays:
+                # A convolution has no bias there, since a norm follows it.
                 values.append(np.zeros(weight.shape, np.float32))
                 continue
             faults.append(f"{key} is missing")
             return None
         taken.add(key)
         value = np.asarray(arrays[key], np.float32)
-        if weight.name == "kernel" and value.ndim == len(weight.shape) == 4:
+        is_torch = source.parts is TORCH_PARTS
+        if is_torch and weight.name == "kernel" and value.ndim == len(weight.shape) == 4:
             value = _kernel(value, depthwise="depthwise" in layer.name)
         if layer.name == CLASS_HEAD and network.outputs is not None:
             value = _selected(value, network)
@@ -151,22 +162,6 @@ def layer_values(
             return None
         values.append(value)
     return values
-
-
-# Names of Keras' weights, and torch's.
-_PARTS = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
-
-
-def _needs_no_bias(layer: keras.Layer, name: str, arrays: Arrays) -> bool:
-    """Return whether a convolution has no bias there, since a norm follows it."""
-    return layer.name.endswith("_conv") and f"{name}.weight" in arrays
 
 
 def _kernel(value: np.ndarray, *, depthwise: bool) -> np.ndarray:

@@ -16,25 +16,14 @@ from tests.models.torch_networks import (
     our_model,
     torchvision_model,
 )
-from tests.weights.detectron2_network import forward, random_arrays
+from tests.weights.reference_networks import DETECTRON2, MMDETECTION, random_arrays
 from tests.weights.torch_writer import write_torch
 
 
 @pytest.fixture(scope="module")
 def detectron2():
     """Arrays of a model of COCO's classes."""
-    return random_arrays(80, np.random.default_rng(0))
-
-
-def pictures(height, width, count):
-    rng = np.random.default_rng(1)
-    coarse = rng.integers(0, 256, (count, 8, 8, 3))
-    image = np.kron(coarse, np.ones((1, height // 8, width // 8, 1)))
-    return np.clip(image + rng.integers(-20, 21, image.shape), 0, 255).astype(np.uint8)
-
-
-def assert_close(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+    return random_arrays(DETECTRON2, 80, np.random.default_rng(0))
 
 
 def test_coco_has_80_classes_with_gaps():
@@ -64,19 +53,38 @@ def test_detectron2_takes_every_array(detectron2, tmp_path):
     np.testing.assert_array_equal(shortcut, theirs)
 
 
-@pytest.mark.parametrize(("size", "count"), [((256, 320), 2), ((416, 640), 1)])
-def test_detectron2_computes_the_same(detectron2, tmp_path, size, count):
-    pytest.importorskip("torch", reason="a reference in torch's convolutions: pip install torch")
-    model = import_weights(write_torch(tmp_path / "model.pth", detectron2)).model
-    batch = pictures(*size, count)
-    levels, outputs = forward(detectron2, batch)
-    names = [*(f"fpn_output_p{i}" for i in (3, 4, 5)), "fpn_p6", "fpn_p7"]
-    pyramid = keras.Model(model.input, [model.get_layer(name).output for name in names])
-    for ours, theirs in zip(pyramid(batch), levels, strict=True):
-        assert_close(ours, theirs)
-    ours = model(batch)
-    assert_close(ours["class_logits"], outputs["cls"])
-    assert_close(ours["box_deltas"], outputs["bbox"])
+@pytest.mark.parametrize("depth", [50, 101])
+def test_mmdetection_takes_every_array(tmp_path, depth):
+    arrays = random_arrays(MMDETECTION, 3, np.random.default_rng(0), depth)
+    arrays["backbone.bn1.num_batches_tracked"] = np.array(7, np.int64)
+    meta = {"mmdet_version": "2.25.0", "config": "style='pytorch'"}
+    file = write_torch(
+        tmp_path / "model.pth", arrays, wrap=lambda state: {"meta": meta, "state_dict": state}
+    )
+    imported = import_weights(file, class_names=["a", "b", "c"])
+    assert imported.description == f"mmdetection's RetinaNet, ResNet-{depth}"
+    assert imported.num_arrays == len(arrays) - 1
+    assert imported.left_out == ("backbone.bn1.num_batches_tracked",)
+    kernel = imported.model.get_layer("conv4_block6_2_conv").kernel.numpy()
+    theirs = arrays["backbone.layer3.5.conv2.weight"]
+    np.testing.assert_array_equal(kernel, theirs.transpose(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"mmdet_version": "1.2.0+abc"}, r"mmdetection 1\.2\.0\+abc, whose anchors"),
+        ({"mmdet_version": "2.3.0", "config": "norm_eval=True,\n style='caffe',"}, "style caffe"),
+        ({"cfg": 'style = "caffe"'}, "style caffe"),
+    ],
+)
+def test_mmdetection_s_other_networks_are_refused(tmp_path, meta, message):
+    arrays = random_arrays(MMDETECTION, 3, np.random.default_rng(0))
+    file = write_torch(
+        tmp_path / "model.pth", arrays, wrap=lambda state: {"meta": meta, "state_dict": state}
+    )
+    with pytest.raises(WeightsError, match=message):
+        import_weights(file)
 
 
 def saved(reference, path, *, frozen):
@@ -166,7 +174,7 @@ def changed(arrays, **changes):
             },
             "81 outputs: with a background",
         ),
-        ({"head__cls_score__weight": None}, "no RetinaNet of torchvision or detectron2"),
+        ({"head__cls_score__weight": None}, "no RetinaNet of torchvision, detectron2"),
     ],
 )
 def test_what_does_not_fit_is_refused(detectron2, tmp_path, changes, message):

@@ -202,7 +202,7 @@ def test_damaged_files(tmp_path, kind):
             assert sum(array.nbytes for array in found.values()) <= 2 * len(whole)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n", b"\x80\x04N."])
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n", b"\x89PNG", b"\x80\x04N."])
 def test_files_of_other_kinds(tmp_path, content):
     (tmp_path / "a.pth").write_bytes(content)
     with pytest.raises(WeightsError, match=r"a\.pth"):

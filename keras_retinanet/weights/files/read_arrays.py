@@ -1,13 +1,16 @@
-"""`read_arrays`: names and arrays of a weights file of any kind that is known."""
+"""What a weights file of any kind that is known holds: arrays under names, and what is said."""
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.weights.files.hdf5_file import HDF5_MAGIC, read_hdf5
 from keras_retinanet.weights.files.safe_pickle import load, plain
 from keras_retinanet.weights.files.torch_file import (
     ZIP_MAGIC,
@@ -27,20 +30,41 @@ _SAFETENSORS_TYPES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file holds.
+
+    Attributes:
+        arrays: by their names.
+        about: what else it says: containers, numbers and texts under names.
+    """
+
+    arrays: dict[str, np.ndarray]
+    about: Mapping[str, Any]
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a .pth (of any age), .pkl or .safetensors file, by their names.
+    """Return the arrays of a file, by their names: see `read_weights_file`."""
+    return read_weights_file(path).arrays
+
+
+def read_weights_file(path: Path) -> WeightsFile:
+    """Return what a .pth (of any age), .pkl, .safetensors or .h5 file holds.
 
     Nothing in the file is run, and no torch is needed.
 
     Raises:
         WeightsError: it cannot be read, is of another kind, damaged, or asks for code to be run.
     """
+    texts: dict[str, str] = {}
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
             file.seek(0)
             if head.startswith(ZIP_MAGIC):
                 content = read_torch_archive(path)
+            elif head.startswith(HDF5_MAGIC):
+                content, texts = read_hdf5(path)
             elif path.suffix.lower() == ".safetensors":
                 content = _read_safetensors(path)
             elif head.startswith(_PICKLE_MAGIC):
@@ -49,7 +73,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 content = read_old_torch(file) if is_old else plain(load(file, encoding="latin1"))
             else:
                 raise WeightsError(
-                    "expected a .pth, .pkl or .safetensors file, not one that begins with "
+                    "expected a .pth, .pkl, .safetensors or .h5 file, not one that begins with "
                     f"{head[:8]!r}"
                 )
     except OSError as error:
@@ -60,7 +84,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     arrays = _arrays_in(content)
     if not arrays:
         raise WeightsError(f"{path} holds no weights: no arrays under names")
-    return arrays
+    about = {name: value for name, value in content.items() if isinstance(name, str)}
+    return WeightsFile(arrays, {**about, **texts, "file_name": path.name})
 
 
 def _arrays_in(content: Any) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from keras_retinanet.errors import WeightsError
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
@@ -27,8 +26,6 @@ def _is_own(arrays: Arrays) -> bool:
 
 def _network(arrays: Arrays) -> Network:
     depth = resnet_depth(arrays, "backbone.bottom_up.res4.")
-    if not depth:
-        raise WeightsError("its backbone is no ResNet of 50, 101 or 152 layers")
     num_outputs = len(arrays[_SCORE]) // _NUM_ANCHORS
     return Network(
         description=f"Detectron2's RetinaNet, ResNet-{depth}",
@@ -84,5 +81,4 @@ DETECTRON2 = Source(
     renamed=_renamed,
     network=_network,
     name_of=_name_of,
-    without=("num_batches_tracked",),
 )

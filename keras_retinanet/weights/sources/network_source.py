@@ -6,7 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from keras_retinanet.errors import WeightsError
+
 Arrays = Mapping[str, np.ndarray]
+# Names of Keras' weights, and torch's: whose kernels are [out, in, H, W].
+TORCH_PARTS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+KERAS_PARTS = {name: name for name in TORCH_PARTS}
+# Layers of a ResNet of bottlenecks, by the blocks of its third stage.
+_DEPTHS = {6: 50, 23: 101, 36: 152}
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,10 @@ class Source:
         renamed: the arrays under today's names, where older files have others.
         network: of the arrays.
         name_of: a layer's name there, by its name here.
+        parts: TORCH_PARTS, or KERAS_PARTS: then kernels are as here.
         without: arrays that hold no weights, by the ends of their names.
+        refuse: raises WeightsError for a file of the project that no network here fits, by what
+            else the file says than arrays.
     """
 
     name: str
@@ -45,19 +62,26 @@ class Source:
     network: Callable[[Arrays], Network]
     name_of: Callable[[str], str]
     renamed: Callable[[Arrays], dict[str, np.ndarray]] = dict
-    without: tuple[str, ...] = field(default=())
+    parts: Mapping[str, str] = field(default_factory=lambda: TORCH_PARTS)
+    without: tuple[str, ...] = ("num_batches_tracked",)
+    refuse: Callable[[Mapping[str, Any]], None] = lambda about: None
 
 
 def resnet_depth(arrays: Arrays, third_stage: str) -> int:
-    """Return 50, 101 or 152 by the blocks of the stage of C4, whose names begin so, or 0.
+    """Return 50, 101 or 152 by the blocks of the stage of C4, whose names begin so.
 
     Args:
         third_stage: "backbone.body.layer3."
+
+    Raises:
+        WeightsError: it has another number of blocks.
     """
     blocks = {
         name[len(third_stage) :].split(".")[0] for name in arrays if name.startswith(third_stage)
     }
-    return {6: 50, 23: 101, 36: 152}.get(len(blocks), 0)
+    if len(blocks) not in _DEPTHS:
+        raise WeightsError("its backbone is no ResNet of 50, 101 or 152 layers")
+    return _DEPTHS[len(blocks)]
 
 
 def resnet_part(layer: str) -> tuple[int, int, str, str]:
@@ -68,3 +92,14 @@ def resnet_part(layer: str) -> tuple[int, int, str, str]:
         return 1, 0, "1", rest[0]
     block, number, kind = rest
     return int(stage[4:]), int(block[5:]) - 1, number, kind
+
+
+def torch_resnet_name(layer: str) -> str:
+    """Return the name that torchvision's ResNets, and those that follow it, have for a layer."""
+    stage, block, number, part = resnet_part(layer)
+    if stage == 1:
+        return f"{part}1"
+    place = f"layer{stage - 1}.{block}"
+    if number == "0":
+        return f"{place}.downsample.{0 if part == 'conv' else 1}"
+    return f"{place}.{part}{number}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_retinanet.errors import WeightsError
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
@@ -19,7 +18,7 @@ from keras_retinanet.weights.sources.network_source import (
     Network,
     Source,
     resnet_depth,
-    resnet_part,
+    torch_resnet_name,
 )
 
 _LOGITS = "head.classification_head.cls_logits.weight"
@@ -52,8 +51,6 @@ def _renamed(arrays: Arrays) -> dict[str, np.ndarray]:
 
 def _network(arrays: Arrays) -> Network:
     depth = resnet_depth(arrays, "backbone.body.layer3.")
-    if not depth:
-        raise WeightsError("its backbone is no ResNet of 50, 101 or 152 layers")
     is_v2 = _GROUP_NORM in arrays
     # The published weights of v1 were trained with frozen norms without an epsilon, and a frozen
     # norm counts no batches.
@@ -109,13 +106,7 @@ def _name_of(layer: str) -> str:
         if rest[1] == "predictions":
             return f"head.{head}.{'cls_logits' if kind == 'class' else 'bbox_reg'}"
         return f"head.{head}.conv.{rest[2]}.{0 if rest[1] == 'conv' else 1}"
-    stage, block, number, part = resnet_part(layer)
-    if stage == 1:
-        return f"backbone.body.{'conv1' if part == 'conv' else 'bn1'}"
-    prefix = f"backbone.body.layer{stage - 1}.{block}"
-    if number == "0":
-        return f"{prefix}.downsample.{0 if part == 'conv' else 1}"
-    return f"{prefix}.{part}{number}"
+    return f"backbone.body.{torch_resnet_name(layer)}"
 
 
 TORCHVISION = Source(
@@ -124,5 +115,4 @@ TORCHVISION = Source(
     renamed=_renamed,
     network=_network,
     name_of=_name_of,
-    without=("num_batches_tracked",),
 )
