@@ -14,16 +14,9 @@ from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import PAPER, PIXEL_SCALINGS
 from keras_retinanet.weights.import_weights import CLASS_HEAD
 from keras_retinanet.weights.sources.coco_classes import COCO_CLASSES
+from keras_retinanet.weights.sources.network_source import TORCH_PARTS
 from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
 
-_PARTS = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
 # COCO's ids with a background in front.
 _NUM_COCO_OUTPUTS = max(COCO_CLASSES) + 1
 # The logit of outputs that are no class: their score is below every threshold.
@@ -93,7 +86,7 @@ def torchvision_weights(model: RetinaNet) -> TorchvisionWeights:
                 value = _spread(value, list(COCO_CLASSES), num_outputs)
             if value.ndim == 4:
                 value = value.transpose(3, 2, 0, 1)
-            arrays[f"{name}.{_PARTS[weight.name]}"] = value
+            arrays[f"{name}.{TORCH_PARTS[weight.name]}"] = value
         # Norms without an epsilon are torchvision's frozen ones, which count no batches.
         if isinstance(layer, keras.layers.BatchNormalization) and epsilon != 0.0:
             arrays[f"{name}.num_batches_tracked"] = np.zeros((), np.int64)

@@ -13,7 +13,7 @@ from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.training.setup.model_and_loss import build_model
 from keras_retinanet.weights.import_backbone import has_others_values, import_backbone
 from tests.models.torch_networks import import_torchvision, randomize_norms
-from tests.weights.detectron2_network import random_arrays
+from tests.weights.reference_networks import DETECTRON2, random_arrays
 from tests.weights.torch_writer import write_torch
 
 STATISTICS = ("weight", "bias", "running_mean", "running_var")
@@ -135,7 +135,7 @@ def blobs(arrays, statistics=("rm", "riv")):
 @pytest.mark.parametrize("statistics", [("rm", "riv"), ("running_mean", "running_var"), ()])
 def test_detectron(resnet50, tmp_path, caplog, statistics):
     caplog.set_level("INFO", "keras_retinanet")
-    arrays = random_arrays(2, np.random.default_rng(len(statistics)))
+    arrays = random_arrays(DETECTRON2, 2, np.random.default_rng(len(statistics)))
     more = {"fc1000_w": np.ones((4, 2)), "conv1_b": np.zeros(64), "conv1_w_momentum": np.ones(2)}
     file = tmp_path / "R-50.pkl"
     file.write_bytes(pickle.dumps({"blobs": blobs(arrays, statistics) | more}, protocol=2))
