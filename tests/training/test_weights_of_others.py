@@ -20,13 +20,14 @@ from keras_retinanet.weights.fetch import weights_folder
 from keras_retinanet.weights.published import PublishedWeights, published_weights
 from keras_retinanet.weights.sources.detectron2_names import DETECTRON2
 from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
-from tests.weights.detectron2_network import random_arrays
+from tests.weights import reference_networks
 from tests.weights.torch_writer import write_torch
 
 
 @pytest.fixture(scope="module")
 def detectron2(tmp_path_factory):
-    arrays = random_arrays(80, np.random.default_rng(0))
+    layout = reference_networks.DETECTRON2
+    arrays = reference_networks.random_arrays(layout, 80, np.random.default_rng(0))
     path = tmp_path_factory.mktemp("theirs") / "model_final_ours.pth"
     return arrays, write_torch(path, arrays)
 
