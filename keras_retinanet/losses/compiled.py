@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_retinanet.losses.box import GIoULoss, SmoothL1
+from keras_retinanet.losses.box import CIoULoss, DIoULoss, GIoULoss, SmoothL1
 from keras_retinanet.losses.detection import DetectionLoss
 
 # By the outputs of the model, as Keras names losses in a dict.
@@ -18,7 +18,7 @@ def as_detection_loss(loss: Any) -> Any:
     Raises:
         ValueError: it is nothing that a detector can be trained with.
     """
-    if isinstance(loss, SmoothL1 | GIoULoss):
+    if isinstance(loss, SmoothL1 | GIoULoss | DIoULoss | CIoULoss):
         return DetectionLoss(box_loss=loss)
     if isinstance(loss, keras.losses.Loss):
         _refuse_of_keras(loss)

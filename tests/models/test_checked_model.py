@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_retinanet as kr
-from keras_retinanet.losses import GIoULoss
+from keras_retinanet.losses import CIoULoss, DIoULoss, GIoULoss
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -28,6 +28,8 @@ def own_batches(model, make_batch, *names):
     [
         (kr.FocalLoss(gamma=1.0), kr.FocalLoss, kr.SmoothL1),
         (GIoULoss(), kr.FocalLoss, GIoULoss),
+        (DIoULoss(), kr.FocalLoss, DIoULoss),
+        (CIoULoss(), kr.FocalLoss, CIoULoss),
         ({"class_logits": kr.FocalLoss(), "box_deltas": GIoULoss()}, kr.FocalLoss, GIoULoss),
     ],
 )
