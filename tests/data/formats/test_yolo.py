@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from keras_retinanet.data.checks.check import check_dataset, severity
+from keras_retinanet.data.formats.yolo_files.yolo_labels import LabelFinder
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
 
@@ -481,3 +482,8 @@ def test_hidden_folders_are_not_read(yolo):
     yolo.add(label=POSE)
     yolo.add("train/.ipynb_checkpoints/a-checkpoint.jpg", POSE)
     assert len(yolo.load()) == 1
+
+
+def test_an_image_whose_folder_has_a_zero_in_its_name_has_no_label_file(tmp_path):
+    finder = LabelFinder([tmp_path], None)
+    assert finder.find(tmp_path / "images\0" / "a.jpg") is None

@@ -88,7 +88,7 @@ class LabelFinder:
         if folder not in self._listings:
             try:
                 names = sorted(n for n in os.listdir(folder) if n.lower().endswith(LABEL_SUFFIX))
-            except OSError:
+            except (OSError, ValueError):  # a path with a zero in it
                 names = []
             by_lower = {name.lower(): name for name in reversed(names)}
             self._listings[folder] = {**by_lower, **{name: name for name in names}}
@@ -138,7 +138,7 @@ def _label_folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             names = sorted(e.name for e in entries if e.name.lower() in _LABEL_FOLDERS)
-    except OSError:
+    except (OSError, ValueError):  # a path with a zero in it
         return []
     ranked = sorted(names, key=lambda n: (n not in _LABEL_FOLDERS, _LABEL_FOLDERS.index(n.lower())))
     return [folder / name for name in ranked if (folder / name).is_dir()]
