@@ -8,7 +8,7 @@ from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelEx
 from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.export.verify import FLOAT32
 from keras_retinanet.weights.import_weights import import_weights
-from tests.weights import fizyr_network, reference_networks
+from tests.weights import reference_networks
 from tests.weights.torch_writer import write_torch
 
 NUM_CLASSES = 3
@@ -16,17 +16,13 @@ NUM_CLASSES = 3
 
 def write_file(source, folder):
     rng = np.random.default_rng(0)
-    if source == "fizyr":
-        path = folder / "model.h5"
-        fizyr_network.write_h5(path, fizyr_network.random_arrays(NUM_CLASSES, rng))
-        return path
     layout = getattr(reference_networks, source.upper())
     arrays = reference_networks.random_arrays(layout, NUM_CLASSES, rng)
     return write_torch(folder / "model.pth", arrays)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["detectron2", "mmdetection", "fizyr"])
+@pytest.mark.parametrize("source", ["detectron2", "mmdetection"])
 def test_exports_of_an_imported_model(source, encoded, tmp_path):
     names = [f"class {i}" for i in range(NUM_CLASSES)]
     model = import_weights(write_file(source, tmp_path), class_names=names).model
