@@ -107,7 +107,7 @@ def _run_shard(
         batch_size=batch_size,
         max_detections=max_detections,
     )
-    done = f"{counted(num_images, 'image')} evaluated" if num_images else "was finished already"
+    done = f"{counted(num_images, 'image')} evaluated" if num_images else "nothing was left to do"
     tell({"part": path, "images": num_images})
     out.print(f"part {shard.index}/{shard.count}: {done}: {path}")
 

@@ -19,6 +19,7 @@ from keras_retinanet.detection.keras_model import detect_files
 from keras_retinanet.detection.prediction_files import (
     PICTURES,
     ImagePrediction,
+    make_place,
     write_crops,
     write_predictions,
 )
@@ -80,6 +81,7 @@ def predict(
             reasons = "; ".join(f"{f.where}: {f.problem}" for f in summary.findings[:_MAX_REASONS])
             named = images if isinstance(images, str | Path) else ", ".join(map(str, images))
             raise DataError(f"{named} holds no usable image" + (f" ({reasons})" if reasons else ""))
+        make_place(output)
         predictions: dict[int, ImagePrediction] = {}
         for i, found in _detections(model, usable, batch_size=batch_size):
             image, is_sure = usable[i], found["scores"] >= min_score

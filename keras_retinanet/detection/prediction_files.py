@@ -19,6 +19,8 @@ PICTURES, CROPS = "images", "crops"
 FORMATS = ("json", "coco", "yolo", "csv")
 # All that predict may write into a folder.
 NAMES = (PREDICTIONS, COCO, CSV_FILE, YOLO, PICTURES, CROPS)
+# Shows that these are predict's: a data set has images/ and labels/, too.
+_MARKER = ".retinanet-predictions"
 
 
 @dataclass(frozen=True)
@@ -48,20 +50,34 @@ class ImagePrediction:
 
 
 def refuse_earlier(output: Path, *, overwrite: bool) -> None:
-    """Refuse a folder with an earlier call's predictions; `overwrite` removes them.
+    """Refuse a folder that holds what predict would write, but for an earlier call's predictions
+    that `overwrite` gives up.
 
     Raises:
-        ConfigError: there are some.
+        ConfigError: it does.
     """
-    earlier = [output / name for name in NAMES if (output / name).exists()]
-    if not earlier:
-        return
-    if not overwrite:
+    earlier = _earlier(output)
+    if earlier and not (output / _MARKER).is_file():
+        raise ConfigError(
+            f"{output} holds {earlier[0].name}, which predict has not written: name another folder"
+        )
+    if earlier and not overwrite:
         raise ConfigError(
             f"{output} holds predictions of an earlier call ({earlier[0].name}): name another "
             "folder, or give --overwrite to replace them"
         )
-    for path in earlier:
+
+
+def _earlier(output: Path) -> list[Path]:
+    return [output / name for name in NAMES if (output / name).exists()]
+
+
+def make_place(output: Path) -> None:
+    """Make the folder of predictions, or remove those of an earlier call from it."""
+    output.mkdir(parents=True, exist_ok=True)
+    if not _earlier(output):
+        (output / _MARKER).touch()
+    for path in _earlier(output) if (output / _MARKER).is_file() else ():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -13,6 +13,7 @@ from keras_retinanet.data.dataset import Finding
 from keras_retinanet.detection.prediction_files import (
     FORMATS,
     ImagePrediction,
+    make_place,
     refuse_earlier,
     write_crops,
     write_predictions,
@@ -38,6 +39,7 @@ def predictions(tmp_path):
 @pytest.fixture
 def written(predictions, tmp_path):
     finding = Finding("no image", "x.txt", "file passed over")
+    make_place(tmp_path / "out")
     write_predictions(predictions, [finding], NAMES, tmp_path / "out", FORMATS)
     return tmp_path / "out"
 
@@ -89,5 +91,19 @@ def test_an_earlier_call_is_told_of_and_replaced_on_demand(written):
         refuse_earlier(written, overwrite=False)
     assert sorted(written.rglob("*")) == before
     refuse_earlier(written, overwrite=True)
-    assert [path.name for path in written.iterdir()] == ["mine.txt"]
+    assert sorted(written.rglob("*")) == before  # they stay until there is something in their place
+    make_place(written)
+    assert [p.name for p in written.iterdir() if not p.name.startswith(".")] == ["mine.txt"]
     refuse_earlier(written, overwrite=False)
+
+
+def test_a_data_set_s_folder_is_never_taken_for_an_earlier_call(tmp_path):
+    for name in ("images/a.jpg", "labels/a.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    before = sorted(tmp_path.rglob("*"))
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match=r"holds labels, which predict has not written"):
+            refuse_earlier(tmp_path, overwrite=overwrite)
+    make_place(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -133,7 +133,7 @@ def merge_parts(paths: Sequence[Path], dataset: DetectionDataset) -> CocoEvaluat
                 if detections.image in found:
                     raise DataError(f"{path} holds image {detections.image} again")
                 found[detections.image] = detections
-    if len(found) != len(dataset):
+    if found.keys() != set(range(len(dataset))):
         raise DataError(f"the parts hold {len(found)} of {len(dataset)} images: make them again")
     evaluator = CocoEvaluator(dataset, max_detections=first.max_detections)
     for image in sorted(found):
