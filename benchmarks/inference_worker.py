@@ -127,7 +127,7 @@ def openvino_network(options: argparse.Namespace) -> Call:
 
     from keras_retinanet.detection.detector_settings import DetectorSettings
     from keras_retinanet.detection.manifest import read_manifest
-    from keras_retinanet.detection.raw import RawDetector
+    from keras_retinanet.detection.runtimes.raw import RawDetector
 
     images = image(options)
     version = options.folder / "raw" / "1"

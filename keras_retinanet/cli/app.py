@@ -8,14 +8,11 @@ from typing import Annotated
 import typer
 
 from keras_retinanet import __version__
-from keras_retinanet.cli.about_commands import configs, doctor
-from keras_retinanet.cli.anchors_command import anchors
 from keras_retinanet.cli.arguments import (
     AsJson,
     ConfigName,
     Overrides,
 )
-from keras_retinanet.cli.benchmark_command import benchmark
 from keras_retinanet.cli.console import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
@@ -28,13 +25,16 @@ from keras_retinanet.cli.console import (
     tell,
 )
 from keras_retinanet.cli.data_verbs.data_commands import app as data_app
-from keras_retinanet.cli.evaluate_commands import evaluate, merge
-from keras_retinanet.cli.export_command import export
-from keras_retinanet.cli.finder_commands import find_batch
-from keras_retinanet.cli.predict_command import predict
-from keras_retinanet.cli.reproduce_command import reproduce
-from keras_retinanet.cli.train_command import train
-from keras_retinanet.cli.weights_command import app as weights_app
+from keras_retinanet.cli.verbs.about_commands import configs, doctor
+from keras_retinanet.cli.verbs.anchors_command import anchors
+from keras_retinanet.cli.verbs.benchmark_command import benchmark
+from keras_retinanet.cli.verbs.evaluate_commands import evaluate, merge
+from keras_retinanet.cli.verbs.export_command import export
+from keras_retinanet.cli.verbs.finder_commands import find_batch
+from keras_retinanet.cli.verbs.predict_command import predict
+from keras_retinanet.cli.verbs.reproduce_command import reproduce
+from keras_retinanet.cli.verbs.train_command import train
+from keras_retinanet.cli.verbs.weights_command import app as weights_app
 from keras_retinanet.config.load import dump_config, load_config
 from keras_retinanet.errors import TrainingInterrupted, UserError
 from keras_retinanet.system.distribution import clash_warning

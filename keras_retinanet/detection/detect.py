@@ -13,7 +13,7 @@ from keras_retinanet.data.images.decoding import read_pixels
 from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.detection.detector import Detections, NetworkDetector
 from keras_retinanet.detection.detector_settings import DetectorSettings
-from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.errors import DataError
 from keras_retinanet.models.retinanet import RetinaNet
 

@@ -47,26 +47,26 @@ def _model_in(folder: Path) -> Path:
 
 
 def _keras(path: Path) -> Detector:
-    from keras_retinanet.detection.keras_model import KerasDetector
     from keras_retinanet.detection.model_files import load_model
+    from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 
     return KerasDetector(load_model(path))
 
 
 def _saved_model(path: Path) -> Detector:
-    from keras_retinanet.detection.saved_model_runtime import open_signatures
+    from keras_retinanet.detection.runtimes.saved_model_runtime import open_signatures
 
     return next(iter(open_signatures(path).values()))
 
 
 def _onnx(path: Path) -> Detector:
-    from keras_retinanet.detection.onnx_runtime import load_onnx
+    from keras_retinanet.detection.runtimes.onnx_runtime import load_onnx
 
     return load_onnx(path)
 
 
 def _tflite(path: Path) -> Detector:
-    from keras_retinanet.detection.tflite_runtime import TFLiteDetector
+    from keras_retinanet.detection.runtimes.tflite_runtime import TFLiteDetector
 
     return TFLiteDetector(path)
 

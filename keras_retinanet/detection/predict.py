@@ -15,7 +15,6 @@ from keras_retinanet.data.images.given_images import GivenImages, given_images
 from keras_retinanet.data.images.inspection import ImageHeader, inspect_image, inspect_images
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.drawing import draw_detections
-from keras_retinanet.detection.keras_model import detect_files
 from keras_retinanet.detection.prediction_files import (
     PICTURES,
     ImagePrediction,
@@ -23,6 +22,7 @@ from keras_retinanet.detection.prediction_files import (
     write_crops,
     write_predictions,
 )
+from keras_retinanet.detection.runtimes.keras_model import detect_files
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.models.retinanet import RetinaNet
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.detector import Detections, Detector
-from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation.coco_eval import (
     ClassMatches,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
-from keras_retinanet.detection.onnx_runtime import METADATA_KEY
+from keras_retinanet.detection.runtimes.onnx_runtime import METADATA_KEY
 from keras_retinanet.errors import ConfigError, UserError
 from keras_retinanet.export.converters import converting
 from keras_retinanet.export.exporter import Exporter, Written

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from keras_retinanet.detection.detector import Detector
-from keras_retinanet.detection.keras_model import KerasDetector
 from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.export.exporter import Exporter, Written, weights_bytes
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference

@@ -13,7 +13,7 @@ from PIL import Image
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.detection.detector import Detections, Detector
-from keras_retinanet.detection.keras_model import detect_files
+from keras_retinanet.detection.runtimes.keras_model import detect_files
 from keras_retinanet.errors import DataError, WeightsError
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.geometry.boxes import pairwise_iou

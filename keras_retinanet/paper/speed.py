@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.pipeline.batches import network_inputs
-from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.models.retinanet import RetinaNet
 
 NUM_IMAGES = 20

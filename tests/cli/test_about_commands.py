@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from keras_retinanet.cli import about_commands
 from keras_retinanet.cli.app import app
+from keras_retinanet.cli.verbs import about_commands
 from keras_retinanet.system.environment import Fact
 
 

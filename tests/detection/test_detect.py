@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.data.images.inspection import inspect_images
-from keras_retinanet.detection.keras_model import KerasDetector
 from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.errors import DataError
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy

@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from keras_retinanet.data.dataset import ANY_CLASS, DetectionDataset
 from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.detection.keras_model import KerasDetector, detect_files
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector, detect_files
 from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
 from keras_retinanet.evaluation.evaluate import CocoEvaluator, evaluate, write_evaluation

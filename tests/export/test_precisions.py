@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.config.schema import ModelConfig
-from keras_retinanet.detection.keras_model import detect_files
+from keras_retinanet.detection.runtimes.keras_model import detect_files
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.exporter import as_float32
 from keras_retinanet.export.keras_exporter import KerasExporter

@@ -10,9 +10,9 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_retinanet.detection.keras_model import detect_files
 from keras_retinanet.detection.load_detector import load_detector
-from keras_retinanet.detection.saved_model_runtime import open_signatures
+from keras_retinanet.detection.runtimes.keras_model import detect_files
+from keras_retinanet.detection.runtimes.saved_model_runtime import open_signatures
 from keras_retinanet.errors import ConfigError, WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.saved_model.saved_model_exporter import (

@@ -10,9 +10,9 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.lite.tools import flatbuffer_utils
 
-from keras_retinanet.detection.keras_model import KerasDetector
 from keras_retinanet.detection.load_detector import load_detector
-from keras_retinanet.detection.tflite_file import read_file
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
+from keras_retinanet.detection.runtimes.tflite_file import read_file
 from keras_retinanet.errors import ConfigError, DataError, WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.tflite.join import BUFFER_ALIGNMENT, refuse_variables
@@ -83,7 +83,7 @@ def check_same(found, expected):
 
 
 def detect(path, images, **settings):
-    from keras_retinanet.detection.tflite_runtime import TFLiteDetector
+    from keras_retinanet.detection.runtimes.tflite_runtime import TFLiteDetector
 
     detector = TFLiteDetector(path, **settings)
     return detector(images, np.array([[SIDE, SIDE]] * len(images)))

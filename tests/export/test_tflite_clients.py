@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.detection.keras_model import KerasDetector
 from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.geometry.inference_settings import InferenceSettings

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.detection.keras_model import detect_files
 from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.detection.runtimes.keras_model import detect_files
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter

@@ -12,7 +12,7 @@ from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.load_detector import SAVED_MODEL_FILE
 from keras_retinanet.detection.manifest import LABELS_FILE
-from keras_retinanet.detection.saved_model_runtime import open_signatures
+from keras_retinanet.detection.runtimes.saved_model_runtime import open_signatures
 from keras_retinanet.errors import ConfigError, WeightsError
 from keras_retinanet.export.converters import converting
 from keras_retinanet.export.exporter import Exporter, Written

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.batches import preprocess
 from keras_retinanet.detection.detector_settings import DetectorSettings
-from keras_retinanet.detection.saved_model_runtime import ENCODED_IMAGE_KEY
+from keras_retinanet.detection.runtimes.saved_model_runtime import ENCODED_IMAGE_KEY
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.export.frozen import Sides
 from keras_retinanet.export.saved_model.request_images import decode_request

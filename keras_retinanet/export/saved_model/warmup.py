@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.detection.saved_model_runtime import REQUESTS
+from keras_retinanet.detection.runtimes.saved_model_runtime import REQUESTS
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 

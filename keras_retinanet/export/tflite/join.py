@@ -7,7 +7,7 @@ import flatbuffers
 import numpy as np
 from flatbuffers import flexbuffers
 
-from keras_retinanet.detection.tflite_file import SIGNATURE
+from keras_retinanet.detection.runtimes.tflite_file import SIGNATURE
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.system.private_names import read_tflite, tflite_schema
 

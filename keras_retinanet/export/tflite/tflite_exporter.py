@@ -16,7 +16,7 @@ from keras_retinanet.data.images.decoding import read_pixels
 from keras_retinanet.data.pipeline.canvas import fit_to_canvas
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
-from keras_retinanet.detection.tflite_file import (
+from keras_retinanet.detection.runtimes.tflite_file import (
     ANCHORS_FILE,
     DETECTION_OUTPUTS,
     INFERENCE_FILE,

@@ -37,6 +37,7 @@ READERS = {
     "skimage",
 }
 OWN = "keras_retinanet.data.images"
+RUNTIMES = "keras_retinanet.detection.runtimes"
 
 
 def readers_in(source):
@@ -47,7 +48,7 @@ def readers_in(source):
         match node:
             case ast.ImportFrom(module=module, names=names):
                 named = {alias.name for alias in names}
-                if (module or "").startswith((OWN, "keras_retinanet.detection.tflite_file")):
+                if (module or "").startswith((OWN, f"{RUNTIMES}.tflite_file")):
                     ours |= named  # tflite_file reads what is packed into a model file
                 else:
                     found |= named | set((module or "").split("."))

@@ -9,7 +9,7 @@ import pytest
 
 from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.evaluation.evaluate import DatasetEvaluation, write_evaluation
 from keras_retinanet.evaluation.shards.evaluate_shard import Shard, evaluate_shard, merge_parts

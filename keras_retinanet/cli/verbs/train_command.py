@@ -29,7 +29,7 @@ from keras_retinanet.cli.console import (
     tell,
     usable_dataset,
 )
-from keras_retinanet.cli.evaluation_report import write_run_report
+from keras_retinanet.cli.verbs.evaluation_report import write_run_report
 from keras_retinanet.config import own_images
 from keras_retinanet.config.load import load_config, refuse_changes
 from keras_retinanet.config.schema import Config

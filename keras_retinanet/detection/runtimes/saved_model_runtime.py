@@ -12,7 +12,7 @@ from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
-from keras_retinanet.detection.raw import RawDetector
+from keras_retinanet.detection.runtimes.raw import RawDetector
 from keras_retinanet.errors import WeightsError
 
 # The kinds of signatures, best first: files of all sizes go into one request.

@@ -8,7 +8,7 @@ import pytest
 
 from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.detection.keras_model import KerasDetector
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.evaluation.coco_eval import COCO_FIGURES
 from keras_retinanet.evaluation.evaluate import DatasetEvaluation
 from keras_retinanet.geometry.anchors import AnchorGenerator

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_retinanet.detection.detector import Detections, NetworkDetector
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
-from keras_retinanet.detection.tflite_file import (
+from keras_retinanet.detection.runtimes.tflite_file import (
     DETECTION_OUTPUTS,
     INFERENCE_FILE,
     RAW_OUTPUTS,

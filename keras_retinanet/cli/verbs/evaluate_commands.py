@@ -17,7 +17,7 @@ from keras_retinanet.cli.arguments import (
     output_folder,
 )
 from keras_retinanet.cli.console import counted, described_dataset, err, out, print_metrics, tell
-from keras_retinanet.cli.evaluation_report import write_evaluation_report
+from keras_retinanet.cli.verbs.evaluation_report import write_evaluation_report
 from keras_retinanet.errors import ConfigError
 
 EvaluationOutput = Annotated[
@@ -48,8 +48,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure COCO's AP and AR of a model on a data set, and report what to do next."""
-    from keras_retinanet.detection.keras_model import KerasDetector
     from keras_retinanet.detection.load_detector import load_detector
+    from keras_retinanet.detection.runtimes.keras_model import KerasDetector
     from keras_retinanet.evaluation.evaluate import DatasetEvaluation
     from keras_retinanet.evaluation.shards.evaluate_shard import Shard
 

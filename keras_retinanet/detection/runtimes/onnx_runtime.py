@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.detection.detector_settings import DetectorSettings
-from keras_retinanet.detection.raw import RawDetector
+from keras_retinanet.detection.runtimes.raw import RawDetector
 from keras_retinanet.errors import UserError, WeightsError
 
 # The file's metadata under this key hold the settings of inference, class names included.

@@ -1,0 +1,1 @@
+"""The verbs that work on models and runs, a file each: parse, load, one call."""

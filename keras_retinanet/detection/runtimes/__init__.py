@@ -1,0 +1,1 @@
+"""What runs a model: one module for each runtime, all with the interface of `Detector`."""
