@@ -12,7 +12,7 @@ setup(
     package_dir={"keras_retinanet.configs": "configs"},
     package_data={
         "keras_retinanet": ["py.typed"],
-        "keras_retinanet.reports": ["*.html", "evaluation_report/*.html"],
+        "keras_retinanet.reports": ["*.html", "*/*.html"],
         "keras_retinanet.configs": ["*.yaml", "data/*.yaml"],
         "keras_retinanet.weights": ["published.yaml"],
         "keras_retinanet.paper": ["quick.yaml", "experiments/*.yaml"],

@@ -1,9 +1,7 @@
 """One self-contained HTML page of pictures: boxes, labels, ignored regions and anchors as vector
 graphics over embedded images, with filters by class and by what is remarkable."""
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from PIL import Image
 from keras_retinanet.data.dataset import ANY_CLASS
 from keras_retinanet.detection.drawing import class_color, is_light
 from keras_retinanet.reports.gallery import Picture
+from keras_retinanet.reports.pages.page import jpeg_url
 
 # Larger images are embedded smaller: the page is for looking, and is to stay a few megabytes.
 MAX_EMBEDDED_SIDE = 1024
@@ -147,6 +146,4 @@ def _ink(label: int) -> str:
 def _data_url(image: Image.Image) -> str:
     small = image.convert("RGB")
     small.thumbnail((MAX_EMBEDDED_SIDE, MAX_EMBEDDED_SIDE))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return jpeg_url(small, quality=JPEG_QUALITY)

@@ -1,8 +1,6 @@
-"""The plots of a report, as SVG for the page and as files."""
+"""The plots of a report."""
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +8,16 @@ import numpy as np
 from keras_retinanet.evaluation.analysis.image_errors import ErrorKind
 from keras_retinanet.evaluation.coco_eval import IOU_THRESHOLDS, RECALLS
 from keras_retinanet.reports.evaluation_report.measured import Measured
+from keras_retinanet.reports.pages.figures import (
+    BLUE,
+    GREY,
+    GRID,
+    ORANGE,
+    RED,
+    new_figure,
+    short_name,
+)
 
-# Okabe and Ito (2008): colour-blind readers can tell them apart.
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A9099"
 # More classes than this cannot be read in a plot.
 MAX_CURVES, MAX_CONFUSED = 8, 20
 ERROR_NAMES = {
@@ -41,7 +46,7 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Any | None:
     losses = [(float(r["epoch"]), float(r["loss"])) for r in rows if r.get("loss")]
     if not losses:
         return None
-    figure, axes = _figure()
+    figure, axes = new_figure()
     for name, color in (("loss", "black"), ("class_loss", RED), ("box_loss", ORANGE)):
         told = [(float(r["epoch"]), float(r[name])) for r in rows if r.get(name)]
         axes.plot(*zip(*told, strict=True), color=color, lw=1.3, label=name.replace("_", " "))
@@ -57,49 +62,12 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Any | None:
         more = right.get_legend_handles_labels()
         handles, labels = handles + more[0], labels + more[1]
     axes.legend(handles, labels, frameon=False, fontsize=8, loc="upper center", ncols=4)
-    axes.grid(color="#e3e6ea", lw=0.6)
+    axes.grid(**GRID)
     return figure
 
 
-def as_svg(figure: Any) -> str:
-    """Return a figure as an <svg> element that scales to the room it has."""
-    import matplotlib
-
-    text = io.StringIO()
-    # The same picture is the same bytes: no date, and ids that are not random.
-    with matplotlib.rc_context({"svg.hashsalt": "report", "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
-
-
-def write_charts(charts: dict[str, Any], folder: Path) -> list[Path]:
-    """Write every figure as PNG and SVG; return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, figure in charts.items():
-        for suffix in (".png", ".svg"):
-            path = folder / f"{name}{suffix}"
-            figure.savefig(path, dpi=150)
-            paths.append(path)
-    return paths
-
-
-def _figure(width: float = 6, height: float = 3.6) -> tuple[Any, Any]:
-    # Not pyplot: no window, no state, and safe beside what the caller plots.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
 def _error_costs(measured: Measured) -> Any:
-    figure, axes = _figure(height=2.9)
+    figure, axes = new_figure(height=2.9)
     lost = sorted(measured.lost.lost.items(), key=lambda item: item[1])
     values = [100 * value for _, value in lost]
     bars = axes.barh([ERROR_NAMES[kind] for kind, _ in lost], values, color=RED, height=0.65)
@@ -110,12 +78,12 @@ def _error_costs(measured: Measured) -> Any:
 
 
 def _precision_recall(measured: Measured) -> Any:
-    figure, axes = _figure()
+    figure, axes = new_figure()
     curves = measured.precisions[0]
     has_objects = curves[0] > -1
     common = [k for k in np.argsort(-measured.num_objects, kind="stable") if has_objects[k]]
     for k in common[:MAX_CURVES]:
-        axes.plot(RECALLS, curves[:, k], lw=1.1, label=_short(measured.class_names[k]))
+        axes.plot(RECALLS, curves[:, k], lw=1.1, label=short_name(measured.class_names[k]))
     if has_objects.any():
         for index, style in ((0, "-"), (5, "--")):
             mean = measured.precisions[index][:, has_objects].mean(axis=1)
@@ -123,12 +91,12 @@ def _precision_recall(measured: Measured) -> Any:
             axes.plot(RECALLS, mean, "k", ls=style, lw=2, label=name)
         axes.legend(frameon=False, fontsize=8)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    axes.grid(color="#e3e6ea", lw=0.6)
+    axes.grid(**GRID)
     return figure
 
 
 def _f1_over_score(measured: Measured) -> Any:
-    figure, axes = _figure()
+    figure, axes = new_figure()
     points = measured.overall
     for values, color, name in (
         (points.precision, BLUE, "precision"),
@@ -142,12 +110,12 @@ def _f1_over_score(measured: Measured) -> Any:
         axes.text(measured.best_score + 0.01, 0.03, best, fontsize=9)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="keep detections of this score or more")
     axes.legend(frameon=False, fontsize=8)
-    axes.grid(color="#e3e6ea", lw=0.6)
+    axes.grid(**GRID)
     return figure
 
 
 def _calibration(measured: Measured) -> Any:
-    figure, axes = _figure()
+    figure, axes = new_figure()
     result = measured.calibration
     used = result.counts > 0
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="as it ought to be")
@@ -163,14 +131,14 @@ def _calibration(measured: Measured) -> Any:
 
 
 def _confusion(measured: Measured) -> Any:
-    matrix, names = measured.confusion, [*map(_short, measured.class_names), "background"]
+    matrix, names = measured.confusion, [*map(short_name, measured.class_names), "background"]
     # The classes that take part in most errors, where there are too many to read.
     wrong = matrix.sum(0) + matrix.sum(1) - 2 * np.diag(matrix)
     chosen = np.sort(np.argsort(-wrong[:-1], kind="stable")[:MAX_CONFUSED])
     chosen = np.append(chosen, len(names) - 1)
     matrix, names = matrix[np.ix_(chosen, chosen)], [names[i] for i in chosen]
     side = max(3.6, 0.42 * len(names) + 1.4)
-    figure, axes = _figure(side + 1.2, side)
+    figure, axes = new_figure(side + 1.2, side)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix):
@@ -183,9 +151,3 @@ def _confusion(measured: Measured) -> Any:
     axes.set(xlabel="detected as", ylabel="labelled as")
     axes.spines[:].set_visible(False)
     return figure
-
-
-def _short(name: str) -> str:
-    # matplotlib takes $ for mathematics.
-    name = name.replace("$", r"\$")
-    return name if len(name) <= 20 else name[:18] + "…"

@@ -5,17 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.reports.evaluation_report.advice import advise, points
-from keras_retinanet.reports.evaluation_report.charts import (
-    as_svg,
-    make_charts,
-    training_curves,
-    write_charts,
-)
+from keras_retinanet.reports.evaluation_report.charts import make_charts, training_curves
 from keras_retinanet.reports.evaluation_report.examples import pick_examples
 from keras_retinanet.reports.evaluation_report.measured import Measured
-from keras_retinanet.system.atomic_files import write_whole
+from keras_retinanet.reports.pages.figures import as_svg, write_figures
+from keras_retinanet.reports.pages.page import figure_text, write_page
 
-TEMPLATE = Path(__file__).with_name("evaluation_page.html")
+TEMPLATE = "evaluation_report/evaluation_page.html"
 PAGE, PLOTS = "report.html", "plots"
 _CHART_TITLES = {
     "training": "The training",
@@ -43,19 +39,14 @@ def write_report(
         command: repeats the evaluation.
         history: the rows of metrics.csv, of a training's report.
     """
-    import jinja2
-
     charts = make_charts(measured)
     curves = training_curves(history)
     if curves is not None:
         charts = {"training": curves, **charts}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_charts(charts, folder / PLOTS)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(
+    write_figures(charts, folder / PLOTS)
+    return write_page(
+        TEMPLATE,
+        folder / PAGE,
         title=title,
         headline=_headline(measured),
         advice=advise(measured),
@@ -68,8 +59,6 @@ def write_report(
         facts=facts,
         command=command,
     )
-    write_whole(folder / PAGE, page)
-    return folder / PAGE
 
 
 def _headline(measured: Measured) -> list[tuple[str, str, str]]:
@@ -80,8 +69,8 @@ def _headline(measured: Measured) -> list[tuple[str, str, str]]:
     best = points.best
     counts = f"{len(measured.dataset)} images"
     return [
-        ("AP", _number(measured.metrics["AP"]), f"95 % interval {note}"),
-        ("AP50", _number(measured.metrics["AP50"]), "boxes overlap by half"),
+        ("AP", figure_text(measured.metrics["AP"]), f"95 % interval {note}"),
+        ("AP50", figure_text(measured.metrics["AP50"]), "boxes overlap by half"),
         (
             "best score",
             f"{measured.best_score:.2f}",
@@ -118,7 +107,3 @@ def _class_rows(measured: Measured) -> list[dict[str, Any]]:
         }
         rows.append(row)
     return rows
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"

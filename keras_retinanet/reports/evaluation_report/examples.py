@@ -1,7 +1,5 @@
 """The errors that are worth a look, as pictures: what was found, and what is labelled there."""
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +12,7 @@ from keras_retinanet.evaluation.analysis.image_errors import NO_OBJECT, ErrorKin
 from keras_retinanet.evaluation.coco_eval import Found
 from keras_retinanet.reports.evaluation_report.advice import is_suspect
 from keras_retinanet.reports.evaluation_report.measured import Measured, size_of
+from keras_retinanet.reports.pages.page import jpeg_url
 
 # Pictures of each kind, the most confident errors and the largest misses; and their longer side.
 MAX_OF_A_KIND, SIDE = 16, 260
@@ -152,7 +151,7 @@ def _example(measured: Measured, place: _Place) -> Example:
         size=size_of(float((box[2] - box[0]) * (box[3] - box[1]))),
         score=score,
         image=image_name(measured.dataset.image_paths[errors.image]),
-        data_url=_data_url(picture.resize(size, Image.Resampling.BILINEAR)),
+        data_url=jpeg_url(picture.resize(size, Image.Resampling.BILINEAR), quality=JPEG_QUALITY),
         width=size[0],
         height=size[1],
         boxes=boxes,
@@ -197,9 +196,3 @@ def _window(box: np.ndarray, width: int, height: int) -> tuple[int, int, int, in
 def _touches(box: np.ndarray, window: tuple[int, int, int, int]) -> bool:
     left, top, right, bottom = window
     return bool(box[0] < right and box[2] > left and box[1] < bottom and box[3] > top)
-
-
-def _data_url(picture: Image.Image) -> str:
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

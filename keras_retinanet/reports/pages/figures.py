@@ -1,0 +1,55 @@
+"""Figures of matplotlib: a blank one in the pages' style, as SVG inside a page, and as files."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Okabe and Ito (2008): colour-blind readers can tell them apart.
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A9099"
+GRID = {"color": "#e3e6ea", "lw": 0.6}
+_LONGEST_NAME = 20
+
+
+def new_figure(width: float = 6, height: float = 3.6) -> tuple[Any, Any]:
+    """Return a figure and its axes; sides in inches."""
+    # Not pyplot: no window, no state, and safe beside what the caller plots.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def as_svg(figure: Any) -> str:
+    """Return a figure as an <svg> element that scales to the room it has."""
+    import matplotlib
+
+    text = io.StringIO()
+    # The same picture is the same bytes: no date, and ids that are not random.
+    with matplotlib.rc_context({"svg.hashsalt": "report", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def write_figures(figures: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write every figure as PNG and SVG; return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, figure in figures.items():
+        for suffix in (".png", ".svg"):
+            path = folder / f"{name}{suffix}"
+            figure.savefig(path, dpi=150)
+            paths.append(path)
+    return paths
+
+
+def short_name(name: str) -> str:
+    """Return a name as it fits into a figure, with nothing that matplotlib takes for a formula."""
+    name = name.replace("$", r"\$")
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 2] + "…"
