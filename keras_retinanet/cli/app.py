@@ -28,6 +28,7 @@ from keras_retinanet.cli.data_verbs.data_commands import app as data_app
 from keras_retinanet.cli.verbs.about_commands import configs, doctor
 from keras_retinanet.cli.verbs.anchors_command import anchors
 from keras_retinanet.cli.verbs.benchmark_command import benchmark
+from keras_retinanet.cli.verbs.compare_command import compare
 from keras_retinanet.cli.verbs.evaluate_commands import evaluate, merge
 from keras_retinanet.cli.verbs.export_command import export
 from keras_retinanet.cli.verbs.finder_commands import find_batch
@@ -113,6 +114,7 @@ def config(
 
 app.command()(evaluate)
 app.command()(merge)
+app.command()(compare)
 app.command()(predict)
 app.command()(configs)
 app.command()(doctor)

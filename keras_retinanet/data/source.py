@@ -64,6 +64,11 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
     return dataset
 
 
+def absolute_name(data: str) -> str:
+    """Return the name of a data set so that it holds in any folder: a path becomes absolute."""
+    return str(Path(data).absolute()) if Path(data).exists() else data
+
+
 def split_names(data: str | Path) -> list[str]:
     """Return the names of the splits of a data set, named as for `load_dataset`: train, val, test,
     then others.

@@ -140,7 +140,13 @@ class CocoEvaluator:
         self._summary = None
 
     @classmethod
-    def of_results(cls, dataset: DetectionDataset, results: Sequence[dict]) -> "CocoEvaluator":
+    def of_results(
+        cls,
+        dataset: DetectionDataset,
+        results: Sequence[dict],
+        *,
+        max_detections: int = MAX_DETECTIONS,
+    ) -> "CocoEvaluator":
         """Return the evaluator whose `results` were written.
 
         Raises:
@@ -156,7 +162,7 @@ class CocoEvaluator:
                     f"{result['image_id']!r} or no category {result['category_id']!r}"
                 )
             by_image.setdefault(image_of[result["image_id"]], []).append(result)
-        evaluator = cls(dataset)
+        evaluator = cls(dataset, max_detections=max_detections)
         for image, rows in by_image.items():
             evaluator._found[image] = Found(
                 image=image,

@@ -82,6 +82,7 @@ def evaluate(
             "speed": f"{seconds / len(dataset):.3f} s an image, start included",
         },
         result={"model": file, "data": data, "split": split},
+        model=file,
     )
 
 
@@ -139,14 +140,28 @@ def _tell_evaluation(
     title: str,
     facts: dict[str, str],
     result: dict[str, Any],
+    model: Path | None = None,
 ) -> None:
-    """Print the figures, and write them with the report."""
+    """Print the figures, and write them with the report.
+
+    Args:
+        result: what --json prints, with "data" and "split".
+        model: the file; None where it is not known.
+    """
+    from keras_retinanet.data.source import absolute_name
     from keras_retinanet.evaluation.evaluate import write_evaluation
+    from keras_retinanet.evaluation.evaluation_record import EvaluationRecord
 
     metrics = evaluator.metrics()
     print_metrics(metrics)
     tell({**result, "metrics": metrics, "output": output})
     if output is not None:
         write_evaluation(metrics, evaluator.results, output)
+        EvaluationRecord(
+            model=None if model is None else str(model.absolute()),
+            data=absolute_name(result["data"]),
+            split=result["split"],
+            max_detections=evaluator.max_detections,
+        ).write(output)
         report = write_evaluation_report(evaluator, output, title=title, facts=facts)
         out.print(f"{report}, {output / 'metrics.json'}, {output / 'detections.json'}")

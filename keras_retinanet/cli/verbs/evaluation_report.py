@@ -27,28 +27,36 @@ def write_evaluation_report(
         facts: by name, beside the versions and the data.
         history: the rows of a training's metrics.csv.
     """
-    import keras
-    import tensorflow as tf
-
     from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
     from keras_retinanet.reports.evaluation_report.measured import Measured
 
     measured = Measured.of(evaluator)
-    versions = (
-        f"keras_retinanet {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    )
     dataset = evaluator.dataset
     facts = {
         **facts,
         "measured on": dataset.fingerprint(),
         "findings in these data": str(len(dataset.findings)),
-        "versions": versions,
+        "versions": versions(),
     }
-    command = shlex.join(["retinanet", *sys.argv[1:]])
     return write_report(
-        measured, folder, title=title, facts=facts, command=command, history=history
+        measured, folder, title=title, facts=facts, command=this_command(), history=history
     )
+
+
+def versions() -> str:
+    """Return the versions of what measures."""
+    import keras
+    import tensorflow as tf
+
+    return (
+        f"keras_retinanet {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}, "
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
+
+
+def this_command() -> str:
+    """Return the command that is being run, as it can be typed again."""
+    return shlex.join(["retinanet", *sys.argv[1:]])
 
 
 def write_run_report(run: Path, val_set: Any) -> Path | None:

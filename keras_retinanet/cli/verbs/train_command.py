@@ -111,7 +111,7 @@ def _run(
     Args:
         to_be_sized: without a config, the settings that were given: the others follow the data.
     """
-    from keras_retinanet.data.source import how_to_split, split_names
+    from keras_retinanet.data.source import absolute_name, how_to_split, split_names
     from keras_retinanet.system.workers import this_worker
     from keras_retinanet.training.strategies import make_strategy
     from keras_retinanet.training.train import train as run_training
@@ -150,7 +150,7 @@ def _run(
             train_set,
             val_set,
             output,
-            data=_absolute(data),
+            data=absolute_name(data),
             resume=resume,
             progress=sys.stdout.isatty(),
         )
@@ -185,11 +185,6 @@ def _leaving_together() -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
-
-
-def _absolute(data: str) -> str:
-    """Return --data so that it means the same in another working folder."""
-    return str(Path(data).absolute()) if Path(data).exists() else data
 
 
 def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:

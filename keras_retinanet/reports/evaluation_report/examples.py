@@ -123,8 +123,8 @@ def _example(measured: Measured, place: _Place) -> Example:
     errors = place.errors
     objects, found = measured.objects[errors.image], _found(measured, errors.image)
     names = measured.class_names
-    truth = _corners(objects.boxes[errors.object_rows])
-    detections = _corners(found.boxes[errors.rows]) if found is not None else truth[:0]
+    truth = corners_of(objects.boxes[errors.object_rows])
+    detections = corners_of(found.boxes[errors.rows]) if found is not None else truth[:0]
     box = truth[place.row] if place.is_object else detections[place.row]
     about = NO_OBJECT if place.is_object else int(errors.objects[place.row])
     around = box if about == NO_OBJECT else _union(box, truth[about])
@@ -135,7 +135,7 @@ def _example(measured: Measured, place: _Place) -> Example:
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     shift, inside = np.array([left, top] * 2), (left, top, right, bottom)
     boxes = [
-        _box("truth", (b - shift) * scale, names[label])
+        box_of("truth", (b - shift) * scale, names[label])
         for b, label in zip(truth, errors.object_labels, strict=True)
         if _touches(b, inside)
     ]
@@ -143,7 +143,7 @@ def _example(measured: Measured, place: _Place) -> Example:
     if not place.is_object:
         score = float(errors.scores[place.row])
         text = f"{names[errors.labels[place.row]]} {score:.2f}"
-        boxes.append(_box("found", (box - shift) * scale, text))
+        boxes.append(box_of("found", (box - shift) * scale, text))
     label = errors.object_labels[place.row] if place.is_object else errors.labels[place.row]
     return Example(
         kind=place.kind,
@@ -159,7 +159,8 @@ def _example(measured: Measured, place: _Place) -> Example:
     )
 
 
-def _box(kind: str, corners: np.ndarray, text: str) -> Box:
+def box_of(kind: str, corners: np.ndarray, text: str) -> Box:
+    """Return a box whose corners are xyxy [4]."""
     x1, y1, x2, y2 = corners.tolist()
     return Box(kind, x1, y1, x2, y2, text)
 
@@ -176,7 +177,8 @@ def _found(measured: Measured, image: int) -> Found | None:
     return next((found for found in measured.found if found.image == image), None)
 
 
-def _corners(boxes: np.ndarray) -> np.ndarray:
+def corners_of(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes xywh [n, 4] as xyxy."""
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
 

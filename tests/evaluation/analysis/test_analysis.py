@@ -1,5 +1,7 @@
 """The analysis of an evaluation against hand-made cases, pycocotools and TIDE."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,12 @@ from keras_retinanet.evaluation.analysis import lost_ap as lost_ap_module
 from keras_retinanet.evaluation.analysis.calibration import calibration
 from keras_retinanet.evaluation.analysis.confusion import confusion_matrix
 from keras_retinanet.evaluation.analysis.image_errors import NO_OBJECT, ErrorKind, find_errors
-from keras_retinanet.evaluation.analysis.intervals import ap_interval, average_precision
+from keras_retinanet.evaluation.analysis.intervals import (
+    CONFIDENCE,
+    ap_difference,
+    ap_interval,
+    average_precision,
+)
 from keras_retinanet.evaluation.analysis.lost_ap import lost_ap
 from keras_retinanet.evaluation.analysis.thresholds import operating_points
 from keras_retinanet.evaluation.coco_eval import Found, Objects, summarize
@@ -135,6 +142,48 @@ def test_ap_is_that_of_coco(seed):
     low, high = ap_interval(summary.matches, num_draws=50)
     assert 0 <= low <= high <= 1
     assert ap_interval(summary.matches, num_draws=50) == (low, high)
+
+
+def drawn(images, times):
+    """The images as often as they are drawn, as images of their own."""
+    copies = [each for each, count in zip(images, times, strict=True) for _ in range(count)]
+    return [dataclasses.replace(each, image=i) for i, each in enumerate(copies)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_difference_is_that_of_coco_on_every_draw(seed):
+    num_classes, truth, detections = random_set(seed)
+    worse = [dataclasses.replace(each, scores=1 - each.scores) for each in detections]
+    first, second = (summary_of(num_classes, truth, found) for found in (detections, worse))
+    result = ap_difference(first.matches, second.matches, num_draws=6, seed=seed)
+    random, values = np.random.default_rng(seed), []
+    for _ in range(6):
+        picked = random.integers(0, len(truth), len(truth))
+        times = np.bincount(picked, minlength=len(truth))
+        aps = [
+            summary_of(num_classes, drawn(truth, times), drawn(found, times)).figures["AP"]
+            for found in (detections, worse)
+        ]
+        if None not in aps:
+            values.append(aps[0] - aps[1])
+    assert result.value == pytest.approx(first.figures["AP"] - second.figures["AP"], abs=1e-12)
+    tail = (1 - CONFIDENCE) / 2
+    assert [result.low, result.high] == pytest.approx(np.quantile(values, [tail, 1 - tail]))
+
+
+def test_what_is_the_same_does_not_differ():
+    num_classes, truth, detections = random_set(1)
+    matches = summary_of(num_classes, truth, detections).matches
+    result = ap_difference(matches, matches)
+    assert (result.value, result.low, result.high, result.is_clear) == (0, 0, 0, False)
+    # Each by itself is uncertain: the pairs are what makes the difference sure.
+    assert ap_interval(matches)[0] < ap_interval(matches)[1]
+
+
+def test_other_images_have_no_difference():
+    sides = [summary_of(*random_set(seed)).matches for seed in (1, 2)]
+    with pytest.raises(ValueError, match="not of the same images"):
+        ap_difference(*sides)
 
 
 @pytest.mark.parametrize("seed", range(20))

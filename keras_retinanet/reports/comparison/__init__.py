@@ -1,0 +1,1 @@
+"""Several trainings or evaluations beside each other: which is better, and where."""
