@@ -3,6 +3,7 @@
 `evaluate`, `predict`, the parity check of exports and `benchmark` know detectors by this alone.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -10,7 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
-from keras_retinanet.data.pipeline.batches import canvas_order, network_inputs, scaled_inputs
+from keras_retinanet.data.pipeline.batches import (
+    canvas_order,
+    network_inputs,
+    preprocess,
+    scaled_inputs,
+)
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.system.prefetch import prefetched
 
@@ -25,6 +32,14 @@ class Detector(Protocol):
     """Finds objects of known classes in image files."""
 
     class_names: tuple[str, ...]
+    inference: InferenceSettings
+
+    def prepare(self) -> None:
+        """Get ready for a walk over images."""
+
+    def detect_pixels(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """Return the detections in upright images uint8 [H, W, 3], which are taken at once."""
+        ...
 
     def detect_files(
         self,
@@ -55,7 +70,9 @@ class NetworkDetector:
     """
 
     class_names: tuple[str, ...]
+    inference: InferenceSettings
     input_policy: InputPolicy
+    _scale: Callable | None = None
 
     def __call__(self, images: np.ndarray, sizes: np.ndarray) -> Detections:
         """Return what `postprocess.decode_detections` does, in NumPy.
@@ -67,7 +84,28 @@ class NetworkDetector:
         raise NotImplementedError
 
     def prepare(self) -> None:
-        """Get ready for a walk over files."""
+        """Get ready for a walk over images."""
+
+    def detect_pixels(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        if self._scale is None:  # one graph for images of all sizes
+            self._scale = tf.function(
+                lambda image: preprocess(image, self.input_policy),
+                input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)],
+                autograph=False,
+            )
+        elements: list[dict] = []
+        for i, image in enumerate(images):
+            scaled, size = self._scale(image)
+            elements.append({"index": i, "image": scaled.numpy(), "size": size.numpy()})
+        # Images of one canvas go through the network together.
+        elements.sort(key=lambda element: element["image"].shape)
+        results: dict[int, Detections] = {}
+        for _, same in itertools.groupby(elements, key=lambda element: element["image"].shape):
+            index, inputs, sizes = _stack(list(same))
+            found = self(inputs, sizes)
+            for row, i in enumerate(index):
+                results[i] = _in_image(found, row, sizes[row], images[i].shape[:2])
+        return [results[i] for i in range(len(images))]
 
     def detect_files(
         self,
@@ -114,16 +152,23 @@ class NetworkDetector:
         for index, images, sizes in prefetched(_batches(inputs, batch_size), BATCHES_AHEAD):
             found = self(images, sizes)
             for i, image in enumerate(index):
-                count = found["num_detections"][i]
-                scale = np.array([widths[image], heights[image]] * 2) / np.tile(sizes[i][::-1], 2)
-                yield (
-                    image,
-                    {
-                        "boxes": found["boxes"][i, :count] * scale,
-                        "scores": found["scores"][i, :count],
-                        "classes": found["classes"][i, :count],
-                    },
-                )
+                yield image, _in_image(found, i, sizes[i], (heights[image], widths[image]))
+
+
+def _in_image(found: Detections, row: int, size: np.ndarray, sides: Sequence[int]) -> Detections:
+    """Return the detections of one of a batch, in pixels of its image.
+
+    Args:
+        size: height and width of the network's input without its padding.
+        sides: height and width of the image.
+    """
+    count = found["num_detections"][row]
+    scale = np.array([sides[1], sides[0]] * 2) / np.tile(size[::-1], 2)
+    return {
+        "boxes": found["boxes"][row, :count] * scale,
+        "scores": found["scores"][row, :count],
+        "classes": found["classes"][row, :count],
+    }
 
 
 def _batches(

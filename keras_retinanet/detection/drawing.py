@@ -1,6 +1,7 @@
 """Pictures: boxes, regions and labels drawn on images."""
 
 import colorsys
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,9 @@ UNMATCHED_COLOR = (214, 20, 30)
 IGNORED_COLOR = (245, 245, 245)
 _SHADE, _HATCH = (20, 20, 20, 70), (245, 245, 245, 120)
 _HATCH_DISTANCE = 9
+# Letters, in pixels, are no smaller than this, and no larger than this share of their object; a
+# line is no thicker than this share of its narrower side; a label covers no more of an object.
+_LEAST_LETTERS, _LETTER_SHARE, _LINE_SHARE, _MOST_COVERED = 10, 0.6, 0.08, 0.1
 
 
 def class_color(label: int) -> tuple[int, int, int]:
@@ -43,33 +47,77 @@ def draw_detections(
     draw = ImageDraw.Draw(picture)
     # Lines and letters that are readable on a thumbnail as on a photograph of 20 megapixels.
     line = max(1, round(min(picture.size) / 240))
-    font = ImageFont.load_default(size=max(10, round(min(picture.size) / 40)))
+    letters = max(_LEAST_LETTERS, round(min(picture.size) / 40))
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     # The best detections come first and are drawn last, on top.
     for i in reversed(range(len(boxes))):
         color = class_color(int(labels[i]))
         x1, y1, x2, y2 = (float(v) for v in boxes[i])
-        draw.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline=color, width=line)
+        corners = (x1, y1, max(x2 - 1, x1), max(y2 - 1, y1))
+        # Neither lines nor letters of a small object are those of a large one: they would hide it.
+        width = int(np.clip(min(x2 - x1, y2 - y1) * _LINE_SHARE, 1, line))
+        draw.rectangle(corners, outline=color, width=width)
+        size = round(np.clip(max(x2 - x1, y2 - y1) * _LETTER_SHARE, _LEAST_LETTERS, letters))
         text = class_names[int(labels[i])]
         if scores is not None:
             text += f" {float(scores[i]):.2f}"
-        draw_label(draw, text, (x1, y1), color, font, picture.size)
+        draw_label(draw, text, boxes[i], color, _font(size), picture.size, boxes)
     return picture
+
+
+@functools.cache
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size=size)
 
 
 def draw_label(
     draw: ImageDraw.ImageDraw,
     text: str,
-    corner: tuple[float, float],
+    box: np.ndarray,
     color: tuple[int, int, int],
     font: Font,
     size: tuple[int, int],
+    boxes: np.ndarray,
 ) -> None:
-    """Write a label above the box's corner, or inside where there is no room, within the image."""
+    """Write a label beside or inside a box, xyxy, where it hides no object; nowhere if it would.
+
+    Args:
+        size: width and height of the picture.
+        boxes: of all objects [n, 4]; of none more than a tenth is covered.
+    """
     _, _, width, height = draw.textbbox((0, 0), text, font=font)
-    x = max(0.0, min(corner[0], size[0] - width - 4))
-    y = corner[1] - height - 2 if corner[1] >= height + 2 else corner[1]
+    place = label_place(box, (width + 4, height + 3), size, boxes) if text else None
+    if place is None:
+        return
+    x, y = place
     draw.rectangle((x, y, x + width + 3, y + height + 2), fill=color)
     draw.text((x + 2, y), text, fill=(0, 0, 0) if is_light(color) else (255, 255, 255), font=font)
+
+
+def label_place(
+    box: np.ndarray, label: tuple[float, float], size: tuple[int, int], boxes: np.ndarray
+) -> tuple[float, float] | None:
+    """Return the left top corner of a label: above its box, inside, below, or at a side of it.
+
+    None: at each of these it would leave the picture, or cover more than a tenth of an object.
+
+    Args:
+        label, size: width and height of the label and of the picture.
+        boxes: [n, 4] xyxy of all objects, this one included.
+    """
+    x1, y1, x2, y2 = (float(v) for v in box)
+    width, height = label
+    left = max(0.0, min(x1, size[0] - width))
+    top = max(0.0, min(y1, size[1] - height))
+    places = ((left, y1 - height), (left, top), (left, y2), (x2, top), (x1 - width, top))
+    areas = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1.0)
+    for x, y in places:
+        if not (0 <= x <= max(0, size[0] - width) and 0 <= y <= size[1] - height):
+            continue
+        sides = np.minimum(boxes[:, 2:], (x + width, y + height)) - np.maximum(boxes[:, :2], (x, y))
+        if (np.maximum(sides, 0).prod(axis=1) <= _MOST_COVERED * areas).all():
+            return x, y
+    return None
 
 
 def draw_dashed_box(

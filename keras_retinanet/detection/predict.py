@@ -1,7 +1,7 @@
-"""Prediction on files: detections as files of several kinds, and pictures of them."""
+"""Prediction on images and videos: detections as files of several kinds, and pictures of them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,34 +9,43 @@ import numpy as np
 from PIL import Image
 
 from keras_retinanet.data.dataset import Finding
-from keras_retinanet.data.images.converted import convert_to_png
 from keras_retinanet.data.images.decoding import read_pixels
-from keras_retinanet.data.images.given_images import GivenImages, given_images
-from keras_retinanet.data.images.inspection import ImageHeader, inspect_image, inspect_images
+from keras_retinanet.data.images.given_images import PASSED_OVER, given_images
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.drawing import draw_detections
 from keras_retinanet.detection.prediction_files import (
     PICTURES,
     ImagePrediction,
+    Wanted,
     make_place,
     write_crops,
     write_predictions,
 )
-from keras_retinanet.detection.runtimes.keras_model import detect_files
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
+from keras_retinanet.detection.usable_images import (
+    Usable,
+    UsableImage,
+    UsableVideo,
+    usable_images,
+)
+from keras_retinanet.detection.video.frames import Pace
+from keras_retinanet.detection.video.predict_video import VideoPrediction, predict_video
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.models.retinanet import RetinaNet
 
 # Of the files passed over, those that a message names where none is left.
 _MAX_REASONS = 3
 MIN_SCORE = 0.5
+EVERY_FRAME = Pace()
 
 
 @dataclass
 class PredictionSummary:
-    """What `predict` did: numbers of images and detections, and the files left out."""
+    """What `predict` did: numbers of images and detections, videos, and the files left out."""
 
     num_images: int = 0
     num_detections: int = 0
+    videos: list[VideoPrediction] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -52,66 +61,54 @@ def predict(
     formats: Sequence[str] = ("json",),
     crops: bool = False,
     batch_size: int = 8,
+    pace: Pace = EVERY_FRAME,
 ) -> PredictionSummary:
-    """Detect objects in image files, and write what was found.
+    """Detect objects in images and videos, and write what was found.
 
     `output`/images holds the pictures, under the files' own names and folders; predictions.json
     every image (file, size, and for each detection its class, score and box xyxy in pixels of the
-    upright image), and every file that was passed over. TIFF, AVIF and HEIC are converted on
-    reading.
+    upright image), every video, and every file that was passed over. TIFF, AVIF and HEIC are
+    converted on reading. `output`/videos holds, of each video, a line of JSON for each frame and
+    the video with boxes.
 
     Args:
-        images, lines: files, folders, patterns and "-", see `given_images`.
+        images, lines: files, folders, patterns, URLs, cameras and "-", see `given_images`.
         min_score: detections below it are left out, of files and pictures.
         keep_all: files, and not pictures, have those below it, too.
         classes: those of these names alone; none: all.
-        formats: of `prediction_files.FORMATS`.
-        crops: also write each object as a picture.
+        formats: of `prediction_files.FORMATS`; of images alone.
+        crops: also write each object as a picture; of images alone.
+        pace: which frames of a video are looked at.
 
     Raises:
-        DataError: there is no image.
+        DataError: there is no image and no video.
         ConfigError: the model has no class of a name.
     """
-    wanted = _labels(classes, model.class_names)
+    detector = KerasDetector(model) if isinstance(model, RetinaNet) else model
+    wanted = Wanted(min_score, _labels(classes, detector.class_names), keep_all)
     given = given_images([images] if isinstance(images, str | Path) else images, lines)
     summary = PredictionSummary(findings=given.findings)
-    with TemporaryDirectory(prefix="retinanet-converted-") as converted:
-        usable = _usable_images(given, Path(converted))
-        if not usable:
-            reasons = "; ".join(f"{f.where}: {f.problem}" for f in summary.findings[:_MAX_REASONS])
-            named = images if isinstance(images, str | Path) else ", ".join(map(str, images))
-            raise DataError(f"{named} holds no usable image" + (f" ({reasons})" if reasons else ""))
+    with TemporaryDirectory(prefix="retinanet-fetched-") as folder:
+        usable = usable_images(given, Path(folder))
+        _refuse_nothing(usable, images, summary.findings)
         make_place(output)
-        predictions: dict[int, ImagePrediction] = {}
-        for i, found in _detections(model, usable, batch_size=batch_size):
-            image, is_sure = usable[i], found["scores"] >= min_score
-            is_wanted = np.isin(found["classes"], wanted)
-            shown = _prediction(image, found, is_wanted & is_sure)
-            kept = _prediction(image, found, is_wanted) if keep_all else shown
-            picture = Image.fromarray(read_pixels(image.read_from))  # as it was looked at
-            _draw(picture, shown, model.class_names, output / PICTURES)
-            if crops:
-                write_crops(shown, picture, model.class_names, output)
-            predictions[i] = kept
-            summary.num_images += 1
-            summary.num_detections += len(kept.scores)
-    in_order = [predictions[i] for i in sorted(predictions)]
-    write_predictions(in_order, summary.findings, model.class_names, output, formats)
+        predictions = _predict_images(detector, usable.images, output, wanted, crops, batch_size)
+        for video in usable.videos:
+            _predict_video(detector, video, output, wanted, pace, batch_size, summary)
+    if not predictions and not summary.videos:
+        _refuse_nothing(Usable(), images, summary.findings)
+    summary.num_images = len(predictions)
+    summary.num_detections = sum(len(each.scores) for each in predictions)
+    summary.num_detections += sum(video.num_detections for video in summary.videos)
+    write_predictions(
+        predictions,
+        summary.findings,
+        detector.class_names,
+        output,
+        formats,
+        videos=[video.as_json(output) for video in summary.videos],
+    )
     return summary
-
-
-@dataclass(frozen=True)
-class _UsableImage:
-    """An image of the user's, the file that is read for it, and what is known of that.
-
-    Attributes:
-        place: below the folder it was found in, different for each image.
-    """
-
-    file: Path
-    read_from: Path
-    header: ImageHeader
-    place: Path = Path()
 
 
 def _labels(classes: Sequence[str], class_names: Sequence[str]) -> list[int]:
@@ -123,56 +120,72 @@ def _labels(classes: Sequence[str], class_names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(class_names) if not classes or name in classes]
 
 
-def _usable_images(given: GivenImages, converted: Path) -> list[_UsableImage]:
-    """Return the images that can be read; what is passed over is added to the findings.
-
-    Args:
-        converted: a folder for what has to be converted to be read.
-    """
-    usable: list[_UsableImage] = []
-    places: set[Path] = set()
-    files = given.files
-    for file, header in zip(files, inspect_images([str(path) for path in files]), strict=True):
-        image = _UsableImage(file, file, header)
-        if header.is_other_kind:
-            image = _converted(file, converted / f"{len(usable)}.png", given.findings)
-        if image.header.fault:
-            given.findings.append(Finding(image.header.fault, str(file), "image skipped"))
-            continue
-        place = file.relative_to(given.roots[file])
-        number = 1
-        while place in places:  # of another folder
-            number += 1
-            place = Path(str(number), file.relative_to(given.roots[file]))
-        places.add(place)
-        usable.append(replace(image, place=place))
-    return usable
+def _refuse_nothing(usable: Usable, images: object, findings: Sequence[Finding]) -> None:
+    """Raise DataError if nothing is left to look at."""
+    if usable.images or usable.videos:
+        return
+    reasons = "; ".join(f"{f.where}: {f.problem}" for f in findings[:_MAX_REASONS])
+    named = ", ".join(map(str, images)) if isinstance(images, list | tuple) else images
+    raise DataError(f"{named} holds no usable image" + (f" ({reasons})" if reasons else ""))
 
 
-def _converted(file: Path, target: Path, findings: list[Finding]) -> _UsableImage:
-    """Return an image of another kind with `target` as the file that is read for it."""
-    try:
-        num_pictures = convert_to_png(file, target)
-    except DataError as error:
-        return _UsableImage(file, file, ImageHeader(fault=str(error)))
-    if num_pictures > 1:
-        text = f"image of {num_pictures} pages or frames"
-        findings.append(Finding(text, str(file), "the first is used"))
-    return _UsableImage(file, target, inspect_image(str(target)))
-
-
-def _detections(
-    model: RetinaNet | Detector, usable: Sequence[_UsableImage], *, batch_size: int
-) -> Iterable[tuple[int, Detections]]:
+def _predict_images(
+    detector: Detector,
+    usable: Sequence[UsableImage],
+    output: Path,
+    wanted: Wanted,
+    crops: bool,
+    batch_size: int,
+) -> list[ImagePrediction]:
+    """Write pictures, and return what files are to hold, in the order of the images."""
+    if not usable:
+        return []
+    predictions: dict[int, ImagePrediction] = {}
     heights = np.array([image.header.height for image in usable], np.int32)
     widths = np.array([image.header.width for image in usable], np.int32)
     paths = [str(image.read_from) for image in usable]
-    return detect_files(model, paths, heights, widths, batch_size=batch_size)
+    for i, found in detector.detect_files(paths, heights, widths, batch_size=batch_size):
+        image, (is_shown, is_kept) = usable[i], wanted.masks(found)
+        shown = _prediction(image, found, is_shown)
+        picture = Image.fromarray(read_pixels(image.read_from))  # as it was looked at
+        _draw(picture, shown, detector.class_names, output / PICTURES)
+        if crops:
+            write_crops(shown, picture, detector.class_names, output)
+        predictions[i] = _prediction(image, found, is_kept)
+    return [predictions[i] for i in sorted(predictions)]
 
 
-def _prediction(image: _UsableImage, found: Detections, kept: np.ndarray) -> ImagePrediction:
+def _predict_video(
+    detector: Detector,
+    video: UsableVideo,
+    output: Path,
+    wanted: Wanted,
+    pace: Pace,
+    batch_size: int,
+    summary: PredictionSummary,
+) -> None:
+    """Look at a video; one that gives no frame is passed over."""
+    done = predict_video(
+        detector,
+        video.source,
+        video.name,
+        video.place,
+        output,
+        wanted=wanted,
+        pace=pace,
+        batch_size=batch_size,
+        is_live=video.is_live,
+    )
+    if done.num_frames:
+        summary.videos.append(done)
+    if done.fault is not None:
+        action = f"{done.num_frames} frames used" if done.num_frames else PASSED_OVER
+        summary.findings.append(Finding(done.fault, video.name, action))
+
+
+def _prediction(image: UsableImage, found: Detections, kept: np.ndarray) -> ImagePrediction:
     return ImagePrediction(
-        file=image.file,
+        file=image.name,
         place=image.place,
         width=image.header.width,
         height=image.header.height,

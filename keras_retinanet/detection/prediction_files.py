@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,33 @@ from keras_retinanet.errors import ConfigError
 
 PREDICTIONS = "predictions.json"
 COCO, CSV_FILE, YOLO = "predictions_coco.json", "predictions.csv", "labels"
-PICTURES, CROPS = "images", "crops"
+PICTURES, CROPS, VIDEOS = "images", "crops", "videos"
 FORMATS = ("json", "coco", "yolo", "csv")
 # All that predict may write into a folder.
-NAMES = (PREDICTIONS, COCO, CSV_FILE, YOLO, PICTURES, CROPS)
+NAMES = (PREDICTIONS, COCO, CSV_FILE, YOLO, PICTURES, CROPS, VIDEOS)
 # Shows that these are predict's: a data set has images/ and labels/, too.
 _MARKER = ".retinanet-predictions"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which detections are to be shown and kept.
+
+    Attributes:
+        min_score: those below it are not.
+        labels: of the classes that are wanted.
+        keep_all: files, and not pictures, have those below `min_score`, too.
+    """
+
+    min_score: float
+    labels: Sequence[int]
+    keep_all: bool = False
+
+    def masks(self, found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return which detections pictures show [n], and which files keep [n]."""
+        is_wanted = np.isin(found["classes"], self.labels)
+        shown = is_wanted & (found["scores"] >= self.min_score)
+        return shown, is_wanted if self.keep_all else shown
 
 
 @dataclass(frozen=True)
@@ -28,12 +49,13 @@ class ImagePrediction:
     """An image, and what was found in it.
 
     Attributes:
+        file: a path or a URL, as it was given.
         place: its path below the folder it was found in; outputs take it, too.
         boxes: [n, 4] xyxy in pixels of the upright image.
         labels, scores: [n].
     """
 
-    file: Path
+    file: str | Path
     place: Path
     width: int
     height: int
@@ -43,10 +65,17 @@ class ImagePrediction:
 
     def rows(self) -> list[tuple[int, float, list[float]]]:
         """Return label, score and box of each detection, as files hold them."""
-        return [
-            (int(label), round(float(score), 6), [round(float(v), 2) for v in box])
-            for label, score, box in zip(self.labels, self.scores, self.boxes, strict=True)
-        ]
+        return detection_rows(self.labels, self.scores, self.boxes)
+
+
+def detection_rows(
+    labels: np.ndarray, scores: np.ndarray, boxes: np.ndarray
+) -> list[tuple[int, float, list[float]]]:
+    """Return label, score and box of each detection, as files hold them."""
+    return [
+        (int(label), round(float(score), 6), [round(float(v), 2) for v in box])
+        for label, score, box in zip(labels, scores, boxes, strict=True)
+    ]
 
 
 def refuse_earlier(output: Path, *, overwrite: bool) -> None:
@@ -90,11 +119,18 @@ def write_predictions(
     class_names: Sequence[str],
     output: Path,
     formats: Sequence[str],
+    *,
+    videos: Sequence[dict] = (),
 ) -> None:
-    """Write the files of `formats`, some of FORMATS."""
+    """Write the files of `formats`, some of FORMATS.
+
+    Args:
+        videos: what is to be told of each in JSON.
+    """
     output.mkdir(parents=True, exist_ok=True)
     if "json" in formats:
-        _write_json(output / PREDICTIONS, _as_json(predictions, findings, class_names))
+        content = _as_json(predictions, findings, class_names)
+        _write_json(output / PREDICTIONS, {**content, **({"videos": videos} if videos else {})})
     if "coco" in formats:
         _write_json(output / COCO, _as_coco(predictions, class_names))
     if "csv" in formats:

@@ -72,7 +72,7 @@ def draw_picture(picture: Picture, class_names: Sequence[str], scale: float) -> 
     for i in order:
         name = class_names[int(picture.labels[i])]
         color = UNMATCHED_COLOR if unmatched[i] else class_color(int(picture.labels[i]))
-        draw_label(draw, name, tuple(boxes[i, :2]), color, font, drawn.size)
+        draw_label(draw, name, boxes[i], color, font, drawn.size, boxes[order])
     return drawn
 
 

@@ -19,6 +19,8 @@ OPTIONAL = {
     "tf2onnx": "export to ONNX",
     "onnxruntime": "ONNX files",
     "tensorflow-datasets": "data sets of TensorFlow Datasets",
+    "av": "videos",
+    "opencv-python-headless": "cameras",
 }
 # As Linux calls them; each speeds up a precision.
 UNITS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8")

@@ -19,7 +19,12 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # Of distributions whose package is not called as they are.
-IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "ai-edge-litert": "ai_edge_litert"}
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "ai-edge-litert": "ai_edge_litert",
+    "opencv-python-headless": "cv2",
+}
 # Brought by TensorFlow, TensorBoard, Typer and tf2onnx, and never without them.
 BROUGHT_BY_OTHERS = {"google", "flatbuffers", "click", "onnx"}
 # Not imported: it shows what a run has written.

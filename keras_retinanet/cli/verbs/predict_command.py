@@ -18,7 +18,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="IMAGES...",
-            help="Files, folders, patterns in quotes, or - for a list on standard input.",
+            help="Images and videos: files, folders, patterns in quotes, URLs, camera:0, or - for "
+            "a list on standard input.",
         ),
     ],
     output: Annotated[Path, output_folder("Folder for pictures and files.")],
@@ -40,13 +41,21 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier call's predictions.")
     ] = False,
+    every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of a video, look at each Nth frame.")
+    ] = 1,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="In place of --every: so many frames of a second, at most."),
+    ] = None,
     batch_size: BatchSize = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a model's detections on images, and write them as JSON, COCO, YOLO or CSV."""
+    """Draw a model's detections on images and videos, and write them as JSON, COCO, YOLO or CSV."""
     from keras_retinanet.detection.load_detector import load_detector
     from keras_retinanet.detection.predict import predict as run_prediction
     from keras_retinanet.detection.prediction_files import FORMATS, NAMES, refuse_earlier
+    from keras_retinanet.detection.video.frames import Pace
 
     formats = file_format or ["json"]
     for name in formats:
@@ -65,6 +74,7 @@ def predict(
         formats=formats,
         crops=crops,
         batch_size=batch_size,
+        pace=Pace(every, fps),
     )
     print_findings(summary.findings)
     scores = "all scores" if keep_all else f"score {min_score} and more"
@@ -72,13 +82,16 @@ def predict(
     tell(
         {
             "images": summary.num_images,
+            "videos": [video.as_json(output) for video in summary.videos],
             "detections": summary.num_detections,
             "passed_over": [finding.where for finding in summary.findings],
             "written": paths,
         }
     )
     written = ", ".join(plain(str(path)) for path in paths)
-    out.print(
-        f"{counted(summary.num_images, 'image')}, {counted(summary.num_detections, 'detection')} "
-        f"of {scores}: {written}"
-    )
+    done = [counted(summary.num_images, "image")]
+    if summary.videos:
+        num_frames = sum(video.num_frames for video in summary.videos)
+        done.append(f"{counted(num_frames, 'frame')} of {counted(len(summary.videos), 'video')}")
+    done.append(counted(summary.num_detections, "detection"))
+    out.print(f"{', '.join(done)} of {scores}: {written}")

@@ -1,4 +1,5 @@
-"""The images that a command is given: files, folders, patterns, and lists on standard input."""
+"""The images and videos that a command is given: files, folders, patterns, URLs, cameras, and lists
+on standard input."""
 
 import glob
 from collections.abc import Iterable, Sequence
@@ -6,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keras_retinanet.data.dataset import Finding
+from keras_retinanet.data.images.download import is_url
 from keras_retinanet.data.images.listing import (
     IMAGE_SUFFIXES,
     OTHER_IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
     list_files,
 )
 from keras_retinanet.errors import DataError
@@ -17,13 +20,26 @@ SUFFIXES = (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES)
 PASSED_OVER = "file passed over"
 # Stands for a list of files on standard input.
 STDIN = "-"
+# "camera:0" is the machine's first camera; those of the network have addresses.
+CAMERA, STREAM_SCHEMES = "camera:", ("rtsp", "rtmp", "udp", "srt")
 
 
 @dataclass
 class GivenImages:
-    """Image files in order, each once; the folder that each was found in; and what was left out."""
+    """What was given, each once.
+
+    Attributes:
+        roots: image files in order, and the folder that each was found in.
+        videos: likewise.
+        urls: images and videos of the web.
+        streams: cameras.
+        findings: what was left out.
+    """
 
     roots: dict[Path, Path] = field(default_factory=dict)
+    videos: dict[Path, Path] = field(default_factory=dict)
+    urls: list[str] = field(default_factory=list)
+    streams: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -31,11 +47,19 @@ class GivenImages:
         return list(self.roots)
 
     def add_file(self, file: Path, root: Path) -> None:
-        self.roots.setdefault(file, root)
+        kind = self.videos if is_video(file.name) else self.roots
+        kind.setdefault(file, root)
+
+    def add_name(self, name: str) -> bool:
+        """Add what is no file; return whether the name is that of such."""
+        known = self.urls if is_url(name) else self.streams if _is_stream(name) else None
+        if known is not None and name not in known:
+            known.append(name)
+        return known is not None
 
     def add_folder(self, folder: Path) -> None:
         for file in list_files(folder):
-            if file.name.lower().endswith(SUFFIXES):
+            if file.name.lower().endswith((*SUFFIXES, *VIDEO_SUFFIXES)):
                 self.add_file(file, folder)
             else:
                 self.pass_over(file, "file that is no image by its name")
@@ -44,8 +68,14 @@ class GivenImages:
         self.findings.append(Finding(problem, str(file), PASSED_OVER))
 
 
+def is_video(name: str) -> bool:
+    """Return whether a file is a video by its name."""
+    return name.lower().endswith(VIDEO_SUFFIXES)
+
+
 def given_images(given: Sequence[str | Path], lines: Iterable[str] = ()) -> GivenImages:
-    """Return the images of files, folders and patterns such as "photos/**/*.jpg".
+    """Return the images and videos of files, folders, patterns such as "photos/**/*.jpg", URLs and
+    cameras.
 
     Args:
         given: STDIN stands for `lines`.
@@ -58,14 +88,23 @@ def given_images(given: Sequence[str | Path], lines: Iterable[str] = ()) -> Give
     for name in given:
         if str(name) == STDIN:
             for line in filter(None, (line.strip() for line in lines)):
-                if not _add(images, Path(line)):
+                if not images.add_name(line) and not _add(images, Path(line)):
                     images.pass_over(Path(line), "there is no file or folder of this name")
+        elif images.add_name(str(name)):
+            continue
         elif not _add(images, Path(name)) and not _add_pattern(images, str(name)):
             is_pattern = glob.has_magic(str(name))
             raise DataError(
                 f"no file matches {name}" if is_pattern else f"there is no file or folder {name}"
             )
     return images
+
+
+def _is_stream(name: str) -> bool:
+    scheme = name.partition("://")[0].lower()
+    return scheme in STREAM_SCHEMES or (
+        name.startswith(CAMERA) and name.removeprefix(CAMERA).isdecimal()
+    )
 
 
 def _add(images: GivenImages, path: Path) -> bool:
@@ -84,7 +123,7 @@ def _add_pattern(images: GivenImages, pattern: str) -> bool:
     for path in map(Path, found):
         if not path.is_file():
             continue
-        if path.name.lower().endswith(SUFFIXES):
+        if path.name.lower().endswith((*SUFFIXES, *VIDEO_SUFFIXES)):
             images.add_file(path, top)
         else:
             images.pass_over(path, "file that is no image by its name")

@@ -10,6 +10,11 @@ from keras_retinanet.errors import DataError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".jxl")
 # What Pillow may decode besides: prediction reads it, everything else says how to convert it.
 OTHER_IMAGE_SUFFIXES = (".tif", ".tiff", ".avif", ".heic", ".heif")
+# What predict reads frame by frame.
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv",
+    ".flv", ".3gp", ".ogv",
+)  # fmt: skip
 # All that labelling tools take for images: a file that is not read is named, not passed over.
 ANY_IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES, ".mpo", ".dng", ".pfm")
 

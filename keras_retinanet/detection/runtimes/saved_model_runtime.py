@@ -14,6 +14,7 @@ from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
 from keras_retinanet.detection.runtimes.raw import RawDetector
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.geometry.inference_settings import InferenceSettings
 
 # The kinds of signatures, best first: files of all sizes go into one request.
 _PREFERENCE = ("encoded_images", "tf_examples", "images", "model_garden", "network_inputs")
@@ -39,17 +40,20 @@ def open_signatures(folder: Path) -> dict[str, Detector]:
         first_line = (str(error).strip() or repr(error)).splitlines()[0]
         raise WeightsError(f"{folder} cannot be loaded: {first_line}") from error
     detectors: dict[str, Detector] = {}
+    content = {**manifest["inference"], "class_names": class_names}
+    settings = DetectorSettings.from_json(content)
     for name, function in functions.items():
         if contracts[name]["kind"] == "network_inputs":
-            content = {**manifest["inference"], "class_names": class_names}
             ((key, spec),) = contracts[name]["inputs"].items()
             detectors[name] = RawDetector(
                 _Raw(loaded, function, key),
-                DetectorSettings.from_json(content),
+                settings,
                 one_by_one=spec["shape"][0] == 1,
             )
         else:
-            detectors[name] = SavedModelDetector(loaded, function, contracts[name], class_names)
+            detectors[name] = SavedModelDetector(
+                loaded, function, contracts[name], class_names, settings.inference
+            )
     return detectors
 
 
@@ -70,15 +74,35 @@ class SavedModelDetector:
         loaded: the SavedModel, which has to live as long as its functions.
         function: the signature.
         contract: what the manifest says of it.
+        inference: what the graph does with the network's outputs.
     """
 
     def __init__(
-        self, loaded: Any, function: Callable, contract: dict[str, Any], class_names: Sequence[str]
+        self,
+        loaded: Any,
+        function: Callable,
+        contract: dict[str, Any],
+        class_names: Sequence[str],
+        inference: InferenceSettings,
     ) -> None:
         self.class_names = tuple(class_names)
+        self.inference = inference
         self._loaded = loaded
         self._serve = function
         self._contract = contract
+
+    def prepare(self) -> None:
+        """Nothing is to be done."""
+
+    def detect_pixels(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        sides = np.array([image.shape[:2] for image in images], np.int32).reshape(-1, 2)
+        results: list[Detections] = []
+        for index in self.batch_plan(*sides.T, batch_size=max(1, len(images))):
+            # Without loss, and hardly compressed: the file lives until it is decoded.
+            files = [tf.io.encode_png(images[i], compression=1).numpy() for i in index]
+            served = self._serve_files(files)
+            results += [self._detections(served, row, *sides[i]) for row, i in enumerate(index)]
+        return results
 
     def detect_files(
         self,
