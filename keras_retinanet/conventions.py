@@ -75,3 +75,8 @@ STAGE_PREFIXES = (
     ("conv4_", *(f"block_{i}_" for i in range(6, 13))),
     ("conv5_", *(f"block_{i}_" for i in range(13, 17)), "Conv_1"),
 )
+
+# Tiles that large images are cut into: neighbours' overlap in shares of their side, and the least
+# side in pixels that a detector makes sense of.
+TILE_OVERLAP = 0.2
+MIN_TILE = 32

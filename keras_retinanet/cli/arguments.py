@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from keras_retinanet.cli.console import lines_to_stderr, refuse_unwritable
-from keras_retinanet.errors import WeightsError
+from keras_retinanet.conventions import TILE_OVERLAP
+from keras_retinanet.errors import ConfigError, WeightsError
 
 _CONFIG_HELP = "YAML file, or name of a shipped config."
 DATA_HELP = "Data YAML, or a folder or file of a known format, or tfds:NAME."
@@ -45,7 +46,44 @@ AsJson = Annotated[
         "--json", callback=lines_to_stderr, help="Print the result as JSON, all else to stderr."
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images at once.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images, or tiles of one, at once.")]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="SIZE",
+        help="Cut images into tiles of so many pixels; 0: do not. By default as the model says.",
+    ),
+]
+TileOverlap = Annotated[
+    float | None,
+    typer.Option(min=0, max=0.9, help="Of neighbouring tiles, in shares of their side (0.2)."),
+]
+
+
+def tiled(detector: Any, tile: int | None, overlap: float | None) -> Any:
+    """Return a detector that cuts images as --tile and --tile-overlap say, or as its model does.
+
+    Raises:
+        ConfigError: they fit neither each other nor a detector.
+    """
+    from keras_retinanet.detection.tiled_detector import with_tiles
+    from keras_retinanet.geometry.tiling import WHOLE_IMAGES, Tiling
+
+    if tile == 0:
+        return with_tiles(detector, WHOLE_IMAGES)
+    if tile is None and overlap is None:
+        return with_tiles(detector)
+    own = detector.tiling
+    if tile is None and own.size is None:
+        raise ConfigError("--tile-overlap needs --tile: the model itself has no tiles")
+    default = own.overlap if own.size is not None else TILE_OVERLAP
+    try:
+        return with_tiles(
+            detector, Tiling(tile or own.size, default if overlap is None else overlap)
+        )
+    except ValueError as error:
+        raise ConfigError(f"--tile: {error}") from error
 
 
 def model_file(model: Path) -> Path:

@@ -189,12 +189,23 @@ class ImageDetailsConfig(_Section):
     rounding: Literal["nearest", "floor"] = "nearest"
 
 
+class TileConfig(_Section):
+    """See `keras_retinanet.geometry.tiling.Tiling`."""
+
+    # side of a tile, in pixels of the image as it is
+    size: Annotated[int, Field(ge=conventions.MIN_TILE)]
+    # of neighbours, in shares of the side; objects should not be larger
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = conventions.TILE_OVERLAP
+
+
 class ImageConfig(ImageDetailsConfig):
     """The network's input and the augmentation."""
 
     resize: Literal["shorter_side", "square", "stretch"] = "shorter_side"
     size: PositiveInt = conventions.IMAGE_SIZE
     max_size: PositiveInt = conventions.IMAGE_MAX_SIZE
+    # cut images into tiles, in training and wherever the model is used. null: do not
+    tile: TileConfig | None = None
     # training draws one of these sizes for each image (the paper's scale jitter)
     jitter_sizes: tuple[PositiveInt, ...] = ()
     horizontal_flip: bool = True

@@ -53,6 +53,7 @@ class DetectionDataset:
         class_names, category_ids: K names, and K ids of the data set itself.
         findings: what was wrong with the files.
         repeats: [N] float64, how often an epoch shows each image on average; None: once.
+        windows: [N, 4] int32 xyxy, which part of its upright file an image is; None: all of it.
     """
 
     image_paths: list[str]
@@ -68,6 +69,7 @@ class DetectionDataset:
     category_ids: tuple[int, ...]
     findings: list[Finding] = field(default_factory=list)
     repeats: np.ndarray | None = None
+    windows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -105,7 +107,11 @@ class DetectionDataset:
         # Here, since it brings TensorFlow, which the rest of a data set does without.
         from keras_retinanet.data.images.decoding import read_pixels
 
-        return read_pixels(self.image_paths[image])
+        pixels = read_pixels(self.image_paths[image])
+        if self.windows is None:
+            return pixels
+        x1, y1, x2, y2 = self.windows[image]
+        return pixels[y1:y2, x1:x2]
 
     def fingerprint(self) -> str:
         """Return what changes with the images or objects of the data set; files may move."""
@@ -133,6 +139,7 @@ class DetectionDataset:
             is_ignored=self.is_ignored[picked],
             areas=self.areas[picked],
             repeats=None if self.repeats is None else self.repeats[index],
+            windows=None if self.windows is None else self.windows[index],
         )
 
     def with_a_class_for_every_box(self) -> "DetectionDataset":

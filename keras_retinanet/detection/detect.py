@@ -14,6 +14,7 @@ from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.detection.detector import Detections, NetworkDetector
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.runtimes.keras_model import KerasDetector
+from keras_retinanet.detection.tiled_detector import TiledDetector
 from keras_retinanet.errors import DataError
 from keras_retinanet.models.retinanet import RetinaNet
 
@@ -78,7 +79,10 @@ def _detect_all(
     if not len(images):
         return []
     opened = _Images(images)
-    walk = detector.detect_images(opened.load, opened.heights, opened.widths, batch_size=batch_size)
+    walker: NetworkDetector | TiledDetector = detector
+    if detector.tiling.size is not None:
+        walker = TiledDetector(detector, detector.tiling)
+    walk = walker.detect_images(opened.load, opened.heights, opened.widths, batch_size=batch_size)
     found = {i: _objects(each, detector.class_names, min_score) for i, each in walk}
     return [found[i] for i in range(len(images))]
 

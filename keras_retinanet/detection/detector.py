@@ -19,6 +19,7 @@ from keras_retinanet.data.pipeline.batches import (
 )
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.tiling import Tiling
 from keras_retinanet.system.prefetch import prefetched
 
 # Batches that wait decoded and stacked while the network runs.
@@ -29,10 +30,15 @@ Detections = dict[str, np.ndarray]
 
 
 class Detector(Protocol):
-    """Finds objects of known classes in image files."""
+    """Finds objects of known classes in image files.
+
+    Attributes:
+        tiling: how its model wants images to be cut; `TiledDetector` does it.
+    """
 
     class_names: tuple[str, ...]
     inference: InferenceSettings
+    tiling: Tiling
 
     def prepare(self) -> None:
         """Get ready for a walk over images."""
@@ -71,6 +77,7 @@ class NetworkDetector:
 
     class_names: tuple[str, ...]
     inference: InferenceSettings
+    tiling: Tiling
     input_policy: InputPolicy
     _scale: Callable | None = None
 

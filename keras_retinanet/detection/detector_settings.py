@@ -8,6 +8,7 @@ from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings, with_inference_settings
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.tiling import WHOLE_IMAGES, Tiling
 from keras_retinanet.models.retinanet import PARTS, RetinaNet
 
 
@@ -21,6 +22,7 @@ class DetectorSettings:
     box_coder: BoxCoder
     input_policy: InputPolicy
     inference: InferenceSettings
+    tiling: Tiling = WHOLE_IMAGES
 
     @classmethod
     def of_model(cls, model: RetinaNet) -> "DetectorSettings":
@@ -34,6 +36,7 @@ class DetectorSettings:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "DetectorSettings":
         content = with_inference_settings(content)
-        names = [field.name for field in dataclasses.fields(cls) if field.name in PARTS]
+        # An export of version 0.1.0 knows of no tiles.
+        names = [f.name for f in dataclasses.fields(cls) if f.name in PARTS and f.name in content]
         parts = {name: PARTS[name](**content[name]) for name in names}
         return cls(**{**content, **parts, "class_names": tuple(content["class_names"])})

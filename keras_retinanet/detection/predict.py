@@ -21,7 +21,7 @@ from keras_retinanet.detection.prediction_files import (
     write_crops,
     write_predictions,
 )
-from keras_retinanet.detection.runtimes.keras_model import KerasDetector
+from keras_retinanet.detection.tiled_detector import detector_for
 from keras_retinanet.detection.usable_images import (
     Usable,
     UsableImage,
@@ -84,7 +84,7 @@ def predict(
         DataError: there is no image and no video.
         ConfigError: the model has no class of a name.
     """
-    detector = KerasDetector(model) if isinstance(model, RetinaNet) else model
+    detector = detector_for(model)
     wanted = Wanted(min_score, _labels(classes, detector.class_names), keep_all)
     given = given_images([images] if isinstance(images, str | Path) else images, lines)
     summary = PredictionSummary(findings=given.findings)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.detector import Detections, Detector
-from keras_retinanet.detection.runtimes.keras_model import KerasDetector
+from keras_retinanet.detection.tiled_detector import detector_for
 from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation.coco_eval import (
     ClassMatches,
@@ -20,6 +19,7 @@ from keras_retinanet.evaluation.coco_eval import (
     Objects,
     summarize,
 )
+from keras_retinanet.evaluation.gathered import gathered, on_replicas
 from keras_retinanet.geometry.boxes import xyxy_to_xywh
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.atomic_files import write_whole
@@ -75,12 +75,15 @@ class DatasetEvaluation:
         batch_size: int = 8,
         max_detections: int = MAX_DETECTIONS,
     ) -> None:
-        self.detector: Detector = KerasDetector(model) if isinstance(model, RetinaNet) else model
+        if dataset.windows is not None:
+            raise ValueError("tiles are evaluated by cutting whole images: see TiledDetector")
+        self.detector: Detector = detector_for(model)
         self.dataset = dataset.with_classes(model.class_names)
         self.batch_size = batch_size
         self.max_detections = max_detections
         worker = this_worker()
-        self._num_workers = worker.count if isinstance(self.detector, KerasDetector) else 1
+        self._replicas = on_replicas(self.detector)
+        self._num_workers = 1 if self._replicas is None else worker.count
         self._images: Sequence[int] = range(len(dataset))
         if self._num_workers > 1:
             self._images = self._images[worker.index :: self._num_workers]
@@ -88,9 +91,9 @@ class DatasetEvaluation:
     def run(self) -> "CocoEvaluator":
         """Detect objects in all images, and return an evaluator that has them."""
         found = self._detections()
-        if isinstance(self.detector, KerasDetector) and self._num_workers > 1:
-            found = _gathered(
-                self.detector, self._images, dict(found), len(self.dataset), self._num_workers
+        if self._replicas is not None and self._num_workers > 1:
+            found = gathered(
+                self._replicas, self._images, dict(found), len(self.dataset), self._num_workers
             )
         evaluator = CocoEvaluator(self.dataset, max_detections=self.max_detections)
         # In the order of the images, whatever that of the network was.
@@ -259,49 +262,6 @@ def _objects(dataset: DetectionDataset) -> list[Objects]:
         )
         for image, rows in enumerate(map(dataset.rows, range(len(dataset))))
     ]
-
-
-def _gathered(
-    detector: KerasDetector,
-    images: Sequence[int],
-    found: dict[int, Detections],
-    num_images: int,
-    num_workers: int,
-) -> Iterator[tuple[int, Detections]]:
-    """Yield the detections of all workers' images, where `found` holds this worker's."""
-    most, rows = detector.max_detections, -(-num_images // num_workers)
-    index = np.full(rows, -1, np.int64)
-    # float64 carries boxes, scores and class numbers unchanged.
-    values = np.zeros((rows, most, 6))
-    counts = np.zeros(rows, np.int64)
-    for row, image in enumerate(images):
-        detections = found[image]
-        index[row], counts[row] = image, len(detections["scores"])
-        columns = detections["boxes"], detections["scores"][:, None], detections["classes"][:, None]
-        values[row, : counts[row]] = np.concatenate(columns, axis=1)
-
-    def gather(array: np.ndarray) -> np.ndarray:
-        def of_replica(context: Any) -> tf.Tensor:
-            # The first of the worker's replicas brings everything.
-            is_first = context.replica_id_in_sync_group % detector.num_replicas == 0
-            return tf.constant(array if is_first else array[:0])
-
-        strategy = detector.strategy
-        return strategy.gather(
-            strategy.experimental_distribute_values_from_function(of_replica), axis=0
-        ).numpy()
-
-    for image, count, value in zip(gather(index).tolist(), gather(counts), gather(values)):
-        if image >= 0:
-            value = value[:count]
-            yield (
-                image,
-                {
-                    "boxes": value[:, :4],
-                    "scores": value[:, 4],
-                    "classes": value[:, 5].astype(np.int64),
-                },
-            )
 
 
 def write_evaluation(metrics: dict[str, Any], results: Sequence[dict], folder: Path) -> None:

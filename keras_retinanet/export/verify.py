@@ -13,7 +13,7 @@ from PIL import Image
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.detection.detector import Detections, Detector
-from keras_retinanet.detection.runtimes.keras_model import detect_files
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector, detect_files
 from keras_retinanet.errors import DataError, WeightsError
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.geometry.boxes import pairwise_iou
@@ -153,7 +153,9 @@ def with_ap(
     parity: Parity, model: RetinaNet, exported: Detector, dataset: DetectionDataset
 ) -> Parity:
     """Return the parity with the AP of both on a data set."""
-    model_ap, ap = (evaluate(each, dataset)[0]["AP"] for each in (model, exported))
+    # Neither of them cuts images into tiles: what is compared is what was exported.
+    sides = KerasDetector(model), exported
+    model_ap, ap = (evaluate(each, dataset)[0]["AP"] for each in sides)
     return dataclasses.replace(parity, ap=ap, model_ap=model_ap)
 
 

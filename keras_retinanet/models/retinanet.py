@@ -23,6 +23,7 @@ from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings, with_inference_settings
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.tiling import WHOLE_IMAGES, Tiling
 from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.backbones.custom import feature_model
 from keras_retinanet.models.checked_model import CheckedModel
@@ -41,6 +42,7 @@ PARTS = {
     "box_coder": BoxCoder,
     "input_policy": InputPolicy,
     "inference": InferenceSettings,
+    "tiling": Tiling,
     "variant": NetworkVariant,
 }
 
@@ -102,6 +104,7 @@ class RetinaNet(CheckedModel):
         box_coder: BoxCoder | None = None,
         input_policy: InputPolicy | None = None,
         inference: InferenceSettings | None = None,
+        tiling: Tiling = WHOLE_IMAGES,
         variant: NetworkVariant = PAPER,
         name: str = "retinanet",
         dtype: Any = None,
@@ -153,7 +156,7 @@ class RetinaNet(CheckedModel):
         self.anchor_generator = anchor_generator
         self.box_coder = box_coder or BoxCoder()
         self.input_policy = input_policy or InputPolicy()
-        self.inference = inference or InferenceSettings()
+        self.inference, self.tiling = inference or InferenceSettings(), tiling
         self.backbone_name = backbone if isinstance(backbone, str) else backbone.name
         settings |= {"batchnorm": batchnorm, "dtype": policy}
         settings["backbone"] = backbone if isinstance(backbone, str) else features

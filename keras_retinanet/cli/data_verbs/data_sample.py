@@ -12,7 +12,11 @@ from keras_retinanet.data.sampling import sample_images
 from keras_retinanet.data.source import load_dataset
 from keras_retinanet.errors import DataError
 from keras_retinanet.reports import gallery
-from keras_retinanet.training.setup.input_batches import make_batches, make_plan
+from keras_retinanet.training.setup.input_batches import (
+    make_batches,
+    make_plan,
+    training_images,
+)
 from keras_retinanet.training.setup.model_and_loss import (
     make_anchor_generator,
     make_input_policy,
@@ -76,7 +80,7 @@ def network_sample(
     data: str, split: str, count: int, seed: int, settings: Config, *, with_anchors: bool
 ) -> Sample:
     """Return inputs of the first training batches that a config makes."""
-    dataset = load_dataset(data, split, decode_images=False)
+    dataset = training_images(settings, load_dataset(data, split, decode_images=False))
     seeded = settings.training.model_copy(
         update={"seed": seed, "batch_size": min(settings.training.batch_size, count)}
     )

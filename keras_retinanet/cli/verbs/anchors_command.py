@@ -30,9 +30,9 @@ def anchors(
     """Tell the share of objects that an anchor matches at the training size (anchor recall)."""
     settings = load_config(config, overrides or [])
     from keras_retinanet.data.source import load_dataset, split_names
-    from keras_retinanet.training.setup.input_batches import make_anchor_recall
+    from keras_retinanet.training.setup.input_batches import make_anchor_recall, training_images
 
-    dataset = load_dataset(data, split, decode_images=False)
+    dataset = training_images(settings, load_dataset(data, split, decode_images=False))
     print_findings(dataset.findings)
     found = make_anchor_recall(settings, dataset)
     sizes = ", ".join(map(str, found.sizes))
@@ -55,7 +55,8 @@ def anchors(
     if fit:
         others = {}
         if split == "train" and "val" in split_names(data):
-            others["val"] = load_dataset(data, "val", decode_images=False)
+            val = load_dataset(data, "val", decode_images=False)
+            others["val"] = training_images(settings, val)
         result["fit"] = _fit(config, overrides or [], settings, {split: dataset, **others}, output)
     tell(result)
     if output is not None:

@@ -13,8 +13,11 @@ from keras_retinanet.cli.arguments import (
     Data,
     Model,
     Split,
+    Tile,
+    TileOverlap,
     model_file,
     output_folder,
+    tiled,
 )
 from keras_retinanet.cli.console import counted, described_dataset, err, out, print_metrics, tell
 from keras_retinanet.cli.verbs.evaluation_report import write_evaluation_report
@@ -35,6 +38,8 @@ def evaluate(
     data: Data,
     split: Split = "val",
     output: EvaluationOutput = None,
+    tile: Tile = None,
+    tile_overlap: TileOverlap = None,
     batch_size: BatchSize = 8,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help=SHARD_HELP)] = None,
     max_detections: Annotated[
@@ -50,6 +55,7 @@ def evaluate(
     """Measure COCO's AP and AR of a model on a data set, and report what to do next."""
     from keras_retinanet.detection.load_detector import load_detector
     from keras_retinanet.detection.runtimes.keras_model import KerasDetector
+    from keras_retinanet.detection.tiled_detector import tiling_in_use
     from keras_retinanet.evaluation.evaluate import DatasetEvaluation
     from keras_retinanet.evaluation.shards.evaluate_shard import Shard
 
@@ -63,6 +69,7 @@ def evaluate(
             loaded = loaded.keeping(max_detections)
         else:
             err.print("an export keeps as many detections as it was exported with")
+    loaded = tiled(loaded, tile, tile_overlap)
     dataset = described_dataset(data, split, max_detections=max_detections)
     if share is not None and output is not None:
         _run_shard(file, loaded, dataset, share, output, batch_size, max_detections)
@@ -79,6 +86,7 @@ def evaluate(
         facts={
             "model": str(file),
             "data": f"{data}, {split}",
+            "tiles": str(tiling_in_use(loaded)),
             "speed": f"{seconds / len(dataset):.3f} s an image, start included",
         },
         result={"model": file, "data": data, "split": split},
@@ -96,15 +104,19 @@ def _run_shard(
     max_detections: int,
 ) -> None:
     """Write a shard's part, and say what was done."""
+    from keras_retinanet.detection.tiled_detector import tiling_in_use
     from keras_retinanet.evaluation.shards.evaluate_shard import evaluate_shard
     from keras_retinanet.system.digests import sha256
+
+    tiling = tiling_in_use(detector)
 
     path, num_images = evaluate_shard(
         detector,
         dataset,
         shard,
         output,
-        model=sha256(file),
+        # With its tiles: parts with others are of another evaluation.
+        model=sha256(file) + (f", tiles of {tiling}" if tiling.size else ""),
         batch_size=batch_size,
         max_detections=max_detections,
     )

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from keras_retinanet.cli.arguments import AsJson, BatchSize, Model, model_file, output_folder
+from keras_retinanet.cli.arguments import (
+    AsJson,
+    BatchSize,
+    Model,
+    Tile,
+    TileOverlap,
+    model_file,
+    output_folder,
+    tiled,
+)
 from keras_retinanet.cli.console import counted, out, plain, print_findings, tell
 from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.errors import ConfigError
@@ -48,6 +57,8 @@ def predict(
         float | None,
         typer.Option(min=0.001, help="In place of --every: so many frames of a second, at most."),
     ] = None,
+    tile: Tile = None,
+    tile_overlap: TileOverlap = None,
     batch_size: BatchSize = 8,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +75,7 @@ def predict(
     file = model_file(model)
     refuse_earlier(output, overwrite=overwrite)
     summary = run_prediction(
-        load_detector(file),
+        tiled(load_detector(file), tile, tile_overlap),
         images,
         output,
         lines=sys.stdin,

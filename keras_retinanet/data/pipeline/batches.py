@@ -21,6 +21,8 @@ from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
 
 NO_AUGMENTATION = Augmentation()
+# Of a data set, what there is of every object.
+_OBJECT_COLUMNS = ("boxes", "labels", "is_ignored")
 
 
 def training_batches(
@@ -191,24 +193,34 @@ def _example_loader(
     dataset: DetectionDataset, cache: ImageCache | None
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """Return a function from an image's index to its example."""
-    paths = tf.constant(dataset.image_paths, tf.string)
-    read = image_reader(dataset.image_paths)
-    splits = tf.constant(dataset.row_splits)
-    flat = {
-        "boxes": tf.constant(dataset.boxes),
-        "labels": tf.constant(dataset.labels),
-        "is_ignored": tf.constant(dataset.is_ignored),
-    }
+    paths, read = tf.constant(dataset.image_paths, tf.string), image_reader(dataset.image_paths)
+    splits, cut = tf.constant(dataset.row_splits), _cutter(dataset.windows)
+    flat = {name: tf.constant(getattr(dataset, name)) for name in _OBJECT_COLUMNS}
 
     def load(index: Tensor) -> dict[str, Tensor]:
         start, end = splits[index], splits[index + 1]
         return {
-            "image": cached_image(cache, index, lambda: decode_image(read(paths[index]))),
+            "image": cached_image(
+                cache, index, lambda: cut(decode_image(read(paths[index])), index)
+            ),
             "visible": tf.ones((end - start,)),
             **{name: values[start:end] for name, values in flat.items()},
         }
 
     return load
+
+
+def _cutter(windows: np.ndarray | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a function from a file's image and an index to the part of it that is the image."""
+    if windows is None:
+        return lambda image, index: image
+    parts = tf.constant(windows)
+
+    def cut(image: Tensor, index: Tensor) -> Tensor:
+        x1, y1, x2, y2 = tf.unstack(parts[index])
+        return image[y1:y2, x1:x2]
+
+    return cut
 
 
 def _max_objects(dataset: DetectionDataset, plan: TrainingPlan) -> int:

@@ -65,7 +65,10 @@ class DiskCache:
 
     def __init__(self, dataset: DetectionDataset, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.files = [folder / f"{_fingerprint(path)}.npy" for path in dataset.image_paths]
+        self.files = [
+            folder / f"{_fingerprint(path)}{part}.npy"
+            for path, part in zip(dataset.image_paths, _parts(dataset), strict=True)
+        ]
         missing = [i for i, file in enumerate(self.files) if not file.exists()]
         _check_room(dataset.select(missing), shutil.disk_usage(folder).free, "disk", "none")
 
@@ -115,6 +118,13 @@ def _check_room(dataset: DetectionDataset, free: int, place: str, mend: str) -> 
             f"training.cache = {place}: the {len(dataset)} decoded images have {needed / 1e9:.1f} "
             f"GB, and {free / 1e9:.1f} GB are free: set training.cache to {mend}"
         )
+
+
+def _parts(dataset: DetectionDataset) -> list[str]:
+    """Return what tells the tiles of a file apart."""
+    if dataset.windows is None:
+        return [""] * len(dataset)
+    return [f"-{'-'.join(map(str, window))}" for window in dataset.windows.tolist()]
 
 
 def _fingerprint(path: str) -> str:

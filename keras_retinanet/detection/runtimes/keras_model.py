@@ -25,7 +25,7 @@ class KerasDetector(NetworkDetector):
     def __init__(self, model: RetinaNet) -> None:
         self.settings = DetectorSettings.of_model(model)
         self.class_names = model.class_names
-        self.inference = model.inference
+        self.inference, self.tiling = model.inference, model.tiling
         self.input_policy = model.input_policy
         self.max_detections = model.inference.max_detections
         self.strategy = model.distribute_strategy

@@ -28,7 +28,7 @@ class RawDetector(NetworkDetector):
         one_by_one: bool = False,
     ) -> None:
         self.class_names = settings.class_names
-        self.inference = settings.inference
+        self.inference, self.tiling = settings.inference, settings.tiling
         self.input_policy = settings.input_policy
         self._network = run
         self._one_by_one = one_by_one

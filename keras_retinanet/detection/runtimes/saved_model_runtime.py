@@ -14,7 +14,6 @@ from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
 from keras_retinanet.detection.runtimes.raw import RawDetector
 from keras_retinanet.errors import WeightsError
-from keras_retinanet.geometry.inference_settings import InferenceSettings
 
 # The kinds of signatures, best first: files of all sizes go into one request.
 _PREFERENCE = ("encoded_images", "tf_examples", "images", "model_garden", "network_inputs")
@@ -52,7 +51,7 @@ def open_signatures(folder: Path) -> dict[str, Detector]:
             )
         else:
             detectors[name] = SavedModelDetector(
-                loaded, function, contracts[name], class_names, settings.inference
+                loaded, function, contracts[name], class_names, settings
             )
     return detectors
 
@@ -74,7 +73,7 @@ class SavedModelDetector:
         loaded: the SavedModel, which has to live as long as its functions.
         function: the signature.
         contract: what the manifest says of it.
-        inference: what the graph does with the network's outputs.
+        settings: of the model that was exported.
     """
 
     def __init__(
@@ -83,10 +82,10 @@ class SavedModelDetector:
         function: Callable,
         contract: dict[str, Any],
         class_names: Sequence[str],
-        inference: InferenceSettings,
+        settings: DetectorSettings,
     ) -> None:
         self.class_names = tuple(class_names)
-        self.inference = inference
+        self.inference, self.tiling = settings.inference, settings.tiling
         self._loaded = loaded
         self._serve = function
         self._contract = contract

@@ -42,7 +42,7 @@ class TFLiteDetector(NetworkDetector):
         content = path.read_bytes()
         self._settings = DetectorSettings.from_json(json.loads(read_file(content, INFERENCE_FILE)))
         self.class_names = tuple(read_file(content, LABELS_FILE).decode().split("\n")[:-1])
-        self.inference = self._settings.inference
+        self.inference, self.tiling = self._settings.inference, self._settings.tiling
         self.input_policy = self._settings.input_policy
         try:
             with silence("the TFLite interpreter"):

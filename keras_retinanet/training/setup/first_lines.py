@@ -37,9 +37,10 @@ def why_no_gpu() -> str:
 
 def _length(setup: Setup, *, has_val: bool) -> str:
     config, num_steps = setup.config, setup.num_epochs * setup.plan.steps_per_epoch
+    tiles = f" tiles of {config.image.tile.size} px" if config.image.tile else ""
     parts = [
-        f"images: {len(setup.train_set):,}; epochs: {setup.num_epochs:,}; steps: {num_steps:,} in "
-        f"batches of {config.training.batch_size}"
+        f"images: {len(setup.train_set):,}{tiles}; epochs: {setup.num_epochs:,}; steps: "
+        f"{num_steps:,} in batches of {config.training.batch_size}"
     ]
     rate, meant_for = config.optimizer.learning_rate, config.optimizer.learning_rate_batch_size
     if meant_for and meant_for != config.training.batch_size:

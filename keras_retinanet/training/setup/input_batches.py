@@ -14,13 +14,24 @@ from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import DiskCache, ImageCache, MemoryCache, default_folder
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
+from keras_retinanet.data.tiles import cut_into_tiles
 from keras_retinanet.system.workers import this_worker
 from keras_retinanet.training.setup.model_and_loss import (
     make_anchor_generator,
     make_input_policy,
     make_matching,
+    make_tiling,
 )
 from keras_retinanet.training.setup.optimization import count_epochs
+
+
+def training_images(config: Config, dataset: DetectionDataset) -> DetectionDataset:
+    """Return what is trained on: the data set, or the tiles that the config cuts it into."""
+    if config.image.tile is None:
+        return dataset
+    return cut_into_tiles(
+        dataset, make_tiling(config), min_visible=_augmentation(config).min_visible
+    )
 
 
 def make_anchor_recall(config: Config, dataset: DetectionDataset) -> AnchorRecall:

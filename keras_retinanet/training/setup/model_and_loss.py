@@ -12,6 +12,7 @@ from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.tiling import WHOLE_IMAGES, Tiling
 from keras_retinanet.losses import (
     OHEM,
     BalancedCrossEntropy,
@@ -55,6 +56,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         box_coder=BoxCoder(variances=model.box_variances),
         input_policy=make_input_policy(config),
         inference=InferenceSettings(**config.inference.model_dump()),
+        tiling=make_tiling(config),
         variant=NetworkVariant.of(model),
         dtype=model.precision,
     )
@@ -74,8 +76,13 @@ def make_matching(config: Config) -> Matching | None:
 
 
 def make_input_policy(config: Config) -> InputPolicy:
-    augmentation = {"jitter_sizes", "horizontal_flip", "vertical_flip"}
-    return InputPolicy(**config.image.model_dump(exclude=augmentation))
+    others = {"jitter_sizes", "horizontal_flip", "vertical_flip", "tile"}
+    return InputPolicy(**config.image.model_dump(exclude=others))
+
+
+def make_tiling(config: Config) -> Tiling:
+    tile = config.image.tile
+    return WHOLE_IMAGES if tile is None else Tiling(**tile.model_dump())
 
 
 def make_loss(config: Config) -> DetectionLoss:

@@ -15,7 +15,12 @@ from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.workers import Worker, this_worker
 from keras_retinanet.training.fine_tuning import TransferReport, load_source, take_weights
 from keras_retinanet.training.narrow_batches import refuse_narrow_batches
-from keras_retinanet.training.setup.input_batches import make_batches, make_plan, planned_files
+from keras_retinanet.training.setup.input_batches import (
+    make_batches,
+    make_plan,
+    planned_files,
+    training_images,
+)
 from keras_retinanet.training.setup.model_and_loss import build_model, make_loss
 from keras_retinanet.training.setup.optimization import (
     count_epochs,
@@ -81,6 +86,7 @@ def prepare(
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     _refuse_uneven_batches(config, strategy.num_replicas_in_sync)
+    train_set = training_images(config, train_set)
     plan = make_plan(config, train_set)
     _refuse_narrow_batches(config, train_set, plan)
     source = _source(config) if checkpoint is None else None
