@@ -14,6 +14,7 @@ copyright = "the keras_retinanet authors, Apache-2.0"
 html_title = f"keras_retinanet {release}"
 html_theme = "furo"
 html_show_sphinx = False
+html_copy_source = False
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
 exclude_patterns = ["_build"]
@@ -26,6 +27,8 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
+napoleon_use_ivar = True
+toc_object_entries = False
 maximum_signature_line_length = 80
 python_display_short_literal_types = True
 

@@ -47,9 +47,19 @@ def escape_docstring(
         lines[i] = "`".join(parts)
 
 
+def shorten_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: Any, returned: Any
+) -> tuple[Any, Any] | None:
+    """Leave out where types come from: ~numpy.ndarray is ndarray."""
+    if not signature:
+        return None
+    return tuple(text and re.sub(r"~(?:\w+\.)+", "", text) for text in (signature, returned))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("settings-reference", SettingsReference)
     app.add_directive("command-reference", CommandReference)
     # Before napoleon, which writes markup of its own.
     app.connect("autodoc-process-docstring", escape_docstring, priority=100)
+    app.connect("autodoc-process-signature", shorten_signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,9 +18,10 @@ from keras_retinanet.cli.arguments import (
 from keras_retinanet.cli.console import described_dataset, out, tell
 from keras_retinanet.errors import ConfigError, UserError
 
-Output = Annotated[Path, output_folder("Folder of the versions, as TF Serving polls it.")]
+Output = Annotated[Path, output_folder("Folder for numbered versions, as TF Serving polls it.")]
 Format = Annotated[str, typer.Option(help="saved_model, tflite, onnx, keras or torchvision.")]
-Precision = Annotated[str | None, typer.Option(help="Of the weights; see the docs.")]
+_PRECISION_HELP = "float32 (default); saved_model: bfloat16; tflite: float16, dynamic or int8."
+Precision = Annotated[str | None, typer.Option(help=_PRECISION_HELP)]
 Postprocessing = Annotated[
     str | None, typer.Option(help="tflite: op, builtin or none (docs/edge.md).")
 ]
@@ -28,21 +29,23 @@ InputType = Annotated[str | None, typer.Option(help="tflite: float32 or uint8.")
 InputSize = Annotated[int | None, typer.Option(min=32, help="tflite: side of the input in pixels.")]
 CalibrationData = Annotated[
     str | None,
-    typer.Option(metavar="DATA", help="tflite int8: as --data; its split train has the images."),
+    typer.Option(
+        metavar="DATA", help="tflite int8: data set whose split train is used for calibration."
+    ),
 ]
 Signatures = Annotated[
-    list[str] | None, typer.Option(metavar="KIND=NAME", help="Name a SavedModel's signature.")
+    list[str] | None, typer.Option(metavar="KIND=NAME", help="Rename a signature; KIND= omits it.")
 ]
-Raw = Annotated[str | None, typer.Option(help="Without NMS, for inputs of size: dynamic or fixed.")]
+Raw = Annotated[str | None, typer.Option(help="Leave out NMS; input size: dynamic or fixed.")]
 MaxPixels = Annotated[
-    int | None, typer.Option(min=1, help="Largest image file that a SavedModel decodes.")
+    int | None, typer.Option(min=1, help="Largest image that a SavedModel decodes, in pixels.")
 ]
 Warmup = Annotated[
     bool | None, typer.Option(help="Write warm-up requests for TF Serving (default).")
 ]
-Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="In place of the model's.")]
-MaxDetections = Annotated[int | None, typer.Option(min=1, help="In place of the model's.")]
-Images = Annotated[Path | None, typer.Option(help="Image or folder to compare the detections on.")]
+Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="Overrides the model's.")]
+MaxDetections = Annotated[int | None, typer.Option(min=1, help="Overrides the model's.")]
+Images = Annotated[Path | None, typer.Option(help="Image or folder to compare detections on.")]
 Count = Annotated[int, typer.Option(min=1, help="At most this many images.")]
 
 
@@ -69,7 +72,7 @@ def export(
     split: Split = "val",
     as_json: AsJson = False,
 ) -> None:
-    """Write OUTPUT/<next version>, after it was seen to give the model's detections.
+    """Write OUTPUT/<next version>, once it is verified to give the model's detections.
 
     With --data, AP of the model and of the export is measured, too.
     """
