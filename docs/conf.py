@@ -22,6 +22,9 @@ exclude_patterns = ["_build"]
 # Links to headings, as GitHub names them: file.md#a-heading.
 myst_heading_anchors = 3
 
+# Or --option would be printed as –option.
+smartquotes = False
+
 # Docstrings are plain text with `code` in it.
 default_role = "code"
 autodoc_member_order = "bysource"

@@ -39,12 +39,27 @@ def escape_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Escape what reStructuredText would take for markup: |x|, *x and name_, outside of `code`."""
+    lines[:] = _one_attribute_each(lines)
     for i, line in enumerate(lines):
         parts = line.split("`")
         parts[::2] = [
             re.sub(r"([|*\\]|_\b(?!\w)|(?<=\w)_(?=\W|$))", r"\\\1", x) for x in parts[::2]
         ]
         lines[i] = "`".join(parts)
+
+
+def _one_attribute_each(lines: list[str]) -> list[str]:
+    """Return a docstring with "a, b: ..." under Attributes as an entry for each."""
+    text = "\n".join(lines)
+    head, title, attributes = text.partition("\nAttributes:\n")
+    entry = r"^    (\w+(?:, \w+)+): (.*(?:\n {8}.*)*)"
+    attributes = re.sub(
+        entry,
+        lambda match: "\n".join(f"    {name}: {match[2]}" for name in match[1].split(", ")),
+        attributes,
+        flags=re.MULTILINE,
+    )
+    return (head + title + attributes).split("\n")
 
 
 def shorten_signature(

@@ -73,6 +73,12 @@ def test_the_api_has_every_public_name(site, name):
     assert f'id="keras_retinanet.{name}"' in html
 
 
+def test_what_one_line_of_a_docstring_describes_has_an_entry_each(site):
+    html = (site / "api.html").read_text(encoding="utf-8")
+    for name in ("heights", "widths", "class_names", "category_ids"):
+        assert f"<strong>{name}</strong>" in html
+
+
 def test_the_settings_are_all_there(site):
     html = (site / "settings.html").read_text(encoding="utf-8")
     for section, field in Config.model_fields.items():
