@@ -19,8 +19,13 @@ from keras_retinanet.cli.console import described_dataset, out, tell
 from keras_retinanet.errors import ConfigError, UserError
 
 Output = Annotated[Path, output_folder("Folder for numbered versions, as TF Serving polls it.")]
-Format = Annotated[str, typer.Option(help="saved_model, tflite, onnx, keras or torchvision.")]
-_PRECISION_HELP = "float32 (default); saved_model: bfloat16; tflite: float16, dynamic or int8."
+Format = Annotated[
+    str, typer.Option(help="saved_model, tflite, onnx, openvino, keras or torchvision.")
+]
+_PRECISION_HELP = (
+    "float32 (default); saved_model: bfloat16; openvino: bfloat16 or int8; tflite: float16, dynamic "
+    "or int8."
+)
 Precision = Annotated[str | None, typer.Option(help=_PRECISION_HELP)]
 Postprocessing = Annotated[
     str | None, typer.Option(help="tflite: op, builtin or none (docs/edge.md).")
@@ -29,8 +34,14 @@ InputType = Annotated[str | None, typer.Option(help="tflite: float32 or uint8.")
 InputSize = Annotated[int | None, typer.Option(min=32, help="tflite: side of the input in pixels.")]
 CalibrationData = Annotated[
     str | None,
+    typer.Option(metavar="DATA", help="int8: data set whose split train is used for calibration."),
+]
+MaxDrop = Annotated[
+    float | None,
     typer.Option(
-        metavar="DATA", help="tflite int8: data set whose split train is used for calibration."
+        min=0,
+        max=1,
+        help="openvino int8: keep layers in float32 until AP on --calibrate drops by no more.",
     ),
 ]
 Signatures = Annotated[
@@ -59,6 +70,7 @@ def export(
     input_size: InputSize = None,
     calibrate: CalibrationData = None,
     calibrate_count: Count = 128,
+    max_ap_drop: MaxDrop = None,
     signature: Signatures = None,
     raw: Raw = None,
     max_pixels: MaxPixels = None,
@@ -86,6 +98,8 @@ def export(
         "input_type": input_type,
         "input_size": input_size,
         "calibration_files": calibration_files,
+        "calibration_data": None if max_ap_drop is None else calibrate,
+        "max_ap_drop": max_ap_drop,
         "signatures": tuple(signature) if signature else None,
         "raw": raw,
         "max_pixels": max_pixels,
