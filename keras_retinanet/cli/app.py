@@ -43,7 +43,7 @@ from keras_retinanet.system.distribution import clash_warning
 # The heavy modules (TensorFlow) are imported in the verbs that need them: --help answers at once.
 
 app = typer.Typer(
-    help="RetinaNet: train, evaluate, look, export.",
+    help="Train, evaluate, inspect and export RetinaNet detectors.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -87,14 +87,14 @@ def _print_version(is_asked: bool) -> None:
 def _options(
     context: typer.Context,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show tracebacks, and what TensorFlow writes.")
+        bool, typer.Option("--debug", help="Show tracebacks and TensorFlow's log.")
     ] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Tell the version."),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """RetinaNet: train, evaluate, look, export."""
+    """Train, evaluate, inspect and export RetinaNet detectors."""
     context.with_resource(results_as_json())
 
 

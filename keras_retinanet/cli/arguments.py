@@ -9,8 +9,8 @@ from keras_retinanet.cli.console import lines_to_stderr, refuse_unwritable
 from keras_retinanet.conventions import TILE_OVERLAP
 from keras_retinanet.errors import ConfigError, WeightsError
 
-_CONFIG_HELP = "YAML file, or name of a shipped config."
-DATA_HELP = "Data YAML, or a folder or file of a known format, or tfds:NAME."
+_CONFIG_HELP = "YAML file, or the name of a shipped config."
+DATA_HELP = "Data YAML, a folder or file in a known format, or tfds:NAME."
 _MODEL_HELP = (
     "A run directory (its best.keras), a .keras, .tflite or .onnx file, or an export's version."
 )
@@ -43,10 +43,12 @@ OptionalKerasModel = Annotated[Path | None, typer.Option(metavar="MODEL", help=_
 AsJson = Annotated[
     bool,
     typer.Option(
-        "--json", callback=lines_to_stderr, help="Print the result as JSON, all else to stderr."
+        "--json",
+        callback=lines_to_stderr,
+        help="Print the result as JSON; everything else goes to stderr.",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images, or tiles of one, at once.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images, or tiles of one image, per batch.")]
 Tile = Annotated[
     int | None,
     typer.Option(

@@ -50,8 +50,11 @@ class _Section(pydantic.BaseModel):
 class PixelScalingConfig(_Section):
     """See `keras_retinanet.models.variant.PixelScaling`."""
 
+    # of the channels that the network takes
     order: Literal["rgb", "bgr"] = "rgb"
+    # subtracted from pixels in 0...255, in that order; they are then divided by `std`
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    # divides what is left when `mean` is subtracted
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (1.0, 1.0, 1.0)
 
 
@@ -61,25 +64,29 @@ class NetworkConfig(_Section):
     See `keras_retinanet.models.variant.NetworkVariant`, whose fields and defaults these are.
     """
 
-    # null: the backbone's own. caffe, torch, tf: those of keras.applications
+    # scaling of pixels before the first convolution; null: the backbone's own. caffe, torch, tf:
+    # those of keras.applications
     pixel_scaling: Literal["caffe", "torch", "tf"] | PixelScalingConfig | None = None
-    # of the backbone; null: its own
+    # added to the variance in the backbone's BatchNorm; null: the backbone's own
     batchnorm_epsilon: NonNegative | None = None
-    # of the backbone's stride-2 convolutions and its pooling; null: the backbone's own
+    # padding of the backbone's stride-2 convolutions and its pooling; null: the backbone's own
     padding: Literal["same", "symmetric"] | None = None
-    # of the pooling alone; null: as `padding`
+    # padding of the pooling alone; null: as `padding`
     pool_padding: Literal["same", "symmetric"] | None = None
-    # of the convolutions to P6 and P7
+    # padding of the convolutions that make P6 and P7
     fpn_padding: Literal["same", "symmetric"] = "same"
-    # nearest: to the lateral's size, as torch does
+    # double: by a factor of two. nearest: to the size of the level below, as torch does
     fpn_upsampling: Literal["double", "nearest"] = "double"
-    # batch: BatchNorm after P3 ... P7
+    # normalisation of the pyramid. batch: BatchNorm after P3 ... P7
     fpn_norm: Literal["none", "batch"] = "none"
-    # group: GroupNorm of 32 groups (torchvision v2). batch: BatchNorm of each level (Model Garden)
+    # normalisation in the heads. group: GroupNorm of 32 groups (torchvision v2). batch: BatchNorm
+    # of each level (Model Garden)
     head_norm: Literal["none", "group", "batch"] = "none"
     # a trained factor of each level's box outputs (FCOS, ATSS)
     box_level_scale: bool = False
+    # the map that P6 is made from: the backbone's last (the paper) or the pyramid's P5
     p6_from: Literal["c5", "p5"] = "c5"
+    # ReLU between P6 and P7
     p7_relu: bool = True
 
 
@@ -110,45 +117,51 @@ class BoxCodingConfig(_Section):
 class ModelConfig(NetworkConfig, BoxCodingConfig):
     """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
 
-    backbone: BackboneName = "resnet50"
+    backbone: BackboneName = "resnet50"  # what makes C3, C4, C5; or "package.module.function"
     # multiplier of the backbone's channel numbers (mobilenet_v2)
     width: PositiveFloat = 1.0
-    # "imagenet", "none", or a file of the backbone's: Keras weights, .pth, .pkl, .safetensors
+    # "imagenet", "none", or a file with the backbone's: Keras weights, .pth, .pkl, .safetensors
     weights: str = "imagenet"
-    # a trained model (.keras), a file of another project or a name that `retinanet weights list`
-    # shows, to begin from in place of `weights`; its classes may be others
+    # what to start from instead of `weights`: a trained model (.keras), another project's file or
+    # a name from `retinanet weights list`. Its classes may differ from the data set's
     init_from: str | None = None
-    # auto: frozen with weights, trainable without; with `init_from` as that model has it
+    # of the backbone. auto: frozen with weights, trainable without; with `init_from` as there
     batchnorm: Literal["auto", "frozen", "trainable", "synchronized"] = "auto"
-    # so many stages are not trained: 1 is the stem, 2 the stem and C2's, ..., 5 the whole backbone
+    # how many stages are not trained: 1 is the stem, 2 the stem and C2's, ..., 5 the whole backbone
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 0
     # depthwise separable convolutions with batch normalisation in the pyramid and the heads
     separable: bool = False
-    fpn_channels: PositiveInt = conventions.FPN_CHANNELS
-    head_channels: PositiveInt = conventions.HEAD_CHANNELS
-    head_depth: Annotated[int, Field(ge=0)] = conventions.HEAD_DEPTH
+    fpn_channels: PositiveInt = conventions.FPN_CHANNELS  # width of the pyramid
+    head_channels: PositiveInt = conventions.HEAD_CHANNELS  # width of both heads
+    head_depth: Annotated[int, Field(ge=0)] = conventions.HEAD_DEPTH  # hidden layers of each head
+    # score that every anchor starts with (section 3.3)
     prior: Annotated[float, Field(gt=0, lt=1)] = conventions.PRIOR_PROBABILITY
+    # of the convolutions; weights, losses and boxes are float32 in all three
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
 
 
 class AnchorGeometryConfig(_Section):
     """How anchors are laid out; see `keras_retinanet.geometry.anchors.AnchorGenerator`."""
 
-    # what varies slowest within a cell
+    # what varies slowest among the anchors of a cell
     order: Literal["ratio", "scale"] = "ratio"
     # the anchors' centre within a cell, in strides
     offset: float = 0.5
-    # corners in whole pixels; sizes cut to whole pixels; distance of centres (all torchvision's)
+    # round corners to whole pixels, relative to the anchor's centre (torchvision)
     rounded: bool = False
+    # cut sizes to whole pixels (torchvision)
     integer_sizes: bool = False
+    # distance of the centres. level: the level's stride. grid: image side over number of cells,
+    # rounded down (torchvision)
     step: Literal["level", "grid"] = "level"
 
 
 class MatchingConfig(_Section):
     """Which anchors are trained to find an object."""
 
-    # iou: positive_iou, negative_iou. atss: atss_candidates, cells nearest to an object on a level
+    # iou: by positive_iou and negative_iou. atss: by a threshold of each object's own
     matching: Literal["iou", "atss"] = "iou"
+    # with atss: how many cells of each level, the nearest to an object, are considered
     atss_candidates: PositiveInt = conventions.ATSS_CANDIDATES
     # true, best: give every object its best anchor, however low the IoU. own_best: as Detectron2
     force_match: ForceMatch = False
@@ -163,11 +176,12 @@ class MatchingConfig(_Section):
 class AnchorConfig(AnchorGeometryConfig, MatchingConfig):
     """Section 4, "Anchors"."""
 
+    # sides of the square anchors of scale 1 in pixels, on P3 ... P7
     sizes: tuple[PositiveFloat, ...] = conventions.ANCHOR_SIZES
-    ratios: tuple[PositiveFloat, ...] = conventions.ANCHOR_RATIOS
-    scales: tuple[PositiveFloat, ...] = conventions.ANCHOR_SCALES
-    positive_iou: Share = conventions.POSITIVE_IOU
-    negative_iou: Share = conventions.NEGATIVE_IOU
+    ratios: tuple[PositiveFloat, ...] = conventions.ANCHOR_RATIOS  # height / width
+    scales: tuple[PositiveFloat, ...] = conventions.ANCHOR_SCALES  # multiples of `sizes`
+    positive_iou: Share = conventions.POSITIVE_IOU  # IoU from which on an anchor is an object's
+    negative_iou: Share = conventions.NEGATIVE_IOU  # below it is background; between, ignored
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "AnchorConfig":
@@ -181,11 +195,11 @@ class AnchorConfig(AnchorGeometryConfig, MatchingConfig):
 class ImageDetailsConfig(_Section):
     """What other projects do when they find objects; see `InputDetails`."""
 
-    # R, G, B of the padding; null: grey
+    # colour of the padding (R, G, B); null: grey
     pad_value: tuple[Channel, Channel, Channel] | None = None
-    # float32: scaled images are not rounded to whole values
+    # uint8: scaled images are rounded to whole values. float32: they are not
     pixels: Literal["uint8", "float32"] = "uint8"
-    # of scaled sizes
+    # how the sides of scaled images become whole numbers
     rounding: Literal["nearest", "floor"] = "nearest"
 
 
@@ -201,15 +215,17 @@ class TileConfig(_Section):
 class ImageConfig(ImageDetailsConfig):
     """The network's input and the augmentation."""
 
+    # shorter_side: to `size`, the longer at most `max_size` (the paper). square: the longer side to
+    # `size`, padded to a square. stretch: both sides to `size`
     resize: Literal["shorter_side", "square", "stretch"] = "shorter_side"
-    size: PositiveInt = conventions.IMAGE_SIZE
-    max_size: PositiveInt = conventions.IMAGE_MAX_SIZE
-    # cut images into tiles, in training and wherever the model is used. null: do not
+    size: PositiveInt = conventions.IMAGE_SIZE  # pixels; see `resize`
+    max_size: PositiveInt = conventions.IMAGE_MAX_SIZE  # pixels; with shorter_side alone
+    # cut images into tiles, in training and wherever the model is used; null: do not
     tile: TileConfig | None = None
-    # training draws one of these sizes for each image (the paper's scale jitter)
+    # training draws one of these sizes for each image (the paper's scale jitter); none: `size`
     jitter_sizes: tuple[PositiveInt, ...] = ()
-    horizontal_flip: bool = True
-    vertical_flip: bool = False
+    horizontal_flip: bool = True  # mirror half of the training images left to right
+    vertical_flip: bool = False  # turn half of the training images upside down
 
 
 class AugmentConfig(_Section):
@@ -219,7 +235,7 @@ class AugmentConfig(_Section):
     `keras_retinanet.data.pipeline.augment.settings.Augmentation` says what each means.
     """
 
-    preset: Literal["paper", "default", "strong"] = "paper"
+    preset: Literal["paper", "default", "strong"] = "paper"  # gives all settings that are null
     scale: ScaleRange | None = None
     crop: Share | None = None
     affine: Share | None = None
@@ -245,8 +261,11 @@ class AugmentConfig(_Section):
 class QualityLossConfig(_Section):
     """Of class losses against the quality of the box; see `keras_retinanet.losses.quality`."""
 
+    # quality_focal: exponent of the distance between score and IoU
     quality_beta: Annotated[float, Field(ge=1)] = conventions.QUALITY_BETA
+    # varifocal: weight of the background
     varifocal_alpha: NonNegative = conventions.VARIFOCAL_ALPHA
+    # varifocal: focusing parameter of the background
     varifocal_gamma: NonNegative = conventions.VARIFOCAL_GAMMA
 
 
@@ -272,55 +291,56 @@ BoxLossName = Annotated[str, _named_or_dotted("smooth_l1", "l1", "giou", "diou",
 class LossConfig(QualityLossConfig):
     """Sections 3.2, 4.1 and 5.1; see `keras_retinanet.losses`."""
 
-    # focal: gamma, alpha. balanced_cross_entropy: alpha. focal_star: star_gamma, star_beta, alpha.
-    # softmax_focal: gamma, alpha; scores become a softmax over classes and background.
-    # quality_focal, varifocal: quality_*, varifocal_*. ohem, ohem_1_3: ohem_*. hinge: hinge_*
+    # which loss, and which of the settings here it reads. focal, softmax_focal: gamma, alpha.
+    # balanced_cross_entropy: alpha. focal_star: star_*, alpha. quality_focal, varifocal, ohem and
+    # hinge: those named like them. "package.module.Class": one's own
     class_loss: ClassLossName = "focal"
-    gamma: NonNegative = conventions.FOCAL_GAMMA
-    alpha: Share | None = conventions.FOCAL_ALPHA
-    star_gamma: PositiveFloat = conventions.FOCAL_STAR_GAMMA
-    star_beta: float = conventions.FOCAL_STAR_BETA
-    # anchors in the minibatch of the whole (global) batch
+    gamma: NonNegative = conventions.FOCAL_GAMMA  # higher: easy anchors count less
+    alpha: Share | None = conventions.FOCAL_ALPHA  # weight of objects; background has 1 - alpha
+    star_gamma: PositiveFloat = conventions.FOCAL_STAR_GAMMA  # steepness of FL* (appendix)
+    star_beta: float = conventions.FOCAL_STAR_BETA  # shift of FL*
+    # anchors kept of the whole (global) batch
     ohem_batch_size: PositiveInt = conventions.OHEM_BATCH_SIZE
-    ohem_nms_iou: Share = conventions.OHEM_NMS_IOU
+    ohem_nms_iou: Share = conventions.OHEM_NMS_IOU  # overlap with a harder anchor that drops one
+    # score of the right class from which on there is no loss
     hinge_threshold: Annotated[float, Field(gt=0, le=1)] = conventions.HINGE_THRESHOLD
-    box_loss: BoxLossName = "smooth_l1"
-    smooth_l1_beta: NonNegative = conventions.SMOOTH_L1_BETA
-    box_weight: NonNegative = 1.0
+    box_loss: BoxLossName = "smooth_l1"  # or "package.module.Class" of one's own
+    smooth_l1_beta: NonNegative = conventions.SMOOTH_L1_BETA  # quadratic below this error; 0 is L1
+    box_weight: NonNegative = 1.0  # factor of the box loss
+    # what the sums are divided by: positive anchors of the batch, of each image, or their average
     normalizer: Literal["global", "per_image", "moving_average"] = "global"
 
 
 class ScheduleConfig(_Section):
     """How long, and with which learning rates. Steps are iterations or epochs, as `unit` says."""
 
-    unit: Literal["iterations", "epochs"] = "iterations"
-    length: PositiveInt = 90_000
-    kind: Literal["step", "cosine"] = "step"
+    unit: Literal["iterations", "epochs"] = "iterations"  # of `length` and `drops`
+    length: PositiveInt = 90_000  # of the whole training, in `unit`s
+    kind: Literal["step", "cosine"] = "step"  # how the rate falls. cosine: to zero at the end
     # step: the learning rate is multiplied by `factor` after each of these
     drops: tuple[PositiveFloat, ...] = (60_000, 80_000)
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    # linear, from `warmup_start` times the learning rate, always in iterations (Goyal et al. 2017)
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1  # see `drops`
+    # length of the linear warm-up, always in iterations (Goyal et al. 2017)
     warmup_iterations: Annotated[int, Field(ge=0)] = 500
-    warmup_start: Share = 1 / 3
+    warmup_start: Share = 1 / 3  # the warm-up starts at this share of the learning rate
 
 
 class OptimizerConfig(_Section):
     """Section 4.1, "Optimization"."""
 
-    name: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: PositiveFloat = 0.01
-    # the batch size that `learning_rate` is meant for; it is scaled in proportion. null: not scaled
+    name: Literal["sgd", "adamw"] = "sgd"  # the paper's is sgd
+    learning_rate: PositiveFloat = 0.01  # of pyramid and heads, after the warm-up
+    # batch size that `learning_rate` is meant for; others scale it in proportion. null: not scaled
     learning_rate_batch_size: PositiveInt | None = None
-    momentum: Share = 0.9
-    # sgd: the paper's L2 penalty; adamw: decoupled
+    momentum: Share = 0.9  # share of the last update that is kept; with sgd alone
+    # of kernels alone. sgd: the paper's L2 penalty. adamw: decoupled
     weight_decay: NonNegative = 1e-4
-    clip_norm: PositiveFloat | None = None
-    # the backbone's learning rate in shares of the others'
-    backbone_rate: PositiveFloat = 1.0
+    clip_norm: PositiveFloat | None = None  # bound of the gradients' global norm; null: none
+    backbone_rate: PositiveFloat = 1.0  # factor of the backbone's learning rate
     # each stage of the backbone learns at this share of the rate of the stage above it
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    # decay of a moving average of the weights, which is what is evaluated and saved; in step t at
-    # most (1 + t) / (10 + t). null: none
+    # decay of a moving average of the weights, which is then evaluated and saved; at most
+    # (1 + t) / (10 + t) in step t. null: no average
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
@@ -329,10 +349,10 @@ class TrainingConfig(_Section):
 
     # images in a step, over all devices of all workers
     batch_size: PositiveInt = 16
-    # each device takes its part of the batch in so many pieces, one after the other
+    # each device takes its part of the batch in this many pieces, one after the other
     accumulate: PositiveInt = 1
-    seed: int = 0
-    # the same bits on every run, at some cost of speed
+    seed: int = 0  # of the order of images, augmentation and random weights
+    # bit for bit the same on every run, which is somewhat slower
     deterministic: bool = False
     # which devices train; auto: the cluster in TF_CONFIG, else all GPUs of the machine
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
@@ -342,21 +362,21 @@ class TrainingConfig(_Section):
     check_images: bool = True
     # epochs between evaluations on the validation split
     evaluate_every: PositiveInt = 1
-    # steps between checkpoints, beside those at the end of each epoch. null: none
+    # steps between checkpoints, besides those at the end of each epoch. null: none
     checkpoint_every: PositiveInt | None = 1000
-    # steps between them, in place of epochs
+    # steps between evaluations, instead of `evaluate_every`
     evaluate_every_steps: PositiveInt | None = None
     # validation images that are drawn with their detections for TensorBoard
     tensorboard_images: Annotated[int, Field(ge=0)] = 4
     # Keras callbacks of other packages: "package.module.Class", or {name: ..., argument: ...}
     callbacks: tuple[str | dict[str, Any], ...] = ()
-    # resumable checkpoints to keep; best.keras and last.keras are kept beside them
+    # checkpoints to keep for resuming, besides best.keras and last.keras
     keep_checkpoints: PositiveInt = 3
     # show images with classes in less than this share of the images more often (LVIS: 0.001)
     repeat_threshold: Share | None = None
     # keep decoded images for later epochs: in memory, or in `cache_folder` on disk
     cache: Literal["none", "memory", "disk"] = "none"
-    # null: keras_retinanet/images in the user's cache folder
+    # where `cache: disk` keeps images; null: keras_retinanet/images in the user's cache folder
     cache_folder: str | None = None
     # compile steps with XLA, which needs image.resize=square and one device; auto: so on a GPU
     jit_compile: bool | Literal["auto"] = "auto"
@@ -378,11 +398,11 @@ class TrainingConfig(_Section):
 class EarlyStoppingConfig(_Section):
     """When to end a training that gets no better; see `callbacks.early_stopping`."""
 
-    # null: never
+    # what has to improve: AP at each evaluation, or the training loss. null: never stop early
     monitor: Literal["AP", "loss"] | None = None
-    # evaluations (AP) or epochs (loss) without a new best
+    # how many evaluations (AP) or epochs (loss) may pass without a new best
     patience: PositiveInt = 5
-    # by how much a value has to be better to be a new best
+    # how much better a value has to be to count as a new best
     min_delta: NonNegative = 0.0
 
 
@@ -398,10 +418,10 @@ class BorderConfig(_Section):
 class InferenceConfig(BorderConfig):
     """Section 4.1, "Inference"; saved with the model."""
 
-    score_threshold: Share = conventions.SCORE_THRESHOLD
-    pre_nms_top_k: PositiveInt = conventions.PRE_NMS_TOP_K
-    nms_iou_threshold: Share = conventions.NMS_IOU_THRESHOLD
-    max_detections: PositiveInt = conventions.MAX_DETECTIONS
+    score_threshold: Share = conventions.SCORE_THRESHOLD  # scores at or below it are dropped
+    pre_nms_top_k: PositiveInt = conventions.PRE_NMS_TOP_K  # candidates of each level for NMS
+    nms_iou_threshold: Share = conventions.NMS_IOU_THRESHOLD  # NMS drops boxes that overlap more
+    max_detections: PositiveInt = conventions.MAX_DETECTIONS  # of an image, over all classes
 
 
 class Config(_Section):

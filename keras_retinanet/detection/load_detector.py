@@ -10,10 +10,10 @@ SAVED_MODEL_FILE = "saved_model.pb"
 
 
 def load_detector(path: str | Path) -> Detector:
-    """Return the detector in a .keras, .tflite or .onnx file, or in an export's version folder.
+    """Return the detector in a model file, or in an export's version folder.
 
-    Version folders are those that `retinanet export` writes, of any format, and those of
-    SavedModels made by it.
+    Files are .keras, .tflite, .onnx and OpenVINO's .xml. Version folders are those that `retinanet
+    export` writes, of any format, and those of SavedModels made by it.
 
     Raises:
         WeightsError: there is no such file, it is damaged, or it is of another kind.
@@ -65,6 +65,12 @@ def _onnx(path: Path) -> Detector:
     return load_onnx(path)
 
 
+def _openvino(path: Path) -> Detector:
+    from keras_retinanet.detection.runtimes.openvino_runtime import load_openvino
+
+    return load_openvino(path)
+
+
 def _tflite(path: Path) -> Detector:
     from keras_retinanet.detection.runtimes.tflite_runtime import TFLiteDetector
 
@@ -78,4 +84,5 @@ RUNTIMES: dict[str, Callable[[Path], Detector]] = {
     ".npz": _keras,  # a checkpoint
     ".tflite": _tflite,
     ".onnx": _onnx,
+    ".xml": _openvino,
 }

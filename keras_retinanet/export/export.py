@@ -15,6 +15,7 @@ from keras_retinanet.export.converters import one_line_errors
 from keras_retinanet.export.exporter import Exporter
 from keras_retinanet.export.keras_exporter import KerasExporter
 from keras_retinanet.export.onnx_exporter import OnnxExporter
+from keras_retinanet.export.openvino.openvino_exporter import OpenVINOExporter
 from keras_retinanet.export.publish import publish
 from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
@@ -31,6 +32,7 @@ EXPORTERS: dict[str, type[Exporter]] = {
         SavedModelExporter,
         TFLiteExporter,
         OnnxExporter,
+        OpenVINOExporter,
         KerasExporter,
         TorchvisionExporter,
     )

@@ -29,7 +29,7 @@ IMPORTED_AS = {
 BROUGHT_BY_OTHERS = {"google", "flatbuffers", "click", "onnx"}
 # Not imported: it shows what a run has written.
 PROGRAMS = {"tensorboard"}
-FOR_A_CHECKOUT = {"benchmarks", "dev"}
+FOR_A_CHECKOUT = {"benchmarks", "dev", "docs"}
 
 
 def import_name(requirement):
@@ -74,8 +74,20 @@ def test_the_benchmarks_extra_is_what_benchmarks_import():
     assert EXTRAS["benchmarks"] <= imported("benchmarks")
 
 
+def test_the_docs_extra_is_what_the_site_and_its_notebook_need():
+    """Sphinx and what conf.py names; the notebook's parts are imported by its test."""
+    named = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+    for test in ("test_site.py", "test_notebook.py"):
+        named += (ROOT / "tests" / "docs" / test).read_text(encoding="utf-8")
+    kernel = {"ipykernel"}  # started by nbclient, by the name in the notebook
+    assert EXTRAS["docs"] - kernel <= set(re.findall(r"\w+", named))
+
+
 def test_the_distribution_is_called_as_the_code_says():
     assert PROJECT["name"] == DISTRIBUTION
+
+
+FOR_TESTS = [x for extra in ("dev", "docs") for x in PROJECT["optional-dependencies"][extra]]
 
 
 def pins():
@@ -84,7 +96,7 @@ def pins():
 
 
 def test_everything_that_tests_need_is_pinned_and_from_no_named_host():
-    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    asked = [*PROJECT["dependencies"], *FOR_TESTS]
     names = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in asked}
     assert names <= pins()
     assert "://" not in (ROOT / "requirements.txt").read_text(encoding="utf-8")
@@ -93,7 +105,7 @@ def test_everything_that_tests_need_is_pinned_and_from_no_named_host():
 def test_pins_fit_what_is_asked_for():
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     pinned = re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)
-    for asked in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
+    for asked in [*PROJECT["dependencies"], *FOR_TESTS]:
         requirement = Requirement(asked)
         versions = [v for name, v in pinned if name == requirement.name.lower()]
         assert versions and all(requirement.specifier.contains(v) for v in versions), asked

@@ -84,3 +84,17 @@ def test_docstrings_and_comments(folder):
         if path != Path(__file__)
     }
     assert not [pair for pair in sorted(named) if not (ROOT / pair[1]).is_file()]
+
+
+# Sentences that were put plainly, so that they do not come back.
+STILTED = re.compile(
+    r"(?:was|were|be) seen to|gone on with|learn(?:t|ed) by heart|than it is true|see the docs\."
+)
+
+
+@pytest.mark.parametrize(
+    "path", [*PAGES, *(ROOT / "keras_retinanet" / "cli").rglob("*.py")], ids=str
+)
+def test_plain_english(path):
+    text = " ".join(path.read_text(encoding="utf-8").split())
+    assert not STILTED.findall(text)

@@ -107,3 +107,16 @@ def test_openvino(make_finder, tmp_path):
     for name, value in serve(images=tf.constant(pixels)).items():
         tolerance = 0.01 if name == "boxes" else 1e-4
         np.testing.assert_allclose(found[name], value, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.slow
+def test_detections_in_openvino(make_finder, photo, tmp_path, capsys):
+    pytest.importorskip("openvino", reason="needs OpenVINO: pip install openvino")
+    from keras_retinanet.export.export import export_model
+    from keras_retinanet.export.openvino.openvino_exporter import OpenVINOExporter
+
+    version, _ = export_model(make_finder(), tmp_path, OpenVINOExporter())
+    exec(example("openvino-detections").replace("serving/openvino/1", str(version)), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 20
+    assert 0.05 < float(lines[0].split()[1]) < 1

@@ -27,7 +27,7 @@ from keras_retinanet.cli.data_verbs.check_tables import (
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
 
-app = typer.Typer(help="Data sets.", no_args_is_help=True)
+app = typer.Typer(help="Check, show, split and convert data sets.", no_args_is_help=True)
 
 
 # A part whose share of the images is off by more than this part of it is told.
@@ -48,7 +48,7 @@ def demo(
     ],
     num_train: Annotated[int, typer.Option(min=1, help="Training images.")] = 320,
     num_val: Annotated[int, typer.Option(min=1, help="Validation images.")] = 80,
-    seed: Annotated[int, typer.Option(help="Another seed makes another set.")] = 0,
+    seed: Annotated[int, typer.Option(help="A different seed makes a different set.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Make a small data set of drawn objects, in COCO's format."""
@@ -71,13 +71,15 @@ def convert(
         str | None, typer.Option(metavar="NAME,NAME", help="Splits to convert; by default all.")
     ] = None,
     shards: Annotated[
-        int | None, typer.Option(min=1, help="TFRecord files of a split; by default by size.")
+        int | None, typer.Option(min=1, help="TFRecord files per split; default: by size.")
     ] = None,
-    link: Annotated[bool, typer.Option("--link/--copy", help="Link the images?")] = False,
-    check_images: Annotated[bool, typer.Option(help="Decode every image first?")] = True,
+    link: Annotated[
+        bool, typer.Option("--link/--copy", help="Link images instead of copying.")
+    ] = False,
+    check_images: Annotated[bool, typer.Option(help="Decode every image first.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Write a data set in another format; the same command goes on after an interruption."""
+    """Write a data set in another format; after an interruption, the same command continues."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from keras_retinanet.data.convert.convert import FINDINGS
@@ -121,21 +123,23 @@ def split(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="New folder for data.yaml and COCO files.")
     ],
-    val: Annotated[float, typer.Option(min=0, max=1, help="Share of the images; 0: none.")] = 0.2,
-    test: Annotated[float, typer.Option(min=0, max=1, help="Share of the images.")] = 0.0,
+    val: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the images for val; 0: no such split.")
+    ] = 0.2,
+    test: Annotated[float, typer.Option(min=0, max=1, help="Share of the images for test.")] = 0.0,
     split: Annotated[
         str | None,
         typer.Option(help="Split of the data set to divide. Default: the only one, or train."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed takes other images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="A different seed picks different images.")] = 0,
     groups: Annotated[
-        GroupsBy, typer.Option(help="Keep together what looks alike, or only copies of a file.")
+        GroupsBy, typer.Option(help="Keep similar images together, or only identical files.")
     ] = GroupsBy.looks,
     as_json: AsJson = False,
 ) -> None:
-    """Divide a data set that has no split val (or test) by classes and groups of like images.
+    """Split off val (and test), balanced by class, keeping similar images together.
 
-    The images stay where they are, and nothing that is there is changed.
+    The images stay where they are, and no existing file is changed.
     """
     from keras_retinanet.data.convert.split_writer import FINDINGS, write_split
 
@@ -168,22 +172,21 @@ def check(
     data: Data,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="Split of the data set; give it again for more. Default: all."),
+        typer.Option(help="Split of the data set; may be repeated. Default: all."),
     ] = None,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every image, and compare how they look.")
+        bool, typer.Option("--decode", help="Decode every image, and find lookalikes.")
     ] = False,
     config: Annotated[
-        str | None, typer.Option(help="Config whose anchors are tried on every object.")
+        str | None, typer.Option(help="Config whose anchors are matched with every object.")
     ] = None,
     output: Annotated[Path | None, output_folder("Folder for check.json and plots as PNG.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find all faults in a data set, with their places, and count what is in it.
+    """Find all faults in a data set, with their locations, and count what is in it.
 
-    Exit status: 0 with nothing found but notes (what the reading copes with), 1 with warnings
-    (something is left out of training, or spoils its measuring), 2 with errors (training would
-    stop).
+    Exit status: 0 if there are at most notes (handled on reading), 1 with warnings (something is
+    left out of training, or harms it or its evaluation), 2 with errors (training would stop).
     """
     settings = load_config(config) if config else None
     from keras_retinanet.data.checks.check import check_dataset
@@ -224,12 +227,12 @@ def show(
     count: Annotated[int, typer.Option(min=1, help="Images to show.")] = 16,
     augment: Annotated[
         str | None,
-        typer.Option(help="Config: show its training batches, as the network sees them."),
+        typer.Option(help="Show training batches of this config, as the network sees them."),
     ] = None,
     anchors: Annotated[
-        str | None, typer.Option(help="Config: show the anchors that find each object.")
+        str | None, typer.Option(help="Show this config's anchors for each object.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed picks other images.")] = 0,
+    seed: Annotated[int, typer.Option(help="A different seed picks different images.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Draw a sample of a data set with its boxes: a page for the browser, and a picture."""

@@ -27,7 +27,7 @@ def anchors(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell the share of objects that an anchor matches at the training size (anchor recall)."""
+    """Show the share of objects that an anchor matches at the training size (anchor recall)."""
     settings = load_config(config, overrides or [])
     from keras_retinanet.data.source import load_dataset, split_names
     from keras_retinanet.training.setup.input_batches import make_anchor_recall, training_images

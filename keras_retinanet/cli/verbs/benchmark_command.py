@@ -23,7 +23,8 @@ from keras_retinanet.errors import ConfigError
 def benchmark(
     models: Models,
     image_size: Annotated[
-        list[str] | None, typer.Option(metavar="HxW", help="Of the files; 480x640 by default.")
+        list[str] | None,
+        typer.Option(metavar="HxW", help="Sizes of the image files; default 480x640."),
     ] = None,
     batch_size: Annotated[
         list[int] | None, typer.Option(min=1, help="Images at once; 1 by default.")
@@ -36,7 +37,7 @@ def benchmark(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the way from image files to detections: latency, throughput, peak memory.
+    """Measure latency, throughput and peak memory, from image files to detections.
 
     With --data, AP is measured, too.
     """

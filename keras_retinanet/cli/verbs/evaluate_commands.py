@@ -28,8 +28,8 @@ EvaluationOutput = Annotated[
     output_folder("Folder for report.html, its plots, metrics.json and detections.json."),
 ]
 SHARD_HELP = (
-    "Evaluate share I of N, 0/N to N-1/N, and write its part into --output; `retinanet merge` "
-    "makes one evaluation of all parts."
+    "Evaluate share I of N (0/N to N-1/N) and write its part into --output; `retinanet merge` "
+    "combines the parts."
 )
 
 
@@ -46,8 +46,8 @@ def evaluate(
         int,
         typer.Option(
             min=conventions.MAX_DETECTIONS,
-            help="Detections of an image that count. COCO's figures count 100; where images have "
-            "more objects, 300 or 1000 do them justice.",
+            help="Detections per image that count. COCO's figures count 100; use 300 or 1000 for "
+            "images with more objects.",
         ),
     ] = conventions.MAX_DETECTIONS,
     as_json: AsJson = False,
@@ -126,13 +126,15 @@ def _run_shard(
 
 
 def merge(
-    parts: Annotated[list[Path], typer.Argument(metavar="PART...", help="Parts, or folders.")],
+    parts: Annotated[
+        list[Path], typer.Argument(metavar="PART...", help="Parts, or folders with parts.")
+    ],
     data: Data,
     split: Split = "val",
     output: EvaluationOutput = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make one evaluation of the parts that `evaluate --shard` wrote, as of one process."""
+    """Combine the parts that `evaluate --shard` wrote into one evaluation."""
     from keras_retinanet.evaluation.shards.evaluate_shard import merge_parts
 
     evaluator = merge_parts(parts, described_dataset(data, split))

@@ -18,9 +18,15 @@ from keras_retinanet.cli.arguments import (
 from keras_retinanet.cli.console import described_dataset, out, tell
 from keras_retinanet.errors import ConfigError, UserError
 
-Output = Annotated[Path, output_folder("Folder of the versions, as TF Serving polls it.")]
-Format = Annotated[str, typer.Option(help="saved_model, tflite, onnx, keras or torchvision.")]
-Precision = Annotated[str | None, typer.Option(help="Of the weights; see the docs.")]
+Output = Annotated[Path, output_folder("Folder for numbered versions, as TF Serving polls it.")]
+Format = Annotated[
+    str, typer.Option(help="saved_model, tflite, onnx, openvino, keras or torchvision.")
+]
+_PRECISION_HELP = (
+    "float32 (default); saved_model: bfloat16; openvino: bfloat16 or int8; tflite: float16, "
+    "dynamic or int8."
+)
+Precision = Annotated[str | None, typer.Option(help=_PRECISION_HELP)]
 Postprocessing = Annotated[
     str | None, typer.Option(help="tflite: op, builtin or none (docs/edge.md).")
 ]
@@ -28,21 +34,29 @@ InputType = Annotated[str | None, typer.Option(help="tflite: float32 or uint8.")
 InputSize = Annotated[int | None, typer.Option(min=32, help="tflite: side of the input in pixels.")]
 CalibrationData = Annotated[
     str | None,
-    typer.Option(metavar="DATA", help="tflite int8: as --data; its split train has the images."),
+    typer.Option(metavar="DATA", help="int8: data set whose split train is used for calibration."),
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="openvino int8: keep layers in float32 until AP on --calibrate drops by no more.",
+    ),
 ]
 Signatures = Annotated[
-    list[str] | None, typer.Option(metavar="KIND=NAME", help="Name a SavedModel's signature.")
+    list[str] | None, typer.Option(metavar="KIND=NAME", help="Rename a signature; KIND= omits it.")
 ]
-Raw = Annotated[str | None, typer.Option(help="Without NMS, for inputs of size: dynamic or fixed.")]
+Raw = Annotated[str | None, typer.Option(help="Leave out NMS; input size: dynamic or fixed.")]
 MaxPixels = Annotated[
-    int | None, typer.Option(min=1, help="Largest image file that a SavedModel decodes.")
+    int | None, typer.Option(min=1, help="Largest image that a SavedModel decodes, in pixels.")
 ]
 Warmup = Annotated[
     bool | None, typer.Option(help="Write warm-up requests for TF Serving (default).")
 ]
-Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="In place of the model's.")]
-MaxDetections = Annotated[int | None, typer.Option(min=1, help="In place of the model's.")]
-Images = Annotated[Path | None, typer.Option(help="Image or folder to compare the detections on.")]
+Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="Overrides the model's.")]
+MaxDetections = Annotated[int | None, typer.Option(min=1, help="Overrides the model's.")]
+Images = Annotated[Path | None, typer.Option(help="Image or folder to compare detections on.")]
 Count = Annotated[int, typer.Option(min=1, help="At most this many images.")]
 
 
@@ -56,6 +70,7 @@ def export(
     input_size: InputSize = None,
     calibrate: CalibrationData = None,
     calibrate_count: Count = 128,
+    max_ap_drop: MaxDrop = None,
     signature: Signatures = None,
     raw: Raw = None,
     max_pixels: MaxPixels = None,
@@ -69,7 +84,7 @@ def export(
     split: Split = "val",
     as_json: AsJson = False,
 ) -> None:
-    """Write OUTPUT/<next version>, after it was seen to give the model's detections.
+    """Write OUTPUT/<next version>, once it is verified to give the model's detections.
 
     With --data, AP of the model and of the export is measured, too.
     """
@@ -83,6 +98,8 @@ def export(
         "input_type": input_type,
         "input_size": input_size,
         "calibration_files": calibration_files,
+        "calibration_data": None if max_ap_drop is None else calibrate,
+        "max_ap_drop": max_ap_drop,
         "signatures": tuple(signature) if signature else None,
         "raw": raw,
         "max_pixels": max_pixels,

@@ -22,11 +22,11 @@ def find_batch(
     memory_limit: Annotated[
         float | None,
         typer.Option(
-            min=0.1, help="GB that a process may take; without a GPU, what is free by default."
+            min=0.1, help="GB that a process may use; default without a GPU: the free memory."
         ),
     ] = None,
     largest: Annotated[
-        int | None, typer.Option(min=1, help="Try no more; by default the data set's images.")
+        int | None, typer.Option(min=1, help="Largest size to try; default: all images.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

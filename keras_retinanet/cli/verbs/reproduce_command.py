@@ -31,18 +31,20 @@ def reproduce(
             metavar="EXPERIMENT", help=f"{', '.join(EXPERIMENTS)}, or a YAML file like theirs."
         ),
     ],
-    output: Annotated[Path, output_folder("Folder; one that was stopped is gone on with.")],
+    output: Annotated[
+        Path, output_folder("Folder; an experiment that was stopped there continues.")
+    ],
     overrides: Overrides = None,
     data: OptionalData = None,
     scale: Annotated[
         str, typer.Option(help="paper, or quick: small networks, images and schedules.")
     ] = "paper",
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per row, with different seeds.")] = 1,
     model: OptionalKerasModel = None,
     split: Split = "val",
     as_json: AsJson = False,
 ) -> None:
-    """Run an experiment of the paper: its table beside ours, or one of its figures.
+    """Run an experiment of the paper: its table next to ours, or one of its figures.
 
     Tables and figure-2 train one model for each row, with KEY=VALUE changed in all; they and
     figure-4, which shows --model on a --split, need --data. figure-1 needs neither.

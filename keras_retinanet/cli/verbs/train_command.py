@@ -44,14 +44,14 @@ def train(
         Path | None, output_folder("New folder; by default runs/CONFIG-001, -002, ...")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder.")
+        Path | None, typer.Option(metavar="DIR", help="Continue the run in this folder.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on the split "train", measuring AP on "val"; writes a run directory.
 
-    Without a config: one for your own images, with as many epochs as they need. SIGTERM and Ctrl-C
-    save at the next step and end with exit status 75; --resume goes on.
+    Without a config, own_images is used, and the number of epochs follows the number of images.
+    SIGTERM and Ctrl-C save at the next step and end with exit status 75; --resume continues.
     """
     changes = list(overrides or [])
     if config is not None and "=" in config:  # without a config, the first setting is taken for one

@@ -10,7 +10,7 @@ from keras_retinanet.cli.arguments import AsJson
 from keras_retinanet.cli.console import err, out, plain, tell
 from keras_retinanet.errors import ConfigError
 
-app = typer.Typer(help="Bring the weights of other projects.", no_args_is_help=True)
+app = typer.Typer(help="List, download and import weights of other projects.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -44,14 +44,14 @@ def fetch_published(
         typer.Option(
             metavar="ADDRESS",
             envvar="KERAS_RETINANET_MIRROR",
-            help="Where the file lies under its name, in place of the project's own address.",
+            help="Server that has the file, instead of the project's own.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a file of weights, and verify it; one that was cut is taken up where it ended.
+    """Download and verify a file of weights; an interrupted download is resumed.
 
-    It comes to keras_retinanet/ in KERAS_HOME (~/.keras).
+    It is saved in keras_retinanet/ in KERAS_HOME (~/.keras).
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -81,16 +81,16 @@ def import_file(
         str,
         typer.Option(
             "--from",
-            help="torchvision, detectron2, mmdetection, fizyr, or auto: by what is in it.",
+            help="torchvision, detectron2, mmdetection, fizyr, or auto: recognised.",
         ),
     ] = "auto",
     class_names: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME", help="Of a file whose classes are not COCO's."),
+        typer.Option(metavar="NAME,NAME", help="Class names, if they are not COCO's."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a model of a weights file: the same detections as in the project it comes from.
+    """Make a model from a weights file; its detections are those of the original project.
 
     The file is read without running anything that is in it.
     """

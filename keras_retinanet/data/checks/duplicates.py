@@ -15,7 +15,7 @@ _BAND_BITS = 16
 # A band that more images than this share says nothing (a studio's background).
 _MAX_BAND = 200
 
-LEAKAGE = "image in two splits: its scores are learnt by heart"
+LEAKAGE = "image in two splits: it inflates the scores"
 
 
 @dataclass(frozen=True)

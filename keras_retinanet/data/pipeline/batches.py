@@ -12,7 +12,7 @@ from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.pipeline.augment.recipe import NUM_TILES, augment
 from keras_retinanet.data.pipeline.augment.settings import Augmentation
 from keras_retinanet.data.pipeline.cache import ImageCache, cached_image
-from keras_retinanet.data.pipeline.canvas import fit_as
+from keras_retinanet.data.pipeline.canvas import Resize, bilinear, fit_as
 from keras_retinanet.data.pipeline.data_service import distributed, refuse_with_service
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.pipeline.plan_stream import planned_batches, planned_images
@@ -175,10 +175,13 @@ def canvas_order(
     return order, canvas[order]
 
 
-def preprocess(images: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tensor]:
+def preprocess(
+    images: Tensor, input_policy: InputPolicy, resize: Resize = bilinear
+) -> tuple[Tensor, Tensor]:
     """Return the network's input for uint8 images [..., H, W, 3], and its size [2] without padding.
 
-    It is of the policy's type of pixels.
+    It is of the policy's type of pixels. `resize` is for runtimes whose own scaling rounds
+    otherwise.
 
     Evaluation, prediction and the exported model all scale images here.
     """
@@ -186,7 +189,7 @@ def preprocess(images: Tensor, input_policy: InputPolicy) -> tuple[Tensor, Tenso
     height, width = input_policy.scaled_size(shape[-3], shape[-2])
     canvas_height, canvas_width = input_policy.canvas_size(height, width)
     size = tf.stack([height, width])
-    return fit_as(input_policy, images, size, canvas_height, canvas_width), size
+    return fit_as(input_policy, images, size, canvas_height, canvas_width, resize), size
 
 
 def _example_loader(

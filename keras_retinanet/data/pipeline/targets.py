@@ -33,7 +33,7 @@ def make_targets(
     """Return what `DetectionLoss` takes of one image, eagerly or in a tf.data map.
 
     "gt_boxes" float32 [M, 4] and "gt_labels" int32 [M], filled up with zeros and NO_LABEL, and
-    "matches" int32 [A], with M = `max_objects`; `batch` puts those of several images together.
+    "matches" int32 [A], with M = `max_objects`; `batch` puts those of several images together::
 
         def example(image, boxes, labels):  # on one canvas of 512 x 512
             return image, make_targets(

@@ -1,18 +1,18 @@
 """The runtime of exported SavedModels: TensorFlow, with nothing of the Keras model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.images.address import read_image_bytes
 from keras_retinanet.data.images.decoding import decode_image
-from keras_retinanet.detection.detector import Detections, Detector
+from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
 from keras_retinanet.detection.runtimes.raw import RawDetector
+from keras_retinanet.detection.runtimes.served import ServedDetector
 from keras_retinanet.errors import WeightsError
 
 # The kinds of signatures, best first: files of all sizes go into one request.
@@ -50,9 +50,7 @@ def open_signatures(folder: Path) -> dict[str, Detector]:
                 one_by_one=spec["shape"][0] == 1,
             )
         else:
-            detectors[name] = SavedModelDetector(
-                loaded, function, contracts[name], class_names, settings
-            )
+            detectors[name] = SavedModelDetector(loaded, function, contracts[name], settings)
     return detectors
 
 
@@ -66,7 +64,7 @@ class _Raw:
         return self._function(**{self._key: tf.constant(images)})
 
 
-class SavedModelDetector:
+class SavedModelDetector(ServedDetector):
     """A signature with detections.
 
     Args:
@@ -81,63 +79,21 @@ class SavedModelDetector:
         loaded: Any,
         function: Callable,
         contract: dict[str, Any],
-        class_names: Sequence[str],
         settings: DetectorSettings,
     ) -> None:
-        self.class_names = tuple(class_names)
-        self.inference, self.tiling = settings.inference, settings.tiling
+        super().__init__(
+            settings,
+            first_class=contract["first_class"],
+            one_by_one=contract["kind"] in ("images", "model_garden"),
+        )
         self._loaded = loaded
         self._serve = function
         self._contract = contract
 
-    def prepare(self) -> None:
-        """Nothing is to be done."""
-
-    def detect_pixels(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        sides = np.array([image.shape[:2] for image in images], np.int32).reshape(-1, 2)
-        results: list[Detections] = []
-        for index in self.batch_plan(*sides.T, batch_size=max(1, len(images))):
-            # Without loss, and hardly compressed: the file lives until it is decoded.
-            files = [tf.io.encode_png(images[i], compression=1).numpy() for i in index]
-            served = self._serve_files(files)
-            results += [self._detections(served, row, *sides[i]) for row, i in enumerate(index)]
-        return results
-
-    def detect_files(
-        self,
-        image_paths: Sequence[str],
-        heights: np.ndarray,
-        widths: np.ndarray,
-        *,
-        batch_size: int = 8,
-    ) -> Iterator[tuple[int, Detections]]:
-        for index in self.batch_plan(heights, widths, batch_size=batch_size):
-            served = self._serve_files([read_image_bytes(image_paths[i]) for i in index])
-            for row, i in enumerate(index):
-                yield int(i), self._detections(served, row, heights[i], widths[i])
-
-    def batch_plan(
-        self, heights: np.ndarray, widths: np.ndarray, *, batch_size: int
-    ) -> list[np.ndarray]:
-        # Pixels need one size for all.
-        one_by_one = self._contract["kind"] in ("images", "model_garden")
-        step = 1 if one_by_one else batch_size
-        return [np.arange(i, min(i + step, len(heights))) for i in range(0, len(heights), step)]
-
-    def _serve_files(self, files: list[bytes]) -> dict[str, np.ndarray]:
+    def serve(self, files: list[bytes]) -> dict[str, np.ndarray]:
         ((name, _),) = self._contract["inputs"].items()
         request = REQUESTS[self._contract["kind"]](files)
         return {key: value.numpy() for key, value in self._serve(**{name: request}).items()}
-
-    def _detections(self, served: dict, row: int, height: int, width: int) -> Detections:
-        count = int(served["num_detections"][row])
-        boxes = served["detection_boxes"][row, :count] * np.array([height, width] * 2)
-        classes = served["detection_classes"][row, :count].astype(np.int32)
-        return {
-            "boxes": boxes[:, [1, 0, 3, 2]],
-            "scores": served["detection_scores"][row, :count],
-            "classes": classes - self._contract["first_class"],
-        }
 
 
 def _labels(path: Path) -> tuple[str, ...]:

@@ -80,12 +80,7 @@ def raw_signature(network: Network, inference: DetectorSettings, *, fixed: bool)
     Raises:
         ConfigError: `fixed`, and the model's inputs have many sizes.
     """
-    if fixed and not inference.input_policy.has_one_canvas:
-        raise ConfigError(
-            "--raw fixed needs a model whose inputs have one size: with image.resize=shorter_side "
-            "they have many, take --raw dynamic"
-        )
-    shape = (1, *input_sides(inference), 3) if fixed else (None, None, None, 3)
+    shape = (1, *fixed_sides(inference), 3) if fixed else (None, None, None, 3)
 
     def raw(images: Tensor) -> dict[str, Tensor]:
         outputs = with_binary_logits(network(images), inference.class_activation)
@@ -108,6 +103,21 @@ def input_sides(inference: DetectorSettings) -> Sides:
     return int(height), int(width)
 
 
+def fixed_sides(inference: DetectorSettings) -> tuple[int, int]:
+    """Return `input_sides` for `--raw fixed`.
+
+    Raises:
+        ConfigError: the model's inputs have many sizes.
+    """
+    height, width = input_sides(inference)
+    if height is None or width is None:
+        raise ConfigError(
+            "--raw fixed needs a model whose inputs have one size: with image.resize=shorter_side "
+            "they have many, take --raw dynamic"
+        )
+    return height, width
+
+
 def describe(function: Any) -> dict[str, Any]:
     """Return the input and the outputs of a concrete function as JSON."""
     (spec,), _ = function.structured_input_signature
@@ -115,6 +125,17 @@ def describe(function: Any) -> dict[str, Any]:
     return {
         "inputs": {spec.name: _plain(spec)},
         "outputs": {name: _plain(output) for name, output in outputs},
+    }
+
+
+def served_detections(detections: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
+    """Return detections [N, K] under the names that are served, boxes as shares of the image."""
+    height, width = (tf.cast(sizes[:, i : i + 1], tf.float32) for i in range(2))
+    return {
+        "detection_boxes": xyxy_to_yxyx_normalized(detections["boxes"], height, width),
+        "detection_scores": detections["scores"],
+        "detection_classes": detections["classes"],
+        "num_detections": detections["num_detections"],
     }
 
 
@@ -137,7 +158,7 @@ class _Server:
         def detect(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
             outputs = with_binary_logits(network(inputs), inference.class_activation)
             found = detections_of(inference, outputs, *_sides(inputs), sizes)
-            return _served(found, sizes)
+            return served_detections(found, sizes)
 
         self._detect = detect
 
@@ -205,17 +226,6 @@ def _checked(images: Tensor, name: str) -> Tensor:
     with tf.control_dependencies([tf.debugging.Assert(is_right, [message, shape])]):
         checked = tf.identity(unchecked)
     return tf.ensure_shape(checked, (None, None, None, 3))
-
-
-def _served(detections: dict[str, Tensor], sizes: Tensor) -> dict[str, Tensor]:
-    """Return detections [N, K] under the names that are served, boxes as shares of the image."""
-    height, width = (tf.cast(sizes[:, i : i + 1], tf.float32) for i in range(2))
-    return {
-        "detection_boxes": xyxy_to_yxyx_normalized(detections["boxes"], height, width),
-        "detection_scores": detections["scores"],
-        "detection_classes": detections["classes"],
-        "num_detections": detections["num_detections"],
-    }
 
 
 def _with_validity(served: dict[str, Tensor], is_valid: Tensor) -> dict[str, Tensor]:

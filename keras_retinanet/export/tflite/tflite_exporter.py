@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.images.decoding import read_pixels
 from keras_retinanet.data.pipeline.canvas import fit_to_canvas
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
@@ -24,6 +23,7 @@ from keras_retinanet.detection.runtimes.tflite_file import (
     SIGNATURE,
 )
 from keras_retinanet.errors import ConfigError, DataError
+from keras_retinanet.export.calibration_images import calibration_inputs
 from keras_retinanet.export.exporter import Exporter, Written, as_float32
 from keras_retinanet.export.tflite.join import join, name_tensors, refuse_variables
 from keras_retinanet.export.tflite.metadata import add_metadata
@@ -36,9 +36,6 @@ from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
 
 logger = logging.getLogger(__name__)
-
-# Fewer calibration images leave the ranges of an int8 network to chance.
-FEW_CALIBRATION_IMAGES = 32
 
 _BYTES_PER_WEIGHT = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
 # float32 differs by the order of sums. Below it weak detections come and go, so that the confident
@@ -202,36 +199,9 @@ def _refuse_unknown(option: str, value: str, known: Sequence[str]) -> None:
 
 
 def calibration_images(files: Sequence[str], side: int) -> list[np.ndarray]:
-    """Return the files' images uint8 [side, side, 3], stretched; few or broken ones are a warning.
-
-    Raises:
-        DataError: none can be decoded.
-    """
-    images, broken = [], []
-    for file in files:
-        try:
-            image = tf.constant(read_pixels(file))
-        except DataError:
-            broken.append(file)
-            continue
-        images.append(fit_to_canvas(image, tf.constant([side, side]), side, side).numpy())
-    if not images:
-        raise DataError(f"none of the {len(files)} calibration images can be decoded: {files[0]}")
-    if broken:
-        logger.warning(
-            "%d of %d calibration images cannot be decoded and are left out (first: %s)",
-            len(broken),
-            len(files),
-            broken[0],
-        )
-    if len(images) < FEW_CALIBRATION_IMAGES:
-        logger.warning(
-            "only %d calibration image%s: %d or more give ranges that hold for other images",
-            len(images),
-            "" if len(images) == 1 else "s",
-            FEW_CALIBRATION_IMAGES,
-        )
-    return images
+    """Return the files' images uint8 [side, side, 3], stretched as TFLite's clients do."""
+    square = tf.constant([side, side])
+    return calibration_inputs(files, lambda image: fit_to_canvas(image, square, side, side))
 
 
 def _contract(model: RetinaNet, side: int, input_type: str, outputs: Sequence[str]) -> dict:

@@ -195,7 +195,7 @@ class FaultyVoc:
 
     def _repeated(self, name):
         """The same image in two places, in names that need care; an image in none."""
-        leak = "image in two splits: its scores are learnt by heart"
+        leak = "image in two splits: it inflates the scores"
         stem = self._next()
         self._list("val", stem)
         self.tell("warning", leak, self.image(stem))

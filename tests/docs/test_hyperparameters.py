@@ -1,4 +1,4 @@
-"""The recipe of docs/search.md runs as it is written, smaller."""
+"""The recipe of docs/hyperparameters.md runs as it is written, smaller."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_the_recipe_searches_and_goes_on(tmp_path, monkeypatch, small_resnet18):
     optuna = pytest.importorskip("optuna", reason="needs Optuna: pip install optuna")
     (code,) = re.findall(
-        r"```python\n(.*?)```", (DOCS / "search.md").read_text(encoding="utf-8"), re.DOTALL
+        r"```python\n(.*?)```", (DOCS / "hyperparameters.md").read_text(encoding="utf-8"), re.DOTALL
     )
     write_demo_dataset(tmp_path / "data", num_train=8, num_val=4)
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,76 @@
+"""Detections from runtimes that take whole images: scaling and NMS are inside of what they run."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_retinanet.data.images.address import read_image_bytes
+from keras_retinanet.detection.detector import Detections
+from keras_retinanet.detection.detector_settings import DetectorSettings
+
+
+class ServedDetector:
+    """What a served model finds in image files.
+
+    Args:
+        settings: of the model that was exported.
+        first_class: the number of its first class.
+        one_by_one: it takes one image at a time, since pixels need one size for all.
+    """
+
+    def __init__(
+        self, settings: DetectorSettings, *, first_class: int = 0, one_by_one: bool = False
+    ) -> None:
+        self.class_names = settings.class_names
+        self.inference, self.tiling = settings.inference, settings.tiling
+        self._first_class = first_class
+        self._one_by_one = one_by_one
+
+    def serve(self, files: list[bytes]) -> dict[str, np.ndarray]:
+        """Return what is served for image files: "detection_boxes" and the others, [N, ...]."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Nothing is to be done."""
+
+    def detect_pixels(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        sides = np.array([image.shape[:2] for image in images], np.int32).reshape(-1, 2)
+        results: list[Detections] = []
+        for index in self.batch_plan(*sides.T, batch_size=max(1, len(images))):
+            # Without loss, and hardly compressed: the file lives until it is decoded.
+            files = [tf.io.encode_png(images[i], compression=1).numpy() for i in index]
+            served = self.serve(files)
+            results += [self._detections(served, row, *sides[i]) for row, i in enumerate(index)]
+        return results
+
+    def detect_files(
+        self,
+        image_paths: Sequence[str],
+        heights: np.ndarray,
+        widths: np.ndarray,
+        *,
+        batch_size: int = 8,
+    ) -> Iterator[tuple[int, Detections]]:
+        for index in self.batch_plan(heights, widths, batch_size=batch_size):
+            served = self.serve([read_image_bytes(image_paths[i]) for i in index])
+            for row, i in enumerate(index):
+                yield int(i), self._detections(served, row, heights[i], widths[i])
+
+    def batch_plan(
+        self, heights: np.ndarray, widths: np.ndarray, *, batch_size: int
+    ) -> list[np.ndarray]:
+        step = 1 if self._one_by_one else batch_size
+        return [np.arange(i, min(i + step, len(heights))) for i in range(0, len(heights), step)]
+
+    def _detections(
+        self, served: dict[str, np.ndarray], row: int, height: int, width: int
+    ) -> Detections:
+        count = int(served["num_detections"][row])
+        boxes = served["detection_boxes"][row, :count] * np.array([height, width] * 2)
+        classes = served["detection_classes"][row, :count].astype(np.int32)
+        return {
+            "boxes": boxes[:, [1, 0, 3, 2]],
+            "scores": served["detection_scores"][row, :count],
+            "classes": classes - self._first_class,
+        }

@@ -1,0 +1,208 @@
+"""The network, and all of the way from images to detections, as models of OpenVINO.
+
+TensorFlow's graphs are converted in three parts and joined: what is before and after the network
+stays in float32, whatever the network is quantised to.
+"""
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_retinanet.conventions import Tensor
+from keras_retinanet.data.pipeline.batches import preprocess
+from keras_retinanet.detection.detector_settings import DetectorSettings
+from keras_retinanet.errors import UserError
+from keras_retinanet.export.converters import converting
+from keras_retinanet.export.frozen import OUTPUTS, Sides
+from keras_retinanet.export.saved_model.signatures import Network, served_detections
+from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.postprocess import detections_of, with_binary_logits
+from keras_retinanet.system.distribution import DISTRIBUTION
+
+IMAGES = "images"
+PIXELS = "input_tensor"
+_CANVAS, _SIZES = "canvas", "sizes"
+
+
+def import_openvino() -> Any:
+    """Return OpenVINO, or raise the UserError that says how to install it."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise UserError(
+            f"exporting for OpenVINO needs: pip install '{DISTRIBUTION}[openvino]'"
+        ) from error
+    return openvino
+
+
+def network_graph(network: Network, settings: DetectorSettings, sides: Sides) -> Any:
+    """Return the network: images [N, H, W, 3] -> "class_logits" [N, A, K], "box_deltas" [N, A, 4].
+
+    Args:
+        sides: H and W where all images have them.
+    """
+
+    def run(images: Tensor) -> dict[str, Tensor]:
+        return with_binary_logits(network(images), settings.class_activation)
+
+    spec = tf.TensorSpec((None, *sides, 3), settings.input_policy.pixels, IMAGES)
+    return _converted(run, [spec])
+
+
+def with_raw_outputs(network: Any, settings: DetectorSettings) -> Any:
+    """Return the network with "scores" [N, A, K] and "boxes" [N, A, 4] beside its own outputs."""
+
+    def decode(images: Tensor, class_logits: Tensor, box_deltas: Tensor) -> dict[str, Tensor]:
+        height, width = tf.shape(images)[1], tf.shape(images)[2]
+        anchors = settings.anchor_generator(height, width)
+        return {
+            "scores": tf.sigmoid(class_logits),
+            "boxes": settings.box_coder.decode(box_deltas, anchors),
+        }
+
+    images = tf.TensorSpec((None, None, None, 3), settings.input_policy.pixels, IMAGES)
+    tail = _converted(decode, [images, *_output_specs(settings)])
+    # The images go into both: into the tail for their size alone.
+    _connect(tail, IMAGES, network.input(IMAGES))
+    for name in OUTPUTS:
+        _connect(tail, name, network.output(name).get_node().input_value(0))
+    return _joined([network, tail], network.get_parameters())
+
+
+def with_detections(network: Any, settings: DetectorSettings) -> Any:
+    """Return the way from "input_tensor" uint8 [N, H, W, 3], of any size, to detections.
+
+    Outputs as those of a SavedModel's signature `serving_default`.
+    """
+
+    def detect(
+        class_logits: Tensor, box_deltas: Tensor, canvas: Tensor, sizes: Tensor
+    ) -> dict[str, Tensor]:
+        outputs = {"class_logits": class_logits, "box_deltas": box_deltas}
+        found = detections_of(settings, outputs, canvas[0], canvas[1], sizes)
+        return served_detections(found, sizes)
+
+    head = scaling_graph(settings.input_policy)
+    tail = _converted(
+        detect,
+        [
+            *_output_specs(settings),
+            tf.TensorSpec((2,), tf.int32, _CANVAS),
+            tf.TensorSpec((None, 2), tf.int32, _SIZES),
+        ],
+    )
+    for part, name, source in (
+        (network, IMAGES, head),
+        (tail, _CANVAS, head),
+        (tail, _SIZES, head),
+        *((tail, name, network) for name in OUTPUTS),
+    ):
+        _connect(part, name, source.output(name).get_node().input_value(0))
+    return _joined([tail], head.get_parameters())
+
+
+def scaling_graph(policy: InputPolicy) -> Any:
+    """Return the scaling: "input_tensor" uint8 [N, H, W, 3] -> "images", the network's.
+
+    Beside them, "canvas" int32 [2], their height and width, and "sizes" int32 [N, 2], those without
+    the padding.
+    """
+
+    def scale(input_tensor: Tensor) -> dict[str, Tensor]:
+        inputs, size = preprocess(input_tensor, policy, bilinear_by_gathers)
+        return {
+            IMAGES: inputs,
+            _CANVAS: tf.shape(inputs)[1:3],
+            _SIZES: tf.tile(size[None], (tf.shape(inputs)[0], 1)),
+        }
+
+    model = _converted(scale, [tf.TensorSpec((None, None, None, 3), tf.uint8, PIXELS)])
+    _divide_exactly(model)
+    return model
+
+
+def bilinear_by_gathers(images: Tensor, size: Tensor) -> Tensor:
+    """Scale images [N, H, W, 3] as TensorFlow's kernel does, step by step.
+
+    OpenVINO's own scaling places the samples with another rounding: where TensorFlow finds a value
+    just below a half, it may find one just above, and a third of a percent of all pixels differ.
+    """
+    images = tf.cast(images, tf.float32)
+    top, bottom, down = _samples(tf.shape(images)[1], size[0])
+    left, right, across = _samples(tf.shape(images)[2], size[1])
+    across = across[:, None]
+
+    def row(index: Tensor) -> Tensor:
+        pixels = tf.gather(images, index, axis=1)
+        start, end = tf.gather(pixels, left, axis=2), tf.gather(pixels, right, axis=2)
+        return start + (end - start) * across
+
+    upper, lower = row(top), row(bottom)
+    return upper + (lower - upper) * down[:, None, None]
+
+
+def _samples(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for `new` places along a side of `old` pixels the two beside, and the way between."""
+    scale = tf.cast(old, tf.float32) / tf.cast(new, tf.float32)
+    place = (tf.cast(tf.range(new), tf.float32) + 0.5) * scale - 0.5
+    before = tf.floor(place)
+    first = tf.maximum(tf.cast(before, tf.int32), 0)
+    second = tf.minimum(tf.cast(before, tf.int32) + 1, old - 1)
+    return first, second, place - before
+
+
+def _divide_exactly(model: Any) -> None:
+    """Make a model's divisions of numbers of pixels right to the last bit, as TensorFlow's are.
+
+    OpenVINO multiplies with a rounded reciprocal in place of dividing. The last bit may be wrong
+    then, and half a pixel is rounded the other way. What is left of the dividend is found by
+    products that need no rounding, and divided in turn.
+    """
+    ops = import_openvino().opset13
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "If":
+            _divide_exactly(node.get_then_body())
+            _divide_exactly(node.get_else_body())
+        if node.get_type_name() != "Divide" or node.get_output_element_type(0).is_integral():
+            continue
+        targets = node.output(0).get_target_inputs()
+        a, b = node.input_value(0), node.input_value(1)
+        steps = ops.constant(256.0, node.get_output_element_type(0))
+        coarse = ops.divide(ops.floor(ops.multiply(node, steps)), steps)  # few bits
+        rest = ops.subtract(
+            ops.subtract(a, ops.multiply(coarse, b)), ops.multiply(ops.subtract(node, coarse), b)
+        )
+        exact = ops.add(node, ops.divide(rest, b))
+        for target in targets:
+            target.replace_source_output(exact.output(0))
+
+
+def _output_specs(settings: DetectorSettings) -> list[tf.TensorSpec]:
+    depths = (len(settings.class_names), 4)
+    return [
+        tf.TensorSpec((None, None, depth), tf.float32, name)
+        for name, depth in zip(OUTPUTS, depths, strict=True)
+    ]
+
+
+def _converted(function: Callable, specs: list[tf.TensorSpec]) -> Any:
+    openvino = import_openvino()
+    module = tf.Module()
+    serve = tf.function(function, input_signature=specs, autograph=False)
+    with tempfile.TemporaryDirectory() as place, converting("OpenVINO's converter"):
+        tf.saved_model.save(module, place, signatures=serve)
+        return openvino.convert_model(place)
+
+
+def _connect(model: Any, name: str, source: Any) -> None:
+    """Feed the input `name` of a model from an output of another."""
+    for target in model.input(name).get_target_inputs():
+        target.replace_source_output(source)
+
+
+def _joined(parts: list[Any], parameters: list[Any]) -> Any:
+    openvino = import_openvino()
+    results = [result for part in parts for result in part.get_results()]
+    return openvino.Model(results, parameters, "retinanet")
