@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_retinanet.data.checks.anchor_recall import anchor_recall
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation.analysis.image_errors import ErrorKind
 from keras_retinanet.evaluation.evaluate import CocoEvaluator
-from keras_retinanet.reports.evaluation_report.advice import advise
+from keras_retinanet.geometry.anchors import AnchorGenerator
+from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.reports.evaluation_report.advice import advise, is_alone
 from keras_retinanet.reports.evaluation_report.charts import training_curves
 from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
 from keras_retinanet.reports.evaluation_report.examples import SUSPECT, pick_examples
@@ -127,6 +130,39 @@ def test_the_page_needs_nothing_else_and_escapes_names(measured, tmp_path):
     assert not re.findall(r"@import|url\((?!#)", page)
     names = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
     assert {"error_costs.png", "error_costs.svg", "confusion.png"} <= names
+
+
+def test_the_page_tells_of_the_data_and_of_what_was_trained(measured, tmp_path):
+    recall = anchor_recall(
+        measured.dataset,
+        anchor_generator=AnchorGenerator(),
+        input_policy=InputPolicy("shorter_side", size=60, max_size=100),
+    )
+    path = write_report(
+        measured,
+        tmp_path,
+        title="T",
+        facts={},
+        command="c",
+        recall=recall,
+        details={"Settings": "model: {weights: <none>}"},
+    )
+    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", path.read_text(encoding="utf-8")))
+    assert "images 4, of which 0 without an object" in page
+    assert "image size 100 px wide, 60 px high" in page
+    assert "objects 8 of 2 classes" in page
+    assert "objects in an image 2 (median), at most 2" in page
+    # Cats of 30 x 30 and dogs of 40 x 40 pixels.
+    assert "object size 35 px (median" in page and "30 to 40 px" in page
+    # No scaling, so that a cat's best anchor is 32 px square or near: all have one.
+    assert "all 8 1.000 small 4 1.000 medium 4 1.000 large 0 " in page
+    assert "Settings model: {weights: &lt;none&gt;}" in page
+
+
+def test_labels_that_nothing_is_about_are_suspects(measured):
+    # The dog of the last image alone: those before it are overlapped by a detection or found.
+    assert [int(is_alone(errors).sum()) for errors in measured.errors] == [0, 0, 0, 1]
+    assert any("1 label that no detection is about" in entry.found for entry in advise(measured))
 
 
 def test_the_same_evaluation_gives_the_same_page(measured, tmp_path):

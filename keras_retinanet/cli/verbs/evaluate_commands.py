@@ -91,6 +91,7 @@ def evaluate(
         },
         result={"model": file, "data": data, "split": split},
         model=file,
+        detector=loaded,
     )
 
 
@@ -155,14 +156,17 @@ def _tell_evaluation(
     facts: dict[str, str],
     result: dict[str, Any],
     model: Path | None = None,
+    detector: Any = None,
 ) -> None:
     """Print the figures, and write them with the report.
 
     Args:
         result: what --json prints, with "data" and "split".
         model: the file; None where it is not known.
+        detector: what was evaluated; None where several processes were.
     """
     from keras_retinanet.data.source import absolute_name
+    from keras_retinanet.detection.runtimes.keras_model import KerasDetector
     from keras_retinanet.evaluation.evaluate import write_evaluation
     from keras_retinanet.evaluation.evaluation_record import EvaluationRecord
 
@@ -177,5 +181,12 @@ def _tell_evaluation(
             split=result["split"],
             max_detections=evaluator.max_detections,
         ).write(output)
-        report = write_evaluation_report(evaluator, output, title=title, facts=facts)
+        report = write_evaluation_report(
+            evaluator,
+            output,
+            title=title,
+            facts=facts,
+            model=detector.model if isinstance(detector, KerasDetector) else None,
+            run=None if model is None else model.parent,
+        )
         out.print(f"{report}, {output / 'metrics.json'}, {output / 'detections.json'}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet import __version__
+from keras_retinanet.system.memory import peak_process_memory
 
 
 def write_evaluation_report(
@@ -19,6 +20,8 @@ def write_evaluation_report(
     title: str,
     facts: Mapping[str, str],
     history: Sequence[Mapping[str, str]] = (),
+    model: Any = None,
+    run: Path | None = None,
 ) -> Path:
     """Write report.html of an evaluation, and return its path.
 
@@ -26,7 +29,10 @@ def write_evaluation_report(
         evaluator: a `CocoEvaluator` with all detections.
         facts: by name, beside the versions and the data.
         history: the rows of a training's metrics.csv.
+        model: with anchors, which are compared with the objects; None where they are not known.
+        run: the folder of the training that the model is from.
     """
+    from keras_retinanet.data.checks.anchor_recall import anchor_recall
     from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
     from keras_retinanet.reports.evaluation_report.measured import Measured
 
@@ -36,11 +42,36 @@ def write_evaluation_report(
         **facts,
         "measured on": dataset.fingerprint(),
         "findings in these data": str(len(dataset.findings)),
+        "memory": f"{peak_process_memory() / 1e6:,.0f} MB at most, in this process",
         "versions": versions(),
     }
+    recall = None
+    if model is not None:
+        recall = anchor_recall(
+            dataset, anchor_generator=model.anchor_generator, input_policy=model.input_policy
+        )
     return write_report(
-        measured, folder, title=title, facts=facts, command=this_command(), history=history
+        measured,
+        folder,
+        title=title,
+        facts=facts,
+        command=this_command(),
+        history=history,
+        recall=recall,
+        details={} if run is None else _run_details(run),
     )
+
+
+def _run_details(run: Path) -> dict[str, str]:
+    """Return what a run's folder says of how it was made, by title."""
+    from keras_retinanet.training.runs.run_directory import CONFIG_FILE
+
+    titles = {CONFIG_FILE: "Settings of the training", "environment.json": "Where it was trained"}
+    return {
+        title: (run / name).read_text(encoding="utf-8")
+        for name, title in titles.items()
+        if (run / name).is_file()
+    }
 
 
 def versions() -> str:
@@ -76,9 +107,9 @@ def write_run_report(run: Path, val_set: Any) -> Path | None:
     detections = run / BEST_DETECTIONS_FILE
     if not detections.is_file():
         return None
-    class_names = load_model(run / BEST_MODEL_FILE).class_names
+    model = load_model(run / BEST_MODEL_FILE)
     results = json.loads(detections.read_text(encoding="utf-8"))
-    evaluator = CocoEvaluator.of_results(val_set.with_classes(class_names), results)
+    evaluator = CocoEvaluator.of_results(val_set.with_classes(model.class_names), results)
     with open(run / "metrics.csv", encoding="utf-8", newline="") as file:
         history = list(csv.DictReader(file))
     facts = {
@@ -88,5 +119,11 @@ def write_run_report(run: Path, val_set: Any) -> Path | None:
         "seconds": history[-1].get("seconds", "") if history else "",
     }
     return write_evaluation_report(
-        evaluator, run, title=f"{run.name}: the best model", facts=facts, history=history
+        evaluator,
+        run,
+        title=f"{run.name}: the best model",
+        facts=facts,
+        history=history,
+        model=model,
+        run=run,
     )

@@ -36,7 +36,7 @@ def predict(
         float, typer.Option(min=0, max=1, help="Leave out detections below this score.")
     ] = 0.5,
     keep_all: Annotated[
-        bool, typer.Option("--all", help="Also write detections below it to files, not to pictures.")
+        bool, typer.Option("--all", help="Write detections below it to files, not to pictures.")
     ] = False,
     class_name: Annotated[
         list[str] | None,

@@ -32,7 +32,7 @@ class KerasDetector(NetworkDetector):
         self.num_replicas = 1  # of this process: MirroredStrategy's all
         if self.strategy.num_replicas_in_sync > 1:
             self.num_replicas = len(self.strategy.extended.worker_devices)
-        self._model = model
+        self.model = model
         self._run = tf.function(
             # With several workers even one replica of its own has to be in a replica's context:
             # elsewhere, variables are read over all workers, which run different numbers of steps.
@@ -47,11 +47,11 @@ class KerasDetector(NetworkDetector):
     def keeping(self, max_detections: int) -> "KerasDetector":
         """Return this detector with another number of detections that it keeps of an image."""
         inference = dataclasses.replace(self.settings.inference, max_detections=max_detections)
-        return KerasDetector(copy_for_inference(self._model, inference=inference))
+        return KerasDetector(copy_for_inference(self.model, inference=inference))
 
     def prepare(self) -> None:
         if self.strategy.num_replicas_in_sync > 1:
-            agree_on_statistics(self._model)  # an image's detections depend on no replica
+            agree_on_statistics(self.model)  # an image's detections depend on no replica
 
     def __call__(self, images: np.ndarray, sizes: np.ndarray) -> Detections:
         """Return the detections in network inputs, as `postprocess.detect` does, in NumPy."""
@@ -64,7 +64,7 @@ class KerasDetector(NetworkDetector):
         return {name: value.numpy()[:count] for name, value in self._run(images, sizes).items()}
 
     def _detect(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-        return detect(self._model, images, sizes)
+        return detect(self.model, images, sizes)
 
     def _detect_on_replicas(self, images: Tensor, sizes: Tensor) -> dict[str, Tensor]:
         share = tf.shape(images)[0] // self.num_replicas

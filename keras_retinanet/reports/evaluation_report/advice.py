@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_retinanet.conventions import MAX_DETECTIONS
-from keras_retinanet.evaluation.analysis.image_errors import ErrorKind, ImageErrors
+from keras_retinanet.evaluation.analysis.image_errors import NO_OBJECT, ErrorKind, ImageErrors
 from keras_retinanet.reports.evaluation_report.measured import Measured
 
 # What costs less AP than this is not worth a sentence.
@@ -126,21 +126,38 @@ _ON_ERRORS = {
 
 def _on_labels(measured: Measured) -> list[Advice]:
     suspects = sum(int(is_suspect(errors).sum()) for errors in measured.errors)
-    if not suspects:
-        return []
-    return [
-        Advice(
-            f"{counted(suspects, 'confident detection')} (score {SUSPECT_SCORE} or more) on "
-            "nothing that is labelled, or on a label of another class",
-            'look at them below under "label suspects": where the model is right, mend the label',
+    alone = sum(int(is_alone(errors).sum()) for errors in measured.errors)
+    advice = []
+    if suspects:
+        advice.append(
+            Advice(
+                f"{counted(suspects, 'confident detection')} (score {SUSPECT_SCORE} or more) on "
+                "nothing that is labelled, or on a label of another class",
+                'look at them below under "label suspects": where the model is right, mend the '
+                "label",
+            )
         )
-    ]
+    if alone:
+        advice.append(
+            Advice(
+                f"{counted(alone, 'label')} that no detection is about, whatever its score",
+                'look at them below under "missed": where there is no such object, mend the label',
+            )
+        )
+    return advice
 
 
 def is_suspect(errors: ImageErrors) -> np.ndarray:
     """Return which detections of an image contradict its labels with confidence [n]."""
     kinds = np.isin(errors.kinds, (ErrorKind.BACKGROUND, ErrorKind.CLASS))
     return kinds & (errors.scores >= SUSPECT_SCORE) & ~errors.is_excused
+
+
+def is_alone(errors: ImageErrors) -> np.ndarray:
+    """Return which objects no detection of an image found, or was found to be wrong about [m]."""
+    is_about = np.zeros(len(errors.is_found), bool)
+    is_about[errors.objects[errors.objects != NO_OBJECT]] = True
+    return ~is_about
 
 
 def _on_figures(measured: Measured) -> list[Advice]:

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_retinanet.data.checks.anchor_recall import AnchorRecall
 from keras_retinanet.reports.evaluation_report.advice import advise, points
 from keras_retinanet.reports.evaluation_report.charts import make_charts, training_curves
+from keras_retinanet.reports.evaluation_report.data_facts import data_facts, recall_rows
 from keras_retinanet.reports.evaluation_report.examples import pick_examples
 from keras_retinanet.reports.evaluation_report.measured import Measured
 from keras_retinanet.reports.pages.figures import as_svg, write_figures
@@ -31,6 +33,8 @@ def write_report(
     facts: Mapping[str, str],
     command: str,
     history: Sequence[Mapping[str, str]] = (),
+    recall: AnchorRecall | None = None,
+    details: Mapping[str, str] | None = None,
 ) -> Path:
     """Write report.html, and its plots as PNG and SVG into plots/; return the page's path.
 
@@ -38,6 +42,8 @@ def write_report(
         facts: what else a reader may want to know, by name: model, data, versions.
         command: repeats the evaluation.
         history: the rows of metrics.csv, of a training's report.
+        recall: of the model's anchors on these data.
+        details: texts that are shown when asked for, by their titles: settings, environment.
     """
     charts = make_charts(measured)
     curves = training_curves(history)
@@ -56,8 +62,11 @@ def write_report(
         sizes=measured.missed_by_size,
         classes=_class_rows(measured),
         examples=pick_examples(measured),
+        data=data_facts(measured.dataset),
+        recall=recall_rows(recall),
         facts=facts,
         command=command,
+        details=details or {},
     )
 
 

@@ -131,7 +131,7 @@ def test_a_killed_part_goes_on_with_what_it_lacks(detector, demo, parts, whole, 
     content = path.read_bytes()
     path.unlink()
     with pytest.raises(Killed):
-        one_part(Dying(detector._model), demo, 0, parts)
+        one_part(Dying(detector.model), demo, 0, parts)
     (unfinished,) = parts.glob("*.unfinished")
     assert unfinished.read_bytes().count(b"\n") == 2  # the header, and a batch
     with pytest.raises(DataError, match=r"part-0-of-3.*is not finished: run its shard again"):
