@@ -31,7 +31,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         for file in args.files or [write_file(Path(folder) / "torchvision_layout.pkl")]:
-            size = file.stat().st_size / 2**20
+            size = sum(part.stat().st_size for part in files_of(file)) / 2**20
             arguments = arguments_of(file)
             alone = in_process(file, "model", arguments)
             imported = in_process(file, "import", arguments)
@@ -41,6 +41,13 @@ def main() -> None:
                 f"{imported['cpu_seconds']:.1f} s of CPU; {more:.0f} MiB beyond the model, "
                 f"{more / size:.2f} times the file's size"
             )
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a file, or those of a preset's folder or of a checkpoint."""
+    if path.is_file():
+        return [path]
+    return [*path.iterdir()] if path.is_dir() else [*path.parent.glob(f"{path.name}.*")]
 
 
 def in_process(file: Path, worker: str, arguments: dict) -> dict:
@@ -80,9 +87,9 @@ def arguments_of(file: Path) -> dict:
     from keras_retinanet.weights.files.read_arrays import read_weights_file
     from keras_retinanet.weights.import_weights import SOURCES
 
-    arrays = read_weights_file(file).arrays
-    source = next(source for source in SOURCES.values() if source.is_own(arrays))
-    network = source.network(source.renamed(arrays))
+    read = read_weights_file(file)
+    source = next(source for source in SOURCES.values() if source.is_own(read.arrays))
+    network = source.network(source.renamed(read.arrays), read.about)
     count = network.num_outputs if network.outputs is None else len(network.outputs)
     return {"num_classes": count, **network.arguments}
 

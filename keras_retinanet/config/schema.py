@@ -82,6 +82,8 @@ class NetworkConfig(_Section):
     # normalisation in the heads. group: GroupNorm of 32 groups (torchvision v2). batch: BatchNorm
     # of each level (Model Garden)
     head_norm: Literal["none", "group", "batch"] = "none"
+    # added to the variance in the heads' norms; null: 1e-5 of group (torchvision), 1e-3 of batch
+    head_norm_epsilon: PositiveFloat | None = None
     # a trained factor of each level's box outputs (FCOS, ATSS)
     box_level_scale: bool = False
     # the map that P6 is made from: the backbone's last (the paper) or the pyramid's P5
@@ -421,6 +423,8 @@ class InferenceConfig(BorderConfig):
     score_threshold: Share = conventions.SCORE_THRESHOLD  # scores at or below it are dropped
     pre_nms_top_k: PositiveInt = conventions.PRE_NMS_TOP_K  # candidates of each level for NMS
     nms_iou_threshold: Share = conventions.NMS_IOU_THRESHOLD  # NMS drops boxes that overlap more
+    # NMS drops a box for a better one of any class that it overlaps, not of its own class alone
+    nms_across_classes: bool = False
     max_detections: PositiveInt = conventions.MAX_DETECTIONS  # of an image, over all classes
 
 

@@ -26,6 +26,8 @@ class InferenceSettings:
         clip: when boxes are cut to the image: "before_nms" (torchvision), "after_nms"
             (Detectron2) or not at all, "none".
         drop_empty: leave out boxes without area, such as those of the padding once they are cut.
+        nms_across_classes: NMS drops boxes whatever the class of the better one (KerasHub), so that
+            no two classes are found in one place.
     """
 
     score_threshold: float = SCORE_THRESHOLD
@@ -34,6 +36,7 @@ class InferenceSettings:
     max_detections: int = MAX_DETECTIONS
     clip: str = "before_nms"
     drop_empty: bool = True
+    nms_across_classes: bool = False
 
     def __post_init__(self) -> None:
         if self.clip not in CLIPS:

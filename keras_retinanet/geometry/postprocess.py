@@ -70,7 +70,7 @@ def decode_detections(
     """Turn logits and deltas into at most `inference.max_detections` boxes an image (section 4.1).
 
     On each level low scores are dropped and the highest few kept; only these are decoded and
-    clipped to the image (by default); then NMS for each class by itself.
+    clipped to the image (by default); then NMS, by default for each class by itself.
 
     Args:
         outputs: "class_logits" [B, A, K] and "box_deltas" [B, A, 4].
@@ -142,14 +142,16 @@ def _non_maximum_suppression(
     *,
     inference: InferenceSettings,
 ) -> dict[str, Tensor]:
-    """Suppress within each class and keep the best of all: boxes [C, 4] of an image -> [N, 4]."""
+    """Suppress (by default within each class) and keep the best: boxes [C, 4] -> [N, 4]."""
     max_detections = inference.max_detections
     keep = logits > _logit(inference.score_threshold)
     if inference.drop_empty:
         # Anchors in the padding end as boxes without area at the image's border.
         keep &= box_area(boxes) > 0
     boxes, logits, classes = (tf.boolean_mask(x, keep) for x in (boxes, logits, classes))
-    apart = _apart_by_class(boxes, classes, is_inside=inference.clip == "before_nms")
+    apart = boxes
+    if not inference.nms_across_classes:
+        apart = _apart_by_class(boxes, classes, is_inside=inference.clip == "before_nms")
     index = tf.image.non_max_suppression(apart, logits, max_detections, inference.nms_iou_threshold)
     if inference.clip == "after_nms":
         boxes = clip_boxes(boxes, size[0], size[1])

@@ -9,10 +9,9 @@ from keras import layers
 from keras_retinanet.conventions import HEAD_INIT_STDDEV, LEVELS, Tensor
 from keras_retinanet.models.heads import joined
 
-# torchvision's GroupNorm, and Keras' (and Model Garden's) BatchNorm.
 HEAD_NORM_GROUPS = 32
-HEAD_NORM_EPSILON = 1e-5
-HEAD_BATCHNORM_EPSILON = 1e-3
+# torchvision's GroupNorm, and Keras' (and Model Garden's) BatchNorm.
+HEAD_NORM_EPSILONS = {"group": 1e-5, "batch": 1e-3}
 
 
 @keras.saving.register_keras_serializable(package="keras_retinanet")
@@ -35,6 +34,7 @@ def variant_shared_head(
     depth: int,
     bias: float,
     norm: str,
+    norm_epsilon: float | None,
     scaled_heads: tuple[str, ...],
     synchronized: bool,
 ) -> Callable[[list[Tensor]], Tensor]:
@@ -43,6 +43,7 @@ def variant_shared_head(
     Args:
         norm: "group": one GroupNorm for all levels, in place of the convolution's bias
             (torchvision); "batch": BatchNorm, for each level its own (Model Garden); "none".
+        norm_epsilon: None: the norm's in HEAD_NORM_EPSILONS.
         scaled_heads: names of the heads whose outputs are multiplied with a number of each level.
         synchronized: batch statistics are taken over the replicas.
     """
@@ -59,7 +60,8 @@ def variant_shared_head(
     ]
     norms: list = [None] * depth
     if norm != "none":
-        norms = [_norms(f"{name}_norm_{i}", norm, synchronized) for i in range(depth)]
+        epsilon = HEAD_NORM_EPSILONS[norm] if norm_epsilon is None else norm_epsilon
+        norms = [_norms(f"{name}_norm_{i}", norm, epsilon, synchronized) for i in range(depth)]
     predict = layers.Conv2D(
         num_anchors * outputs_per_anchor,
         3,
@@ -84,14 +86,14 @@ def variant_shared_head(
     return apply
 
 
-def _norms(name: str, norm: str, synchronized: bool) -> list[layers.Layer]:
+def _norms(name: str, norm: str, epsilon: float, synchronized: bool) -> list[layers.Layer]:
     """Return each level's normalisation."""
     if norm == "group":
-        shared = layers.GroupNormalization(HEAD_NORM_GROUPS, epsilon=HEAD_NORM_EPSILON, name=name)
+        shared = layers.GroupNormalization(HEAD_NORM_GROUPS, epsilon=epsilon, name=name)
         return [shared] * len(LEVELS)
     return [
         layers.BatchNormalization(
-            epsilon=HEAD_BATCHNORM_EPSILON, synchronized=synchronized, name=f"{name}_p{level}"
+            epsilon=epsilon, synchronized=synchronized, name=f"{name}_p{level}"
         )
         for level in LEVELS
     ]

@@ -31,7 +31,12 @@ from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
 from keras_retinanet.models.fpn_variant import variant_feature_pyramid
 from keras_retinanet.models.head_variant import variant_shared_head
 from keras_retinanet.models.heads import light_shared_head, prior_bias, shared_head
-from keras_retinanet.models.variant import PAPER, PYRAMID_SETTINGS, NetworkVariant
+from keras_retinanet.models.variant import (
+    HEAD_SETTINGS,
+    PAPER,
+    PYRAMID_SETTINGS,
+    NetworkVariant,
+)
 from keras_retinanet.system.replicas import num_replicas
 
 CLASS_ACTIVATIONS = ("sigmoid", "softmax")
@@ -268,7 +273,7 @@ def _makers(
 ) -> tuple[Callable, ...]:
     """Return what makes the pyramid, and what makes a head."""
     if separable:
-        variant.refuse(*PYRAMID_SETTINGS, "head_norm", "box_level_scale", reason="separable = True")
+        variant.refuse(*PYRAMID_SETTINGS, *HEAD_SETTINGS, reason="separable = True")
         makers = light_feature_pyramid, light_shared_head
         return tuple(partial(maker, synchronized=is_synchronized) for maker in makers)
     make_pyramid, make_head = feature_pyramid, shared_head
@@ -280,6 +285,7 @@ def _makers(
         make_head = partial(
             variant_shared_head,
             norm=variant.head_norm,
+            norm_epsilon=variant.head_norm_epsilon,
             scaled_heads=("box_head",) if variant.box_level_scale else (),
             synchronized=is_synchronized,
         )

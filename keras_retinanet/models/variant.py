@@ -17,8 +17,9 @@ CHOICES = {
     "head_norm": ("none", "group", "batch"),
     "p6_from": ("c5", "p5"),
 }
-# The fields that the backbone depends on, and those that the feature pyramid does.
+# The fields that the backbone depends on, and those that the heads and the feature pyramid do.
 BACKBONE_SETTINGS = ("pixel_scaling", "batchnorm_epsilon", "padding", "pool_padding")
+HEAD_SETTINGS = ("head_norm", "head_norm_epsilon", "box_level_scale")
 PYRAMID_SETTINGS = ("fpn_padding", "fpn_upsampling", "fpn_norm", "p6_from", "p7_relu")
 
 
@@ -86,6 +87,7 @@ class NetworkVariant:
         fpn_norm: "batch" normalises P3 ... P7, each by itself.
         head_norm: "group": GroupNorm of 32 groups after each hidden convolution, which then has no
             bias; "batch": BatchNorm, for each level its own. Both before the ReLU.
+        head_norm_epsilon: of those norms; None: 1e-5 of "group" (torchvision), 1e-3 of "batch".
         box_level_scale: each level's box outputs times a number of its own, which is trained.
         p6_from: "c5", or "p5" after its output convolution.
         p7_relu: whether P7 is made of ReLU(P6) or of P6.
@@ -99,6 +101,7 @@ class NetworkVariant:
     fpn_upsampling: str = "double"
     fpn_norm: str = "none"
     head_norm: str = "none"
+    head_norm_epsilon: float | None = None
     box_level_scale: bool = False
     p6_from: str = "c5"
     p7_relu: bool = True
@@ -107,8 +110,10 @@ class NetworkVariant:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
-        if self.batchnorm_epsilon is not None and self.batchnorm_epsilon < 0:
-            raise ValueError(f"batchnorm_epsilon must not be below 0, got {self.batchnorm_epsilon}")
+        for name in ("batchnorm_epsilon", "head_norm_epsilon"):
+            epsilon = getattr(self, name)
+            if epsilon is not None and epsilon < 0:
+                raise ValueError(f"{name} must not be below 0, got {epsilon}")
         object.__setattr__(self, "pixel_scaling", _pixel_scaling(self.pixel_scaling))
 
     @classmethod

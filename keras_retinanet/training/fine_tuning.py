@@ -14,6 +14,8 @@ from keras_retinanet.models.checkpoint_files import SUFFIX
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers.weight_average import keep_averaged_weights
 from keras_retinanet.weights.fetch import file_of
+from keras_retinanet.weights.files.keras_archive import is_of_keras_hub
+from keras_retinanet.weights.files.read_arrays import weights_exist
 from keras_retinanet.weights.import_weights import import_weights
 
 # What training writes; any other file is of another project.
@@ -74,27 +76,34 @@ def load_source(init_from: str | Path) -> RetinaNet:
     """Return the model to begin from; a checkpoint's moving average, where it has one, counts.
 
     Args:
-        init_from: a .keras file or a checkpoint; a weights file of another project; or a name in
-            `weights.published`, whose file is fetched if need be.
+        init_from: a .keras file or a checkpoint; a weights file, a preset's folder or a checkpoint
+            of another project; or a name in `weights.published`, whose file is fetched if need be.
 
     Raises:
         WeightsError: the file cannot be had or read, or holds another model than a RetinaNet.
     """
     try:
         path = file_of(init_from)
-        if not path.exists() and not path.suffix:
+        if not path.suffix and not weights_exist(path):
             raise WeightsError(
                 f"{init_from} is neither a file nor a name that `retinanet weights list` shows"
             )
-        if path.is_file() and path.suffix not in OWN_SUFFIXES:
+        if _is_of_another_project(path):
             imported = import_weights(path)
-            logger.info("%s: %s", path.name, imported.description)
+            for text in (imported.description, *imported.remarks):
+                logger.info("%s: %s", path.name, text)
             return imported.model
         model = load_model(path)
     except WeightsError as error:
         raise WeightsError(f"model.init_from: {error}") from error
     keep_averaged_weights(model)
     return model
+
+
+def _is_of_another_project(path: Path) -> bool:
+    if path.suffix in OWN_SUFFIXES and not path.is_dir():
+        return is_of_keras_hub(path)  # which saves .keras files, too
+    return weights_exist(path)
 
 
 def take_weights(model: RetinaNet, source: RetinaNet) -> TransferReport:

@@ -52,6 +52,8 @@ def fetch(
     Raises:
         WeightsError: it cannot be had, or is another file than the table says.
     """
+    if entry.by_hand:
+        raise WeightsError(f"{entry.name} cannot be fetched by name: {entry.by_hand}")
     path = weights_folder() / entry.file_name
     mirror = mirror or os.environ.get(MIRROR_VARIABLE)
     address = f"{mirror.rstrip('/')}/{quote(entry.file_name)}" if mirror else entry.address

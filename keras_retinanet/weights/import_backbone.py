@@ -15,7 +15,9 @@ from keras_retinanet.weights.sources.network_source import Arrays, Network, Sour
 
 _MOST_NAMES = 6
 # Of files that Keras does not read.
-_SUFFIXES = (".pth", ".pt", ".pkl", ".safetensors")
+_SUFFIXES = (".pth", ".pt", ".bin", ".pkl", ".safetensors")
+# The first of three convolutions in place of one 7x7, in timm's ResNets C, D, S and T.
+_DEEP_STEM = "conv1.0.weight"
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,11 @@ def _source(arrays: Arrays) -> BackboneSource:
     for source in BACKBONE_SOURCES:
         if source.is_own(arrays):
             return source
+    if _DEEP_STEM in arrays:
+        raise WeightsError(
+            "its stem has several convolutions, as timm's resnet50d and resnet50c have it: bring a "
+            "ResNet with one 7x7, such as resnet50"
+        )
     known = ", ".join(source.name for source in BACKBONE_SOURCES)
     raise WeightsError(f"expected {known}, not arrays called {_some(sorted(arrays))}")
 
@@ -63,7 +70,7 @@ def _refuse_another(there: str, here: str) -> None:
 
 
 def _take(model: RetinaNet, source: BackboneSource, arrays: Arrays, path: Path) -> None:
-    names = Source(source.name, source.is_own, lambda arrays: network, source.name_of)
+    names = Source(source.name, source.is_own, lambda arrays, about: network, source.name_of)
     network = Network(source.name, {}, num_outputs=0)
     taken: set[str] = set()
     faults: list[str] = []

@@ -9,21 +9,29 @@ import numpy as np
 
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.weights.files.keras_archive import MODEL_CONFIG
 from keras_retinanet.weights.files.read_arrays import read_weights_file
 from keras_retinanet.weights.sources.detectron2_names import DETECTRON2
 from keras_retinanet.weights.sources.fizyr_names import FIZYR
+from keras_retinanet.weights.sources.keras_hub_names import KERAS_HUB
 from keras_retinanet.weights.sources.mmdetection_names import MMDETECTION
+from keras_retinanet.weights.sources.model_garden_names import MODEL_GARDEN
 from keras_retinanet.weights.sources.network_source import (
     TORCH_PARTS,
+    About,
     Arrays,
     Network,
     Source,
 )
 from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
 
-SOURCES = {source.name: source for source in (TORCHVISION, DETECTRON2, MMDETECTION, FIZYR)}
+SOURCES = {
+    source.name: source
+    for source in (TORCHVISION, DETECTRON2, MMDETECTION, FIZYR, KERAS_HUB, MODEL_GARDEN)
+}
 AUTO = "auto"
 CLASS_HEAD = "class_head_predictions"
+BOX_HEAD = "box_head_predictions"
 # COCO's classes and a background, as older versions of some projects count them.
 _NUM_WITH_BACKGROUND = 81
 _MAX_LISTED = 8
@@ -38,6 +46,7 @@ class ImportedModel:
         description: of the network.
         num_arrays, num_values: that were taken.
         left_out: names of the file's arrays that hold no weights.
+        remarks: what the project does otherwise, of what the file asks for.
     """
 
     model: RetinaNet
@@ -46,6 +55,7 @@ class ImportedModel:
     num_arrays: int
     num_values: int
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def import_weights(
@@ -57,7 +67,8 @@ def import_weights(
     detects what it does there. Nothing in the file is run.
 
     Args:
-        path: a .pth, .pkl, .safetensors or .h5 file.
+        path: a .pth, .pkl, .safetensors, .h5 or .keras file; the folder of a preset of KerasHub; or
+            what the names of a checkpoint's files begin with.
         source: a key of SOURCES, or "auto": told by the names in the file.
         class_names: of a file whose classes are not COCO's; "0", "1", ... by default.
 
@@ -67,12 +78,19 @@ def import_weights(
     path = Path(path)
     try:
         file = read_weights_file(path)
+        _refuse_own(file.about)
         found = _source(file.arrays, source)
         found.refuse(file.about)
-        return _imported(found, found.renamed(file.arrays), class_names)
+        return _imported(found, found.renamed(file.arrays), file.about, class_names)
     except WeightsError as error:
         message = str(error)
         raise WeightsError(message if str(path) in message else f"{path}: {message}") from error
+
+
+def _refuse_own(about: About) -> None:
+    config = about.get(MODEL_CONFIG)
+    if isinstance(config, dict) and config.get("registered_name") == "keras_retinanet>RetinaNet":
+        raise WeightsError("it is a model of this package already: it needs no import")
 
 
 def _source(arrays: Arrays, source: str) -> Source:
@@ -87,8 +105,10 @@ def _source(arrays: Arrays, source: str) -> Source:
     raise WeightsError(f"no RetinaNet of {expected}: its arrays are {_listed(sorted(arrays))}")
 
 
-def _imported(source: Source, arrays: Arrays, class_names: Sequence[str] | None) -> ImportedModel:
-    network = source.network(arrays)
+def _imported(
+    source: Source, arrays: Arrays, about: About, class_names: Sequence[str] | None
+) -> ImportedModel:
+    network = source.network(arrays, about)
     model = RetinaNet(
         class_names=_class_names(network, class_names),
         weights=None,
@@ -112,12 +132,14 @@ def _imported(source: Source, arrays: Arrays, class_names: Sequence[str] | None)
         num_arrays=len(taken),
         num_values=sum(arrays[name].size for name in taken),
         left_out=left_out,
+        remarks=network.remarks,
     )
 
 
 def _class_names(network: Network, given: Sequence[str] | None) -> Sequence[str]:
     count = network.num_outputs if network.outputs is None else len(network.outputs)
-    if network.num_outputs == _NUM_WITH_BACKGROUND and given is None:
+    is_whole = network.outputs is None
+    if network.num_outputs == _NUM_WITH_BACKGROUND and is_whole and given is None:
         raise WeightsError(
             f"its class head has {_NUM_WITH_BACKGROUND} outputs: with a background as one of the "
             "classes it is another model; if these are classes of your own, give their names"
@@ -155,8 +177,8 @@ def layer_values(
         is_torch = source.parts is TORCH_PARTS
         if is_torch and weight.name == "kernel" and value.ndim == len(weight.shape) == 4:
             value = _kernel(value, depthwise="depthwise" in layer.name)
-        if layer.name == CLASS_HEAD and network.outputs is not None:
-            value = _selected(value, network)
+        if layer.name in (CLASS_HEAD, BOX_HEAD):
+            value = _selected(value, layer.name, network)
         if value.shape != tuple(weight.shape):
             faults.append(f"{key} is {arrays[key].shape}, which does not fit {weight.shape}")
             return None
@@ -169,10 +191,15 @@ def _kernel(value: np.ndarray, *, depthwise: bool) -> np.ndarray:
     return np.transpose(value, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
 
 
-def _selected(value: np.ndarray, network: Network) -> np.ndarray:
-    """Return the outputs of the class head [..., anchors x outputs] that are classes."""
-    by_output = value.reshape(*value.shape[:-1], -1, network.num_outputs)
-    return by_output[..., list(network.outputs or ())].reshape(*value.shape[:-1], -1)
+def _selected(value: np.ndarray, head: str, network: Network) -> np.ndarray:
+    """Return the outputs of a head [..., anchors x outputs] that are ours, in our order."""
+    count, outputs = network.num_outputs, network.outputs
+    if head == BOX_HEAD:
+        count, outputs = len(network.box_outputs), network.box_outputs
+    if outputs is None or not count or value.shape[-1] % count:
+        return value
+    by_output = value.reshape(*value.shape[:-1], -1, count)
+    return by_output[..., list(outputs)].reshape(*value.shape[:-1], -1)
 
 
 def _listed(texts: Sequence[str]) -> str:

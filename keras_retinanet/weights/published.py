@@ -20,7 +20,8 @@ class PublishedWeights:
         network: what it holds weights of.
         checksum: "sha256:" or "md5:" and the first digits, or all; None: the project tells none.
         num_bytes: None: not told.
-        ap: COCO's, in percent; None: of a backbone.
+        ap: COCO's, in percent; None: of a backbone, or not told.
+        by_hand: how a user gets it, where no program may without an account.
     """
 
     name: str
@@ -30,6 +31,7 @@ class PublishedWeights:
     licence: str
     ap: float | None = None
     num_bytes: int | None = None
+    by_hand: str | None = None
 
     @property
     def file_name(self) -> str:

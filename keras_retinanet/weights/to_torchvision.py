@@ -154,6 +154,7 @@ def _reasons_against(model: RetinaNet) -> list[str]:
         found.append(("image.pad_value", policy.pad_value, (mean,)))
     found += [("inference.clip", model.inference.clip, ("before_nms",))]
     found += [("inference.drop_empty", model.inference.drop_empty, (False,))]
+    found += [("inference.nms_across_classes", model.inference.nms_across_classes, (False,))]
     found += [("the box coding", model.box_coder, (BoxCoder(),))]
     found += [("anchors", model.anchor_generator, (_ANCHORS,))]
     return [

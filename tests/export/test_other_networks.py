@@ -1,5 +1,6 @@
 """Networks, anchors and post-processing of other projects: exports find what the model finds."""
 
+import dataclasses
 import json
 import logging
 
@@ -8,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.detection.load_detector import load_detector
+from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
@@ -95,6 +97,29 @@ def test_tflite_says_what_it_does_otherwise(model, file, tmp_path, caplog):
     assert parity.num_detections == 30
     assert "a TFLite file cuts boxes to the image before NMS and drops empty ones" in caplog.text
     assert load_detector(version)._settings.inference.clip == "before_nms"
+
+
+@pytest.mark.parametrize("postprocessing", ["op", "builtin"])
+def test_tflite_suppresses_across_classes(model, file, tmp_path, postprocessing, iou_by_loops):
+    """As the model does, and otherwise than by class."""
+
+    def most_overlap(detector):
+        ((_, found),) = detector.detect_files([file], np.array([83]), np.array([121]))
+        assert len(found["boxes"]) > 10
+        return np.triu(iou_by_loops(found["boxes"], found["boxes"]), 1).max()
+
+    assert most_overlap(KerasDetector(model)) > 0.6  # of different classes
+    exporter = TFLiteExporter(input_size=64, postprocessing=postprocessing)
+    by_class = model.inference
+    model.inference = dataclasses.replace(
+        by_class, clip="before_nms", drop_empty=True, nms_across_classes=True
+    )
+    try:
+        version, parity = export_model(model, tmp_path / "out", exporter, images=[file])
+    finally:
+        model.inference = by_class
+    parity.refuse_unless_within(exporter.tolerance)
+    assert most_overlap(load_detector(version)) < 0.501
 
 
 def test_tflite_without_postprocessing_leaves_it_to_the_client(model, tmp_path, caplog):

@@ -6,7 +6,7 @@ from keras_retinanet.geometry.inference_settings import InferenceSettings, with_
 
 
 def test_defaults_are_the_papers_and_cocos():
-    defaults = (0.05, 1000, 0.5, 100, "before_nms", True)
+    defaults = (0.05, 1000, 0.5, 100, "before_nms", True, False)
     assert dataclasses.astuple(InferenceSettings()) == defaults
 
 

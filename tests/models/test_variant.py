@@ -57,6 +57,7 @@ class TestSettings:
             ({"padding": "valid"}, r"padding must be one of .*not 'valid'"),
             ({"head_norm": "layer"}, "head_norm must be one of"),
             ({"batchnorm_epsilon": -1e-3}, "batchnorm_epsilon must not be below 0"),
+            ({"head_norm_epsilon": -1.0}, "head_norm_epsilon must not be below 0"),
             ({"pixel_scaling": "vgg"}, "pixel_scaling must be one of caffe, torch, tf"),
             ({"pixel_scaling": {"order": "gbr"}}, "order must be 'rgb' or 'bgr'"),
             ({"pixel_scaling": {"mean": [1, 2]}}, "mean needs three numbers"),
@@ -88,6 +89,8 @@ class TestSettings:
             self.separable(head_norm="group")
         with pytest.raises(ValueError, match="box_level_scale = True does not go with separable"):
             self.separable(box_level_scale=True)
+        with pytest.raises(ValueError, match=r"head_norm_epsilon = 0\.1 does not go with"):
+            self.separable(head_norm_epsilon=0.1)
 
     @staticmethod
     def separable(**settings):
@@ -232,8 +235,10 @@ class TestHeads:
     def images(self):
         return patches(2, 64, 64)
 
-    def test_group_norm_is_written_out(self, make_tiny, images):
-        model = make_tiny(channels=64, head_depth=1, variant=NetworkVariant(head_norm="group"))
+    @pytest.mark.parametrize("epsilon", [None, 0.1])
+    def test_group_norm_is_written_out(self, make_tiny, images, epsilon):
+        variant = NetworkVariant(head_norm="group", head_norm_epsilon=epsilon)
+        model = make_tiny(channels=64, head_depth=1, variant=variant)
         conv_0, norm = (model.get_layer(f"class_head_{n}_0") for n in ("conv", "norm"))
         assert not conv_0.use_bias
         rng = np.random.default_rng(0)
@@ -242,7 +247,8 @@ class TestHeads:
         x = conv(np.asarray(p6), conv_0, padding=1)
         groups = x.reshape(*x.shape[:3], 32, 2)
         mean = groups.mean(axis=(1, 2, 4), keepdims=True)
-        groups = (groups - mean) / np.sqrt(groups.var(axis=(1, 2, 4), keepdims=True) + 1e-5)
+        variance = groups.var(axis=(1, 2, 4), keepdims=True)
+        groups = (groups - mean) / np.sqrt(variance + (epsilon or 1e-5))
         gamma, beta = norm.get_weights()
         x = np.maximum(groups.reshape(x.shape) * gamma + beta, 0)
         predict = model.get_layer("class_head_predictions")
@@ -260,6 +266,7 @@ class TestHeads:
         names = {layer.name for layer in model.layers}
         assert {f"box_head_norm_{i}_p{level}" for i in (0, 1) for level in range(3, 8)} <= names
         assert model.get_layer("box_head_conv_0").use_bias
+        assert model.get_layer("box_head_norm_0_p3").epsilon == 1e-3  # Keras' own
         before = model(images)["class_logits"].numpy()
         model.get_layer("class_head_norm_1_p7").beta.assign(np.ones(16))
         changed = np.any(model(images)["class_logits"].numpy() != before, axis=(0, 2))

@@ -17,10 +17,14 @@ from keras_retinanet.training.setup.model_and_loss import (
 from keras_retinanet.training.setup.prepare import prepare
 from keras_retinanet.weights import fetch
 from keras_retinanet.weights.fetch import weights_folder
+from keras_retinanet.weights.files.keras_archive import MODEL_CONFIG
 from keras_retinanet.weights.published import PublishedWeights, published_weights
 from keras_retinanet.weights.sources.detectron2_names import DETECTRON2
+from keras_retinanet.weights.sources.keras_hub_names import KERAS_HUB
+from keras_retinanet.weights.sources.model_garden_names import MODEL_GARDEN
 from keras_retinanet.weights.sources.torchvision_names import TORCHVISION
-from tests.weights import reference_networks
+from tests.weights import model_garden_network, reference_networks
+from tests.weights.keras_hub_detectors import detector_config, object_detector
 from tests.weights.torch_writer import write_torch
 
 
@@ -102,9 +106,63 @@ def detectron2_arrays(num_blocks):
 def test_the_shipped_configs_are_the_networks_of_the_files(name, source, arrays):
     config = load_config(name)
     assert config.model.init_from in published_weights()
-    expected = source.network(arrays).arguments
+    expected = source.network(arrays, {}).arguments
+    assert_is_network(config, expected)
+    assert InferenceSettings(**config.inference.model_dump()) == expected["inference"]
+
+
+def assert_is_network(config, expected):
     assert config.model.backbone == expected["backbone"]
     assert NetworkVariant.of(config.model) == expected["variant"]
     assert make_anchor_generator(config) == expected["anchor_generator"]
     assert make_input_policy(config) == expected["input_policy"]
+
+
+def model_garden_arrays():
+    names = [f"block{stage}_{block}" for stage, n in ((2, 3), (3, 4), (4, 6), (5, 3))
+             for block in range(n)]  # fmt: skip
+    classifier = {"head/_classifier.kernel": np.empty((3, 3, 1, 9 * 91))}
+    return {**classifier, **{f"{name}/_conv1.kernel": np.empty(1) for name in names}}
+
+
+def test_the_configs_for_files_that_are_not_fetched():
+    """Their files have no address that anyone may fetch from."""
+    for version, kind in (("v1", {"use_p5": False, "norm": False}), ("v2", {})):
+        config = load_config(f"from_keras_hub_{version}")
+        assert config.model.init_from is None
+        about = {MODEL_CONFIG: detector_config(**kind)}
+        assert_is_network(config, KERAS_HUB.network({}, about).arguments)
+    config = load_config("from_model_garden_r50")
+    assert config.model.init_from is None
+    expected = MODEL_GARDEN.network(model_garden_arrays(), {}).arguments
+    assert_is_network(config, expected)
     assert InferenceSettings(**config.inference.model_dump()) == expected["inference"]
+
+
+def assert_is_fine_tuned(setup, demo, *, kernel):
+    assert list(setup.transfer.fresh) == ["class_head_predictions"]
+    assert setup.transfer.remarks == ()
+    assert setup.transfer.classes_taken == ("donut",)
+    assert setup.model.num_classes == len(demo[0].class_names) != 80
+    assert setup.model.batchnorm == "frozen"
+    np.testing.assert_array_equal(setup.model.get_layer("fpn_p7").kernel, kernel)
+
+
+def test_a_checkpoint_of_model_garden_is_fine_tuned(demo, tmp_path):
+    arrays = model_garden_network.random_arrays(91, np.random.default_rng(0))
+    prefix = model_garden_network.write_checkpoint(tmp_path / "ckpt-33264", arrays)
+    config = load_config("from_model_garden_r50", [f"model.init_from={prefix}"])
+    kernel = arrays[f"{model_garden_network.decoder('coarser_7')}/kernel"]
+    assert_is_fine_tuned(prepare(config, demo[0]), demo, kernel=kernel)
+
+
+def test_what_keras_hub_saved_is_fine_tuned(demo, tmp_path):
+    pytest.importorskip("keras_hub", reason="what writes the preset: pip install keras-hub")
+    detector = object_detector(num_classes=91)
+    detector.save_to_preset(str(tmp_path / "preset"))
+    detector.save(tmp_path / "detector.keras")
+    for name in ("preset", "detector.keras"):
+        config = load_config("from_keras_hub_v2", [f"model.init_from={tmp_path / name}"])
+        setup = prepare(config, demo[0])
+        kernel = detector.backbone.feature_pyramid.output_conv_layers["P7"].kernel
+        assert_is_fine_tuned(setup, demo, kernel=kernel)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from keras_retinanet.cli.app import app
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.weights import published
-from keras_retinanet.weights.fetch import fetch, weights_folder
+from keras_retinanet.weights.fetch import fetch, file_of, weights_folder
 from keras_retinanet.weights.published import PublishedWeights, published_weights
 
 CONTENT = np.random.default_rng(0).bytes(3 * 2**20 + 17)
@@ -251,6 +251,19 @@ def test_the_table():
             kind, _, digits = entry.checksum.partition(":")
             assert kind in ("sha256", "md5") and int(digits, 16)
             assert digits[:6] in entry.file_name  # where the project tells it
+
+
+def test_what_needs_an_account_is_told(tmp_path):
+    """In one line, and without a look at the web, by every way to ask for it by name."""
+    entry = published_weights()["keras-hub-r50-v2"]
+    message = r"^keras-hub-r50-v2 cannot be fetched by name: download the variation from https"
+    for ask in (lambda: fetch(entry), lambda: file_of("keras-hub-r50-v2")):
+        with pytest.raises(WeightsError, match=message) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    listed = CliRunner().invoke(app, ["weights", "list"], env={"COLUMNS": "200"})
+    (row,) = [line for line in listed.output.splitlines() if "keras-hub-r50-v2" in line]
+    assert "by hand" in row
 
 
 def test_the_commands(server, monkeypatch):

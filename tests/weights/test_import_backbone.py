@@ -236,6 +236,44 @@ def test_what_does_not_fit_is_refused(arrays18, resnet50, tmp_path):
         import_backbone(model, "nothing.pth")
 
 
+TIMM_OTHERS = {
+    "resnet18d": "its stem has several convolutions, as timm's resnet50d",
+    "seresnet18": r"layer1\.0\.se\.fc1\.bias is no part of resnet18",
+    "resnet50_gn": "weights of resnet50_v1_5, and not of resnet18",
+    "resnext50_32x4d": "weights of resnet50_v1_5, and not of resnet18",
+}
+
+
+@pytest.mark.parametrize("name", ["resnet18", *TIMM_OTHERS])
+def test_timm(name, tmp_path):
+    """Its plain ResNets have torchvision's names, and others that are near are refused."""
+    import_torchvision()
+    timm = pytest.importorskip("timm", reason="what writes the file: pip install timm")
+    import torch
+
+    reference = timm.create_model(name, pretrained=False)
+    file = tmp_path / "pytorch_model.bin"
+    torch.save(reference.state_dict(), file)
+    assert has_others_values(str(file))
+    model = small_model("resnet18", padding="symmetric")
+    if name in TIMM_OTHERS:
+        with pytest.raises(WeightsError, match=TIMM_OTHERS[name]):
+            import_backbone(model, file)
+        return
+    import_backbone(model, file)
+    kernel = model.get_layer("conv4_block2_1_conv").kernel.numpy()
+    theirs = reference.state_dict()["layer3.1.conv1.weight"].numpy()
+    np.testing.assert_array_equal(kernel, theirs.transpose(2, 3, 1, 0))
+
+
+def test_stems_of_several_convolutions_are_refused(arrays18, tmp_path):
+    deep = {f"conv1.{i}.weight": np.ones((32, 32, 3, 3), np.float32) for i in (0, 3, 6)}
+    arrays = {name: value for name, value in arrays18.items() if name != "conv1.weight"} | deep
+    file = write_torch(tmp_path / "resnet18d.pth", arrays)
+    with pytest.raises(WeightsError, match=r"resnet18d\.pth: its stem has several convolutions"):
+        import_backbone(small_model("resnet18"), file)
+
+
 def test_what_counts_as_another_project_s():
     assert all(map(has_others_values, ("a/b.pth", "R-50.pkl", "torchvision-resnet50-v2")))
     assert not any(map(has_others_values, ("imagenet", "none", "a/b.weights.h5", "b.keras")))

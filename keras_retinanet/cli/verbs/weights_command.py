@@ -29,7 +29,7 @@ def list_published(as_json: AsJson = False) -> None:
             entry.network,
             "" if entry.ap is None else f"{entry.ap:.1f}",
             "" if entry.num_bytes is None else f"{entry.num_bytes / 1e6:.0f}",
-            f"{kind} {digits[:8]}".rstrip(),
+            "by hand" if entry.by_hand else f"{kind} {digits[:8]}".rstrip(),
             entry.licence,
         )
     out.print(table)
@@ -75,13 +75,19 @@ def fetch_published(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="A .pth, .pkl, .safetensors or .h5 file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A .pth, .pkl, .safetensors, .h5 or .keras file, a preset's folder, a checkpoint."
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="The .keras file to write.")],
     source: Annotated[
         str,
         typer.Option(
             "--from",
-            help="torchvision, detectron2, mmdetection, fizyr, or auto: recognised.",
+            help="torchvision, detectron2, mmdetection, fizyr, keras-hub, model-garden, or auto: "
+            "recognised.",
         ),
     ] = "auto",
     class_names: Annotated[
@@ -100,7 +106,9 @@ def import_file(
         raise ConfigError(f"{output} is there already: name another file, or remove it")
     if not output.parent.is_dir():
         raise ConfigError(f"there is no folder {output.parent}: make it first")
-    if not file.is_file():
+    from keras_retinanet.weights.files.read_arrays import weights_exist
+
+    if not weights_exist(file):
         raise ConfigError(f"there is no file {file}")
 
     from keras_retinanet.models.saving import save_model
@@ -114,12 +122,15 @@ def import_file(
         f"{imported.num_arrays} arrays with {imported.num_values:,} values were taken"
         + (f", {len(imported.left_out)} that are no weights left out" if imported.left_out else "")
     )
+    for remark in imported.remarks:
+        out.print(plain(remark))
     tell(
         {
             "model": output,
             "source": imported.description,
             "classes": imported.model.num_classes,
             "left_out": list(imported.left_out),
+            "remarks": list(imported.remarks),
         }
     )
     out.print(f"written to {output}")

@@ -1,7 +1,8 @@
 """Post-processing as TFLite: the levels' logits and deltas in, detections out, all in float32.
 
 The steps are those of `geometry.postprocess.decode_detections`, by operations that TFLite has:
-candidates by top-k on each level, decoding and clipping, and NMS for each class by itself.
+candidates by top-k on each level, decoding and clipping, and NMS, by default for each class by
+itself.
 """
 
 import math
@@ -161,6 +162,8 @@ def _by_builtins(
 
 def _places(model: RetinaNet, classes: Tensor) -> Tensor:
     """Return what moves boxes [C, 4] xyxy within 0...1 apart by class, in a square of places."""
+    if model.inference.nms_across_classes:
+        return tf.zeros((tf.size(classes), 4), tf.float32)
     columns = math.ceil(math.sqrt(model.num_classes))
     row = classes // columns
     place = tf.cast(tf.stack([classes - row * columns, row], axis=1), tf.float32)

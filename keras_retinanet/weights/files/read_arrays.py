@@ -11,7 +11,14 @@ import numpy as np
 
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.weights.files.hdf5_file import HDF5_MAGIC, read_hdf5
+from keras_retinanet.weights.files.keras_archive import (
+    PRESET_CONFIG,
+    is_keras_archive,
+    read_keras_archive,
+    read_keras_preset,
+)
 from keras_retinanet.weights.files.safe_pickle import load, plain
+from keras_retinanet.weights.files.tensorflow_checkpoint import checkpoint_prefix, read_checkpoint
 from keras_retinanet.weights.files.torch_file import (
     ZIP_MAGIC,
     is_old_torch,
@@ -49,33 +56,19 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_weights_file(path: Path) -> WeightsFile:
-    """Return what a .pth (of any age), .pkl, .safetensors or .h5 file holds.
+    """Return what a file of weights holds, of any kind that is known.
 
     Nothing in the file is run, and no torch is needed.
+
+    Args:
+        path: a .pth (of any age), .pkl, .safetensors, .h5 or .keras file, the folder of a preset of
+            KerasHub, or a checkpoint of TensorFlow: what its files' names begin with.
 
     Raises:
         WeightsError: it cannot be read, is of another kind, damaged, or asks for code to be run.
     """
-    texts: dict[str, str] = {}
     try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
-            file.seek(0)
-            if head.startswith(ZIP_MAGIC):
-                content = read_torch_archive(path)
-            elif head.startswith(HDF5_MAGIC):
-                content, texts = read_hdf5(path)
-            elif path.suffix.lower() == ".safetensors":
-                content = _read_safetensors(path)
-            elif head.startswith(_PICKLE_MAGIC):
-                is_old = is_old_torch(head)
-                # Files of Python 2, such as Detectron's, hold bytes that are no ASCII.
-                content = read_old_torch(file) if is_old else plain(load(file, encoding="latin1"))
-            else:
-                raise WeightsError(
-                    "expected a .pth, .pkl, .safetensors or .h5 file, not one that begins with "
-                    f"{head[:8]!r}"
-                )
+        content = _content(path)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
     except WeightsError as error:
@@ -84,8 +77,47 @@ def read_weights_file(path: Path) -> WeightsFile:
     arrays = _arrays_in(content)
     if not arrays:
         raise WeightsError(f"{path} holds no weights: no arrays under names")
-    about = {name: value for name, value in content.items() if isinstance(name, str)}
-    return WeightsFile(arrays, {**about, **texts, "file_name": path.name})
+    about = {name: value for name, value in content.items() if name not in arrays}
+    about = {name: value for name, value in about.items() if isinstance(name, str)}
+    return WeightsFile(arrays, {**about, "file_name": path.name})
+
+
+def weights_exist(path: Path) -> bool:
+    """Return whether there is something at a path that `read_weights_file` may read."""
+    return path.exists() or checkpoint_prefix(path) is not None
+
+
+def _content(path: Path) -> Any:
+    if path.is_dir() and (path / PRESET_CONFIG).is_file():
+        return read_keras_preset(path)
+    prefix = checkpoint_prefix(path)
+    if prefix is not None:
+        return read_checkpoint(prefix)
+    if path.is_dir():
+        raise WeightsError(
+            f"expected a preset of KerasHub, with {PRESET_CONFIG}, or a checkpoint of TensorFlow "
+            "in this folder"
+        )
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+        file.seek(0)
+        if head.startswith(ZIP_MAGIC):
+            is_keras = is_keras_archive(path)
+            return read_keras_archive(path) if is_keras else read_torch_archive(path)
+        if head.startswith(HDF5_MAGIC):
+            arrays, texts = read_hdf5(path)
+            return {**texts, **arrays}
+        if path.suffix.lower() == ".safetensors":
+            return _read_safetensors(path)
+        if head.startswith(_PICKLE_MAGIC):
+            # Files of Python 2, such as Detectron's, hold bytes that are no ASCII.
+            return (
+                read_old_torch(file) if is_old_torch(head) else plain(load(file, encoding="latin1"))
+            )
+    raise WeightsError(
+        "expected a .pth, .pkl, .safetensors, .h5 or .keras file, a preset of KerasHub or a "
+        f"checkpoint of TensorFlow, not a file that begins with {head[:8]!r}"
+    )
 
 
 def _arrays_in(content: Any) -> dict[str, np.ndarray]:

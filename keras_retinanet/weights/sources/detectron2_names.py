@@ -8,6 +8,7 @@ from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.variant import NetworkVariant, PixelScaling
 from keras_retinanet.weights.sources.coco_classes import COCO_CLASSES
 from keras_retinanet.weights.sources.network_source import (
+    About,
     Arrays,
     Network,
     Source,
@@ -24,7 +25,7 @@ def _is_own(arrays: Arrays) -> bool:
     return _SCORE in arrays and "backbone.bottom_up.stem.conv1.weight" in arrays
 
 
-def _network(arrays: Arrays) -> Network:
+def _network(arrays: Arrays, _: About) -> Network:
     depth = resnet_depth(arrays, "backbone.bottom_up.res4.")
     num_outputs = len(arrays[_SCORE]) // _NUM_ANCHORS
     return Network(

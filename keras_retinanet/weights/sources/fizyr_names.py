@@ -17,6 +17,7 @@ from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.weights.sources.coco_classes import COCO_CLASSES
 from keras_retinanet.weights.sources.network_source import (
     KERAS_PARTS,
+    About,
     Arrays,
     Network,
     Source,
@@ -38,7 +39,7 @@ def _is_own(arrays: Arrays) -> bool:
     return any("pyramid_classification/kernel" in name for name in arrays)
 
 
-def _refuse(about: Mapping[str, Any]) -> None:
+def _refuse(about: About) -> None:
     """Refuse other box coding and other anchors, where the name or the config in the file tells."""
     if "v2.0" in str(about.get("file_name")):
         raise WeightsError(
@@ -102,7 +103,7 @@ def _numbered(layer: str) -> str:
     return f"{kind}{stage}.{int(number) if number else ord(letter) - ord('a')}_branch{branch}"
 
 
-def _network(arrays: Arrays) -> Network:
+def _network(arrays: Arrays, _: About) -> Network:
     if "C5_reduced.kernel" not in arrays:
         raise WeightsError("it has no layer C5_reduced, and is of a version before 2.1.0")
     depth = resnet_depth({name.replace("_", "."): _ for name, _ in arrays.items()}, "res4.")

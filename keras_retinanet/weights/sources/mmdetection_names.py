@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.geometry.anchors import AnchorGenerator
@@ -10,6 +9,7 @@ from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.weights.sources.coco_classes import COCO_CLASSES
 from keras_retinanet.weights.sources.network_source import (
+    About,
     Arrays,
     Network,
     Source,
@@ -27,7 +27,7 @@ def _is_own(arrays: Arrays) -> bool:
     return _SCORE in arrays and "backbone.conv1.weight" in arrays
 
 
-def _refuse(about: Mapping[str, Any]) -> None:
+def _refuse(about: About) -> None:
     """Refuse what has the same names and shapes, and another network or other anchors."""
     meta = about.get("meta")
     if not isinstance(meta, Mapping):
@@ -45,7 +45,7 @@ def _refuse(about: Mapping[str, Any]) -> None:
         )
 
 
-def _network(arrays: Arrays) -> Network:
+def _network(arrays: Arrays, _: About) -> Network:
     depth = resnet_depth(arrays, "backbone.layer3.")
     num_outputs = len(arrays[_SCORE]) // _NUM_ANCHORS
     return Network(

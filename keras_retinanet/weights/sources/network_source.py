@@ -9,6 +9,7 @@ import numpy as np
 from keras_retinanet.errors import WeightsError
 
 Arrays = Mapping[str, np.ndarray]
+About = Mapping[str, Any]
 # Names of Keras' weights, and torch's: whose kernels are [out, in, H, W].
 TORCH_PARTS = {
     "kernel": "weight",
@@ -33,6 +34,8 @@ class Network:
         num_outputs: of the class head for an anchor.
         class_names: in the order of the labels, where the project's file tells which they are.
         outputs: which of the class head's outputs those are; None: all, in this order.
+        box_outputs: which of an anchor's four box outputs are x, y, width and height.
+        remarks: what the project does otherwise, of what the file asks for.
     """
 
     description: str
@@ -40,6 +43,8 @@ class Network:
     num_outputs: int
     class_names: Sequence[str] | None = None
     outputs: Sequence[int] | None = None
+    box_outputs: tuple[int, int, int, int] = (0, 1, 2, 3)
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Source:
     Attributes:
         is_own: whether names of arrays are this project's.
         renamed: the arrays under today's names, where older files have others.
-        network: of the arrays.
+        network: of the arrays, and what else the file says.
         name_of: a layer's name there, by its name here.
         parts: TORCH_PARTS, or KERAS_PARTS: then kernels are as here.
         without: arrays that hold no weights, by the ends of their names.
@@ -59,12 +64,12 @@ class Source:
 
     name: str
     is_own: Callable[[Arrays], bool]
-    network: Callable[[Arrays], Network]
+    network: Callable[[Arrays, About], Network]
     name_of: Callable[[str], str]
     renamed: Callable[[Arrays], dict[str, np.ndarray]] = dict
     parts: Mapping[str, str] = field(default_factory=lambda: TORCH_PARTS)
     without: tuple[str, ...] = ("num_batches_tracked",)
-    refuse: Callable[[Mapping[str, Any]], None] = lambda about: None
+    refuse: Callable[[About], None] = lambda about: None
 
 
 def resnet_depth(arrays: Arrays, third_stage: str) -> int:

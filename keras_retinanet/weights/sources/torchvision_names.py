@@ -14,6 +14,7 @@ from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.weights.sources.coco_classes import COCO_CLASSES
 from keras_retinanet.weights.sources.network_source import (
+    About,
     Arrays,
     Network,
     Source,
@@ -49,7 +50,7 @@ def _renamed(arrays: Arrays) -> dict[str, np.ndarray]:
     return result
 
 
-def _network(arrays: Arrays) -> Network:
+def _network(arrays: Arrays, _: About) -> Network:
     depth = resnet_depth(arrays, "backbone.body.layer3.")
     is_v2 = _GROUP_NORM in arrays
     # The published weights of v1 were trained with frozen norms without an epsilon, and a frozen

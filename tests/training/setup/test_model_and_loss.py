@@ -87,22 +87,25 @@ def test_what_other_projects_networks_need_reaches_the_model():
             "backbone": "resnet18",
             "weights": "none",
             "head_norm": "batch",
+            "head_norm_epsilon": 1e-4,
             "p6_from": "p5",
             "box_variances": [0.1, 0.1, 0.2, 0.2],
         },
         anchors={"offset": 0, "rounded": True, "integer_sizes": True, "step": "grid"},
         image={"resize": "square", "size": 64, "pixels": "float32", "pad_value": [1, 2, 3]},
-        inference={"clip": "after_nms", "drop_empty": False},
+        inference={"clip": "after_nms", "drop_empty": False, "nms_across_classes": True},
     )
     model = model_and_loss.build_model(config, ("a", "b"))
-    assert model.variant == NetworkVariant(head_norm="batch", p6_from="p5")
+    assert model.variant == NetworkVariant(head_norm="batch", head_norm_epsilon=1e-4, p6_from="p5")
     assert model.anchor_generator == AnchorGenerator(
         offset=0.0, rounded=True, integer_sizes=True, step="grid"
     )
     assert model.input_policy == InputPolicy(
         "square", size=64, pixels="float32", pad_value=(1, 2, 3)
     )
-    assert model.inference == InferenceSettings(clip="after_nms", drop_empty=False)
+    assert model.inference == InferenceSettings(
+        clip="after_nms", drop_empty=False, nms_across_classes=True
+    )
     assert model.box_coder == BoxCoder(variances=(0.1, 0.1, 0.2, 0.2))
 
 
