@@ -116,11 +116,12 @@ class TiledDetector:
 
 
 def merged(found: Detections, inference: InferenceSettings) -> Detections:
-    """Return the detections that NMS leaves within each class, the best `max_detections`."""
+    """Return the best `max_detections` that NMS leaves, by default within each class."""
     boxes, scores, classes = (found[name] for name in ("boxes", "scores", "classes"))
     kept = [np.zeros(0, np.int64)]
-    for label in np.unique(classes):
-        rows = np.flatnonzero(classes == label)
+    groups = np.zeros_like(classes) if inference.nms_across_classes else classes
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
         index = tf.image.non_max_suppression(
             boxes[rows].astype(np.float32),
             scores[rows].astype(np.float32),

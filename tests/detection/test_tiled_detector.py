@@ -157,6 +157,19 @@ def test_merging_is_nms_within_each_class(seed):
     np.testing.assert_array_equal(result["classes"], found["classes"][kept[:25]])
 
 
+def test_merging_across_classes():
+    box = [0.0, 0.0, 10.0, 10.0]
+    found = {
+        "boxes": np.array([box, box, [50.0, 50.0, 60.0, 60.0]]),
+        "scores": np.array([0.6, 0.9, 0.5]),
+        "classes": np.array([0, 1, 0]),
+    }
+    assert merged(found, InferenceSettings())["classes"].tolist() == [1, 0, 0]
+    across = merged(found, InferenceSettings(nms_across_classes=True))
+    assert across["classes"].tolist() == [1, 0]
+    assert across["scores"].tolist() == [0.9, 0.5]
+
+
 def test_nothing_to_merge():
     none = {"boxes": np.zeros((0, 4)), "scores": np.zeros(0), "classes": np.zeros(0, int)}
     assert merged(none, InferenceSettings())["boxes"].shape == (0, 4)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet import __version__
-from keras_retinanet.system.memory import peak_process_memory
 
 
 def write_evaluation_report(
@@ -35,6 +34,7 @@ def write_evaluation_report(
     from keras_retinanet.data.checks.anchor_recall import anchor_recall
     from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
     from keras_retinanet.reports.evaluation_report.measured import Measured
+    from keras_retinanet.system.memory import peak_process_memory
 
     measured = Measured.of(evaluator)
     dataset = evaluator.dataset
