@@ -408,23 +408,26 @@ class EarlyStoppingConfig(_Section):
     min_delta: NonNegative = 0.0
 
 
-class BorderConfig(_Section):
-    """What becomes of boxes at the image's border; see `InferenceSettings`."""
+class InferenceDetailsConfig(_Section):
+    """What the paper does not tell of inference; see `InferenceSettings`."""
 
     # when boxes are cut to the image: torchvision before NMS, Detectron2 after it
     clip: Literal["before_nms", "after_nms", "none"] = "before_nms"
     # leave out boxes without area
     drop_empty: bool = True
+    # NMS drops a box for a better one of any class that it overlaps, not of its own class alone
+    nms_across_classes: bool = False
+    # best: save the score with the best F1 on val, of each class, into best.keras; `retinanet
+    # predict` then shows detections from there on. null: from 0.5 on
+    thresholds: Literal["best"] | None = None
 
 
-class InferenceConfig(BorderConfig):
+class InferenceConfig(InferenceDetailsConfig):
     """Section 4.1, "Inference"; saved with the model."""
 
     score_threshold: Share = conventions.SCORE_THRESHOLD  # scores at or below it are dropped
     pre_nms_top_k: PositiveInt = conventions.PRE_NMS_TOP_K  # candidates of each level for NMS
     nms_iou_threshold: Share = conventions.NMS_IOU_THRESHOLD  # NMS drops boxes that overlap more
-    # NMS drops a box for a better one of any class that it overlaps, not of its own class alone
-    nms_across_classes: bool = False
     max_detections: PositiveInt = conventions.MAX_DETECTIONS  # of an image, over all classes
 
 

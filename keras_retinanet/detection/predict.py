@@ -55,7 +55,7 @@ def predict(
     output: Path,
     *,
     lines: Iterable[str] = (),
-    min_score: float = MIN_SCORE,
+    min_score: float | None = None,
     keep_all: bool = False,
     classes: Sequence[str] = (),
     formats: Sequence[str] = ("json",),
@@ -73,7 +73,8 @@ def predict(
 
     Args:
         images, lines: files, folders, patterns, URLs, cameras and "-", see `given_images`.
-        min_score: detections below it are left out, of files and pictures.
+        min_score: detections below it are left out, of files and pictures. By default the model's
+            own `inference.thresholds`, of each class, or else MIN_SCORE.
         keep_all: files, and not pictures, have those below it, too.
         classes: those of these names alone; none: all.
         formats: of `prediction_files.FORMATS`; of images alone.
@@ -85,7 +86,8 @@ def predict(
         ConfigError: the model has no class of a name.
     """
     detector = detector_for(model)
-    wanted = Wanted(min_score, _labels(classes, detector.class_names), keep_all)
+    limits = shown_from(detector) if min_score is None else min_score
+    wanted = Wanted(limits, _labels(classes, detector.class_names), keep_all)
     given = given_images([images] if isinstance(images, str | Path) else images, lines)
     summary = PredictionSummary(findings=given.findings)
     with TemporaryDirectory(prefix="retinanet-fetched-") as folder:
@@ -109,6 +111,12 @@ def predict(
         videos=[video.as_json(output) for video in summary.videos],
     )
     return summary
+
+
+def shown_from(detector: Detector) -> float | tuple[float, ...]:
+    """Return the score from which detections are shown by default, or that of each class."""
+    thresholds = detector.inference.thresholds
+    return MIN_SCORE if thresholds is None else thresholds
 
 
 def _labels(classes: Sequence[str], class_names: Sequence[str]) -> list[int]:

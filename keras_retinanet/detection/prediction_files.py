@@ -28,19 +28,22 @@ class Wanted:
     """Which detections are to be shown and kept.
 
     Attributes:
-        min_score: those below it are not.
+        min_score: those below it are not: one for all classes, or one of each.
         labels: of the classes that are wanted.
         keep_all: files, and not pictures, have those below `min_score`, too.
     """
 
-    min_score: float
+    min_score: float | Sequence[float]
     labels: Sequence[int]
     keep_all: bool = False
 
     def masks(self, found: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return which detections pictures show [n], and which files keep [n]."""
         is_wanted = np.isin(found["classes"], self.labels)
-        shown = is_wanted & (found["scores"] >= self.min_score)
+        limits = np.asarray(self.min_score)
+        shown = is_wanted & (
+            found["scores"] >= (limits[found["classes"]] if limits.ndim else limits)
+        )
         return shown, is_wanted if self.keep_all else shown
 
 

@@ -28,6 +28,8 @@ class InferenceSettings:
         drop_empty: leave out boxes without area, such as those of the padding once they are cut.
         nms_across_classes: NMS drops boxes whatever the class of the better one (KerasHub), so that
             no two classes are found in one place.
+        thresholds: of each class, the score from which its detections are worth showing; `predict`
+            shows those by default. None: not known.
     """
 
     score_threshold: float = SCORE_THRESHOLD
@@ -37,8 +39,14 @@ class InferenceSettings:
     clip: str = "before_nms"
     drop_empty: bool = True
     nms_across_classes: bool = False
+    thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.thresholds is not None:
+            # Saved as a list.
+            object.__setattr__(self, "thresholds", tuple(self.thresholds))
+            if not all(0 <= threshold <= 1 for threshold in self.thresholds):
+                raise ValueError(f"thresholds must be between 0 and 1, got {self.thresholds}")
         if self.clip not in CLIPS:
             raise ValueError(f"clip must be one of {CLIPS}, not {self.clip!r}")
         for name, share in (

@@ -19,9 +19,17 @@ from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import save_for_inference
 from keras_retinanet.optimizers.weight_average import keep_averaged_weights
 from keras_retinanet.system.workers import this_worker
+from keras_retinanet.training.best_thresholds import save_best_thresholds
 from keras_retinanet.training.runs.description import describe_run
 from keras_retinanet.training.runs.interruption import InterruptedNow, Interruption
-from keras_retinanet.training.runs.run_directory import Run, claimed, read_run, write_run
+from keras_retinanet.training.runs.run_directory import (
+    BEST_DETECTIONS_FILE,
+    BEST_MODEL_FILE,
+    Run,
+    claimed,
+    read_run,
+    write_run,
+)
 from keras_retinanet.training.setup.first_lines import first_lines
 from keras_retinanet.training.setup.input_batches import make_anchor_recall
 from keras_retinanet.training.setup.memory_errors import memory_errors
@@ -82,7 +90,7 @@ def train(
             _fit(setup, val_set, callbacks)
         except InterruptedNow:
             callbacks.saver.save_after_break()
-        _finish(setup, output, run)
+        _finish(setup, val_set, output, run)
         callbacks.saver.leave_together()
     return setup.model
 
@@ -178,7 +186,7 @@ def _end_epoch(model: RetinaNet, callbacks: list[keras.callbacks.Callback], epoc
     every.on_train_end()
 
 
-def _finish(setup: Setup, output: Path, run: Run) -> None:
+def _finish(setup: Setup, val_set: DetectionDataset | None, output: Path, run: Run) -> None:
     """Write the last model, and that nothing is left to do."""
     is_chief = setup.worker.is_chief
     keep_averaged_weights(setup.model)
@@ -186,4 +194,7 @@ def _finish(setup: Setup, output: Path, run: Run) -> None:
     if is_chief:
         if not (output / "best.keras").exists():  # nothing to measure AP on
             shutil.copyfile(output / "last.keras", output / "best.keras")
+        detections = output / BEST_DETECTIONS_FILE
+        if setup.config.inference.thresholds and val_set is not None and detections.is_file():
+            save_best_thresholds(output / BEST_MODEL_FILE, detections, val_set)
         write_run(output, dataclasses.replace(run, is_finished=True))

@@ -1,5 +1,6 @@
 """Prediction on files: JSON, pictures, and files that cannot be used."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from keras_retinanet.detection.predict import predict
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.models.saving import copy_for_inference
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -243,6 +245,22 @@ def test_images_of_one_name_from_several_places_stay_apart(model, tmp_path):
     pictures = tmp_path / "out" / "images"
     found = {str(path.relative_to(pictures)) for path in pictures.rglob("*.jpg")}
     assert found == {"a.png.jpg", "2/a.png.jpg", "z/a.png.jpg"}
+
+
+def test_thresholds_of_the_model_are_the_default(model, tmp_path):
+    file = write_image(tmp_path / "a.png")
+    _, (everything,) = run(model, file, tmp_path / "all", min_score=0)
+    names = list(model.class_names)
+    limits = [1.0] * len(names)
+    first = everything["detections"][0]
+    limits[names.index(first["class"])] = first["score"] - 1e-6  # files round scores
+    inference = dataclasses.replace(model.inference, thresholds=tuple(limits))
+    predict(copy_for_inference(model, inference=inference), file, tmp_path / "own")
+    (own,) = json.loads((tmp_path / "own" / "predictions.json").read_text())["images"]
+    assert own["detections"] == [first]
+    predict(model, file, tmp_path / "half")
+    (half,) = json.loads((tmp_path / "half" / "predictions.json").read_text())["images"]
+    assert half["detections"] == [d for d in everything["detections"] if d["score"] >= 0.5]
 
 
 def test_scores_classes_and_all(model, tmp_path):

@@ -6,7 +6,7 @@ from keras_retinanet.geometry.inference_settings import InferenceSettings, with_
 
 
 def test_defaults_are_the_papers_and_cocos():
-    defaults = (0.05, 1000, 0.5, 100, "before_nms", True, False)
+    defaults = (0.05, 1000, 0.5, 100, "before_nms", True, False, None)
     assert dataclasses.astuple(InferenceSettings()) == defaults
 
 
@@ -23,6 +23,13 @@ def test_defaults_are_the_papers_and_cocos():
 def test_what_makes_no_sense_is_refused(settings, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         InferenceSettings(**settings)
+
+
+def test_thresholds():
+    # A saved model's are a list.
+    assert InferenceSettings(thresholds=[0.5, 1]).thresholds == (0.5, 1)
+    with pytest.raises(ValueError, match="thresholds must be between 0 and 1"):
+        InferenceSettings(thresholds=(0.5, 1.5))
 
 
 def test_ends_of_the_ranges_are_allowed():

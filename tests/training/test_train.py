@@ -11,11 +11,12 @@ import tensorflow as tf
 from keras_retinanet.config.load import load_config
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.errors import ConfigError, TrainingDiverged
-from keras_retinanet.evaluation.evaluate import evaluate
+from keras_retinanet.evaluation.evaluate import CocoEvaluator, evaluate
 from keras_retinanet.models.checkpoint_files import read_checkpoint
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.training import strategies
 from keras_retinanet.training import train as training
+from keras_retinanet.training.best_thresholds import best_thresholds
 from keras_retinanet.training.finders import batch_trial
 from keras_retinanet.training.finders.batch_size import make_trial
 from keras_retinanet.training.setup import prepare
@@ -34,7 +35,9 @@ def one_device(monkeypatch):
 def finished(demo, tiny_config, tmp_path_factory, small_resnet18):
     """A run of two epochs on two replicas (the session has two logical CPUs)."""
     folder = tmp_path_factory.mktemp("run")
-    config = tiny_config("optimizer.ema=0.9", "training.keep_checkpoints=1")
+    config = tiny_config(
+        "optimizer.ema=0.9", "training.keep_checkpoints=1", "inference.thresholds=best"
+    )
     model = training.train(config, *demo, folder, progress=False)
     return folder, config, model
 
@@ -89,6 +92,14 @@ def test_best_model_is_the_one_that_was_measured(finished, demo):
     assert metrics["AP"] == pytest.approx(
         max(float(row["AP"]) for row in rows_of(finished[0])), abs=5e-4
     )
+
+
+def test_best_model_has_the_thresholds_of_its_detections(finished, demo):
+    folder = finished[0]
+    results = json.loads((folder / "best_detections.json").read_text())
+    expected = best_thresholds(CocoEvaluator.of_results(demo[1], results))
+    assert load_model(folder / "best.keras").inference.thresholds == expected
+    assert load_model(folder / "last.keras").inference.thresholds is None
 
 
 def test_last_model_equals_the_returned_one(finished, demo):

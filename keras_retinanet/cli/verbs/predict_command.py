@@ -33,8 +33,14 @@ def predict(
     ],
     output: Annotated[Path, output_folder("Folder for pictures and files.")],
     min_score: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave out detections below this score.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Leave out detections below this score. By default the model's own thresholds, "
+            "if it was trained with inference.thresholds=best, else 0.5.",
+        ),
+    ] = None,
     keep_all: Annotated[
         bool, typer.Option("--all", help="Write detections below it to files, not to pictures.")
     ] = False,
@@ -65,6 +71,7 @@ def predict(
     """Draw a model's detections on images and videos, and write them as JSON, COCO, YOLO or CSV."""
     from keras_retinanet.detection.load_detector import load_detector
     from keras_retinanet.detection.predict import predict as run_prediction
+    from keras_retinanet.detection.predict import shown_from
     from keras_retinanet.detection.prediction_files import FORMATS, NAMES, refuse_earlier
     from keras_retinanet.detection.video.frames import Pace
 
@@ -74,8 +81,10 @@ def predict(
             raise ConfigError(f"--format {name}: {did_you_mean(name, list(FORMATS))}")
     file = model_file(model)
     refuse_earlier(output, overwrite=overwrite)
+    detector = tiled(load_detector(file), tile, tile_overlap)
+    limits = shown_from(detector) if min_score is None else min_score
     summary = run_prediction(
-        tiled(load_detector(file), tile, tile_overlap),
+        detector,
         images,
         output,
         lines=sys.stdin,
@@ -88,7 +97,8 @@ def predict(
         pace=Pace(every, fps),
     )
     print_findings(summary.findings)
-    scores = "all scores" if keep_all else f"score {min_score} and more"
+    above = "its class's threshold" if isinstance(limits, tuple) else f"score {limits}"
+    scores = "all scores" if keep_all else f"{above} and more"
     paths = [output / name for name in NAMES if (output / name).exists()]
     tell(
         {

@@ -55,7 +55,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         anchor_generator=make_anchor_generator(config),
         box_coder=BoxCoder(variances=model.box_variances),
         input_policy=make_input_policy(config),
-        inference=InferenceSettings(**config.inference.model_dump()),
+        inference=InferenceSettings(**config.inference.model_dump(exclude={"thresholds"})),
         tiling=make_tiling(config),
         variant=NetworkVariant.of(model),
         dtype=model.precision,
