@@ -26,7 +26,7 @@ _ANCHORS = AnchorGenerator(offset=0.0, rounded=True, integer_sizes=True, step="g
 # the defaults.
 _LOOKED_AT = {
     *("backbone", "class_names", "batchnorm", "frozen_stages", "prior", "name", "dtype"),
-    *("anchor_generator", "box_coder", "input_policy", "inference", "variant"),
+    *("anchor_generator", "box_coder", "input_policy", "inference", "variant", "tiling"),
 }
 # What torchvision's builders make, where it is not the default of `NetworkVariant`, or not alone.
 _VARIANT = {
@@ -155,6 +155,7 @@ def _reasons_against(model: RetinaNet) -> list[str]:
     found += [("inference.clip", model.inference.clip, ("before_nms",))]
     found += [("inference.drop_empty", model.inference.drop_empty, (False,))]
     found += [("inference.nms_across_classes", model.inference.nms_across_classes, (False,))]
+    found += [("image.tile", model.tiling.size, (None,))]
     found += [("the box coding", model.box_coder, (BoxCoder(),))]
     found += [("anchors", model.anchor_generator, (_ANCHORS,))]
     return [

@@ -1,6 +1,5 @@
 """The frames of a video file, a stream of the network or a camera, one after the other."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -8,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_retinanet.data.images.camera import camera_frames
 from keras_retinanet.data.images.given_images import CAMERA
 from keras_retinanet.errors import DataError
 
 # A stream of the network may take so long to begin, and be silent for so long.
 STREAM_SECONDS = (15.0, 15.0)
 NEEDS_AV = "videos need: pip install av"
-NEEDS_OPENCV = "cameras need: pip install opencv-python-headless"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def read_frames(source: str, pace: Pace) -> Iterator[Frame]:
         DataError: it cannot be opened, or read on; or the package that reads it is not installed.
     """
     is_camera = source.startswith(CAMERA)
-    frames = _camera(int(source.removeprefix(CAMERA))) if is_camera else _video(source)
+    frames = camera_frames(int(source.removeprefix(CAMERA))) if is_camera else _video(source)
     is_chosen = pace.chooser()
     for number, (seconds, convert) in enumerate(frames):
         if is_chosen(number, seconds):
@@ -105,29 +104,6 @@ def _upright(frame: Any) -> np.ndarray:
     """Return a frame's pixels, turned as its video says: telephones lay them on their side."""
     pixels = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
-
-
-def _camera(index: int) -> _Frames:
-    try:
-        import cv2
-    except ImportError as error:
-        raise DataError(NEEDS_OPENCV) from error
-    capture = cv2.VideoCapture(index)
-    try:
-        if not capture.isOpened():
-            raise DataError(f"there is no camera {index}, or it is in use")
-        start = time.monotonic()
-        while True:
-            is_there, pixels = capture.read()
-            if not is_there:
-                return
-            yield time.monotonic() - start, partial(_bgr_to_rgb, pixels)
-    finally:
-        capture.release()
-
-
-def _bgr_to_rgb(pixels: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(pixels[..., ::-1])
 
 
 def av_library() -> Any:

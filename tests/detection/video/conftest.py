@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_retinanet.geometry.inference_settings import InferenceSettings
+
 HEIGHT, WIDTH = 96, 128
 
 
@@ -30,6 +32,7 @@ class BrightSquare:
     """Finds the one bright square of a picture, by its pixels."""
 
     class_names = ("square",)
+    inference = InferenceSettings()
     most = 0
 
     def detect_pixels(self, images):

@@ -35,8 +35,10 @@ def test_its_best_model_detects_with_the_settings_it_was_given(folder, load):
         "pre_nms_top_k": 1000,
         "nms_iou_threshold": 0.5,
         "max_detections": 20,
-        "clip": "before_nms",  # these two came later
+        "clip": "before_nms",  # these came later
         "drop_empty": True,
+        "nms_across_classes": False,
+        "thresholds": None,
     }
     image = folder / "set" / "val" / "0.png"
     assert len(model.detect(image)) == 0  # after two steps all scores are near 0.01
