@@ -12,7 +12,8 @@ from keras_retinanet.errors import ConfigError, WeightsError
 _CONFIG_HELP = "YAML file, or the name of a shipped config."
 DATA_HELP = "Data YAML, a folder or file in a known format, or tfds:NAME."
 _MODEL_HELP = (
-    "A run directory (its best.keras), a .keras, .tflite or .onnx file, or an export's version."
+    "A run directory (its best.keras), a .keras, .tflite, .onnx or .xml file, or an export's "
+    "version."
 )
 _KERAS_MODEL_HELP = "A run directory (its best.keras), a .keras file or a checkpoint."
 

@@ -1,6 +1,7 @@
 """Prediction on images and videos: detections as files of several kinds, and pictures of them."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -93,10 +94,16 @@ def predict(
     with TemporaryDirectory(prefix="retinanet-fetched-") as folder:
         usable = usable_images(given, Path(folder))
         _refuse_nothing(usable, images, summary.findings)
-        make_place(output)
-        predictions = _predict_images(detector, usable.images, output, wanted, crops, batch_size)
+        # Once there is something to write: a video may turn out to be none.
+        begin = functools.cache(functools.partial(make_place, output))
+        predictions: list[ImagePrediction] = []
+        if usable.images:
+            begin()
+            predictions = _predict_images(
+                detector, usable.images, output, wanted, crops, batch_size
+            )
         for video in usable.videos:
-            _predict_video(detector, video, output, wanted, pace, batch_size, summary)
+            _predict_video(detector, video, output, begin, wanted, pace, batch_size, summary)
     if not predictions and not summary.videos:
         _refuse_nothing(Usable(), images, summary.findings)
     summary.num_images = len(predictions)
@@ -146,8 +153,6 @@ def _predict_images(
     batch_size: int,
 ) -> list[ImagePrediction]:
     """Write pictures, and return what files are to hold, in the order of the images."""
-    if not usable:
-        return []
     predictions: dict[int, ImagePrediction] = {}
     heights = np.array([image.header.height for image in usable], np.int32)
     widths = np.array([image.header.width for image in usable], np.int32)
@@ -167,6 +172,7 @@ def _predict_video(
     detector: Detector,
     video: UsableVideo,
     output: Path,
+    begin: Callable[[], None],
     wanted: Wanted,
     pace: Pace,
     batch_size: int,
@@ -179,6 +185,7 @@ def _predict_video(
         video.name,
         video.place,
         output,
+        begin=begin,
         wanted=wanted,
         pace=pace,
         batch_size=batch_size,

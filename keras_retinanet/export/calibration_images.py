@@ -16,6 +16,15 @@ logger = logging.getLogger(__name__)
 FEW_CALIBRATION_IMAGES = 32
 
 
+def refuse_no_images(images: Sequence) -> None:
+    """Raise DataError where there are no images, or no files of them, to calibrate with."""
+    if not len(images):
+        raise DataError(
+            "int8 needs images to take the ranges of its maps from: give --calibrate DATA, the "
+            "data YAML of the training set"
+        )
+
+
 def calibration_inputs(
     files: Sequence[str], prepare: Callable[[Tensor], Tensor]
 ) -> list[np.ndarray]:

@@ -18,6 +18,8 @@ OPTIONAL = {
     "ai-edge-litert": "TFLite files",
     "tf2onnx": "export to ONNX",
     "onnxruntime": "ONNX files",
+    "openvino": "export to OpenVINO, and its files",
+    "nncf": "int8 for OpenVINO",
     "tensorflow-datasets": "data sets of TensorFlow Datasets",
     "av": "videos",
     "opencv-python-headless": "cameras",

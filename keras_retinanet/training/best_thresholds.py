@@ -6,18 +6,16 @@ from pathlib import Path
 
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.model_files import load_model
+from keras_retinanet.detection.predict import MIN_SCORE
 from keras_retinanet.evaluation.analysis.thresholds import operating_points
 from keras_retinanet.evaluation.evaluate import CocoEvaluator
 from keras_retinanet.models.saving import copy_for_inference, save_model
 
-# Of a class without a right detection.
-FALLBACK = 0.5
-
 
 def best_thresholds(evaluator: CocoEvaluator) -> tuple[float, ...]:
-    """Return each class's score with the best F1 at an IoU of 0.5, over all its detections."""
+    """Return each class's score with the best F1 (IoU 0.5); MIN_SCORE where none is right."""
     every = (operating_points(matches) for matches in evaluator.matches)
-    return tuple(FALLBACK if p.best is None else float(p.scores[p.best]) for p in every)
+    return tuple(MIN_SCORE if p.best is None else float(p.scores[p.best]) for p in every)
 
 
 def save_best_thresholds(

@@ -1,6 +1,8 @@
 """OpenVINO: the exported file gives the detections of the Keras model, in OpenVINO itself."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,11 +10,15 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_retinanet.data.pipeline.batches import preprocess
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.errors import ConfigError, DataError, WeightsError
 from keras_retinanet.export.export import export_model
+from keras_retinanet.export.frozen import freeze
 from keras_retinanet.export.openvino.openvino_exporter import OpenVINOExporter
-from keras_retinanet.export.openvino.openvino_graph import scaling_graph
+from keras_retinanet.export.openvino.openvino_graph import network_graph, scaling_graph
+from keras_retinanet.export.openvino.quantize import quantize, quantize_within
+from keras_retinanet.export.saved_model.signatures import input_sides
 from keras_retinanet.export.verify import FLOAT32
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
@@ -134,6 +140,48 @@ def test_int8(openvino, decided, tmp_path, photos):
     # Of the network every convolution, and the shared heads' of five levels have one weight each.
     assert 20 < weights.count(openvino.Type.i8) <= kinds.count("Convolution")
     assert kinds.count("FakeQuantize") > kinds.count("Convolution") / 2
+
+
+LATER = """
+import logging
+from keras_retinanet.export.openvino.quantize import import_nncf
+import_nncf()
+logging.getLogger("nncf").warning("seen")
+"""
+
+
+def test_what_nncf_logs_later_has_a_place():
+    pytest.importorskip("nncf", reason=HOW)
+    run = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=True)
+    assert "seen" in run.stderr and "Logging error" not in run.stderr
+    assert run.stdout == ""
+
+
+def num_in_8_bits(compiled):
+    """How many convolutions a compiled network computes in 8 bits."""
+    about = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    kinds = [(a["layerType"].astype(str), a["runtimePrecision"].astype(str)) for a in about]
+    return sum(kind == "Convolution" and precision in ("i8", "u8") for kind, precision in kinds)
+
+
+@pytest.mark.slow
+def test_layers_that_cost_ap_stay_float32(openvino, decided):
+    pytest.importorskip("nncf", reason=HOW)
+    settings = DetectorSettings.of_model(decided)
+    sides = input_sides(settings)
+    network = network_graph(freeze(decided, "float32", sides)[0], settings, sides)
+    rng = np.random.default_rng(0)
+    inputs = [rng.integers(0, 256, (1, *sides, 3), np.uint8) for _ in range(2)]
+    whole = num_in_8_bits(openvino.compile_model(quantize(network, inputs), "CPU", IN_FLOAT32))
+    assert whole > 20
+
+    def average_precision(compiled, images):
+        assert images and set(images) <= {0, 1, 2}
+        return 0.5 - 0.01 * num_in_8_bits(compiled)  # each costs a hundredth
+
+    result = quantize_within(network, inputs, average_precision, 3, 0.01 * whole - 0.025)
+    kept = num_in_8_bits(openvino.compile_model(result, "CPU", IN_FLOAT32))
+    assert 0 < kept <= whole - 3
 
 
 @pytest.mark.parametrize(

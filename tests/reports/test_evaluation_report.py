@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_retinanet.cli.verbs.evaluation_report import write_evaluation_report
 from keras_retinanet.data.checks.anchor_recall import anchor_recall
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.errors import DataError
@@ -16,6 +17,7 @@ from keras_retinanet.evaluation.analysis.image_errors import ErrorKind
 from keras_retinanet.evaluation.evaluate import CocoEvaluator
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.tiling import Tiling
 from keras_retinanet.reports.evaluation_report.advice import advise, is_alone
 from keras_retinanet.reports.evaluation_report.charts import training_curves
 from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
@@ -157,6 +159,33 @@ def test_the_page_tells_of_the_data_and_of_what_was_trained(measured, tmp_path):
     # No scaling, so that a cat's best anchor is 32 px square or near: all have one.
     assert "all 8 1.000 small 4 1.000 medium 4 1.000 large 0 " in page
     assert "Settings model: {weights: &lt;none&gt;}" in page
+
+
+def test_settings_are_those_of_a_run(measured, tmp_path):
+    evaluator = CocoEvaluator(measured.dataset)
+    (tmp_path / "config.yaml").write_text("model: {backbone: resnet18}")
+
+    def page():
+        path = write_evaluation_report(
+            evaluator, tmp_path / "out", title="T", facts={}, folder_of_model=tmp_path
+        )
+        return path.read_text(encoding="utf-8")
+
+    assert "backbone" not in page()  # a file of that name may be of anything
+    (tmp_path / "run.json").write_text("{}")
+    assert "model: {backbone: resnet18}" in page()
+
+
+@pytest.mark.parametrize("tiling", [Tiling(), Tiling(64)])
+def test_anchors_are_compared_with_whole_images_alone(measured, tmp_path, make_tiny, tiling):
+    path = write_evaluation_report(
+        CocoEvaluator(measured.dataset),
+        tmp_path,
+        title="T",
+        facts={},
+        model=make_tiny(channels=8, tiling=tiling),
+    )
+    assert ("Objects with an anchor" in path.read_text(encoding="utf-8")) == (tiling.size is None)
 
 
 def test_labels_that_nothing_is_about_are_suspects(measured):

@@ -9,7 +9,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.evaluation.evaluate import CocoEvaluator
 from keras_retinanet.models.saving import save_model
-from keras_retinanet.training.best_thresholds import FALLBACK, best_thresholds, save_best_thresholds
+from keras_retinanet.training.best_thresholds import best_thresholds, save_best_thresholds
 
 BOX, OTHER, NOTHING = [10, 10, 40, 40], [50, 10, 90, 50], [5, 45, 15, 58]
 
@@ -52,7 +52,7 @@ def evaluator():
 
 def test_values(evaluator):
     # Of cats, F1 is 2 / 4 at 0.75, 4 / 5 at 0.5 and 4 / 6 at 0.25.
-    assert best_thresholds(evaluator) == (0.5, FALLBACK, FALLBACK)
+    assert best_thresholds(evaluator) == (0.5, 0.5, 0.5)
 
 
 def test_they_are_saved_and_the_weights_stay(evaluator, make_tiny, tmp_path):
@@ -61,6 +61,6 @@ def test_they_are_saved_and_the_weights_stay(evaluator, make_tiny, tmp_path):
     (tmp_path / "found.json").write_text(json.dumps(evaluator.results))
     saved = save_best_thresholds(tmp_path / "a.keras", tmp_path / "found.json", evaluator.dataset)
     loaded = load_model(tmp_path / "a.keras")
-    assert saved == loaded.inference.thresholds == (0.5, FALLBACK, FALLBACK)
+    assert saved == loaded.inference.thresholds == (0.5, 0.5, 0.5)
     for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -187,6 +187,6 @@ def _tell_evaluation(
             title=title,
             facts=facts,
             model=detector.model if isinstance(detector, KerasDetector) else None,
-            run=None if model is None else model.parent,
+            folder_of_model=None if model is None else model.parent,
         )
         out.print(f"{report}, {output / 'metrics.json'}, {output / 'detections.json'}")

@@ -20,7 +20,7 @@ def write_evaluation_report(
     facts: Mapping[str, str],
     history: Sequence[Mapping[str, str]] = (),
     model: Any = None,
-    run: Path | None = None,
+    folder_of_model: Path | None = None,
 ) -> Path:
     """Write report.html of an evaluation, and return its path.
 
@@ -29,7 +29,7 @@ def write_evaluation_report(
         facts: by name, beside the versions and the data.
         history: the rows of a training's metrics.csv.
         model: with anchors, which are compared with the objects; None where they are not known.
-        run: the folder of the training that the model is from.
+        folder_of_model: where a training's files are told of, if it is a run's.
     """
     from keras_retinanet.data.checks.anchor_recall import anchor_recall
     from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
@@ -46,7 +46,7 @@ def write_evaluation_report(
         "versions": versions(),
     }
     recall = None
-    if model is not None:
+    if model is not None and model.tiling.size is None:  # of whole images
         recall = anchor_recall(
             dataset, anchor_generator=model.anchor_generator, input_policy=model.input_policy
         )
@@ -58,14 +58,16 @@ def write_evaluation_report(
         command=this_command(),
         history=history,
         recall=recall,
-        details={} if run is None else _run_details(run),
+        details={} if folder_of_model is None else _run_details(folder_of_model),
     )
 
 
 def _run_details(run: Path) -> dict[str, str]:
-    """Return what a run's folder says of how it was made, by title."""
-    from keras_retinanet.training.runs.run_directory import CONFIG_FILE
+    """Return what a run's folder says of how it was made, by title; nothing of another folder."""
+    from keras_retinanet.training.runs.run_directory import CONFIG_FILE, is_run
 
+    if not is_run(run):  # its files may be of anything
+        return {}
     titles = {CONFIG_FILE: "Settings of the training", "environment.json": "Where it was trained"}
     return {
         title: (run / name).read_text(encoding="utf-8")
@@ -125,5 +127,5 @@ def write_run_report(run: Path, val_set: Any) -> Path | None:
         facts=facts,
         history=history,
         model=model,
-        run=run,
+        folder_of_model=run,
     )

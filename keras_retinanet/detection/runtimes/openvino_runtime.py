@@ -37,7 +37,7 @@ def load_openvino(path: Path) -> Detector:
     try:
         model = core.read_model(path)
     except Exception as error:  # OpenVINO's own kinds
-        raise WeightsError(f"{path} cannot be loaded: {_first_line(error)}") from error
+        raise WeightsError(f"{path} cannot be loaded: {_reason(error)}") from error
     if not model.has_rt_info(SETTINGS_KEY):
         raise WeightsError(f"{path} was not made by retinanet export: it has no settings")
     precision = model.get_rt_info(PRECISION_KEY).astype(str)
@@ -53,7 +53,7 @@ def compiled(model: Any, precision: str) -> Any:
     try:
         return openvino.compile_model(model, "CPU", hint)
     except Exception as error:
-        raise WeightsError(f"the model cannot be compiled: {_first_line(error)}") from error
+        raise WeightsError(f"the model cannot be compiled: {_reason(error)}") from error
 
 
 def detector_of(network: Any, settings: DetectorSettings) -> Detector:
@@ -82,7 +82,7 @@ class _WholeImages(ServedDetector):
         return {output.any_name: outputs[output] for output in self._network.outputs}
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return the line of OpenVINO's text that says what is wrong: the last, after the places."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else repr(error)

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def predict_video(
     place: Path,
     output: Path,
     *,
+    begin: Callable[[], None],
     wanted: Wanted,
     pace: Pace,
     batch_size: int,
@@ -71,6 +72,7 @@ def predict_video(
     Args:
         source: what is read; `name`: what the user calls it.
         place: the video's path below the folder of videos; outputs take it, too.
+        begin: called when the first frames are there, before anything is written.
         is_live: it ends when the user says so, by Ctrl-C.
     """
     folder = output / VIDEOS / place.parent
@@ -83,6 +85,7 @@ def predict_video(
             first = next(batches, None)
             if first is None:
                 raise DataError("there is no frame in it")
+            begin()
             folder.mkdir(parents=True, exist_ok=True)
             with open(done.lines, "w", encoding="utf-8") as lines, VideoFile(done.video) as video:
                 for frames in itertools.chain([first], batches):

@@ -20,7 +20,7 @@ from keras_retinanet.detection.runtimes.openvino_runtime import (
 )
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.evaluation.evaluate import evaluate
-from keras_retinanet.export.calibration_images import calibration_inputs
+from keras_retinanet.export.calibration_images import calibration_inputs, refuse_no_images
 from keras_retinanet.export.exporter import Exporter, Written
 from keras_retinanet.export.frozen import freeze
 from keras_retinanet.export.openvino.openvino_graph import (
@@ -88,11 +88,8 @@ class OpenVINOExporter(Exporter):
             )
         if self.raw not in (None, *RAW_VARIANTS):
             raise ConfigError(f"--raw must be one of {', '.join(RAW_VARIANTS)}, not {self.raw!r}")
-        if self.precision == "int8" and not self.calibration_files:
-            raise DataError(
-                "int8 needs images to take the ranges of its maps from: give --calibrate DATA, the "
-                "data YAML of the training set"
-            )
+        if self.precision == "int8":
+            refuse_no_images(self.calibration_files)
         if self.max_ap_drop is not None and self.precision != "int8":
             raise ConfigError("--max-ap-drop goes with --precision int8 alone")
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.batches import preprocess
 from keras_retinanet.detection.detector_settings import DetectorSettings
+from keras_retinanet.detection.runtimes.openvino_runtime import PIXELS
 from keras_retinanet.errors import UserError
 from keras_retinanet.export.converters import converting
 from keras_retinanet.export.frozen import OUTPUTS, Sides
@@ -22,7 +23,6 @@ from keras_retinanet.geometry.postprocess import detections_of, with_binary_logi
 from keras_retinanet.system.distribution import DISTRIBUTION
 
 IMAGES = "images"
-PIXELS = "input_tensor"
 _CANVAS, _SIZES = "canvas", "sizes"
 
 

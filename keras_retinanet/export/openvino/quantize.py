@@ -1,5 +1,7 @@
 """The network of OpenVINO in int8: its maps' ranges taken from images, by nncf."""
 
+import logging
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,9 +15,16 @@ from keras_retinanet.system.silence import silence
 
 def import_nncf() -> Any:
     """Return nncf, or raise the UserError that says how to install it."""
+    is_new = "nncf" not in sys.modules
     try:
         with silence("nncf"):
             import nncf
+
+            if is_new:
+                # They would go on with the stream that is kept off the terminal, and closed then.
+                for handler in logging.getLogger("nncf").handlers:
+                    if isinstance(handler, logging.StreamHandler):
+                        handler.setStream(sys.__stderr__)
     except ImportError as error:
         raise UserError(
             f"int8 for OpenVINO needs: pip install '{DISTRIBUTION}[openvino]'"

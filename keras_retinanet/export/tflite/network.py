@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
-from keras_retinanet.errors import DataError
+from keras_retinanet.export.calibration_images import refuse_no_images
 from keras_retinanet.export.converters import converting
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.private_names import with_constants
@@ -42,11 +42,8 @@ def convert_network(
     Raises:
         DataError: "int8" without calibration images.
     """
-    if quantization == "int8" and not len(calibration_images):
-        raise DataError(
-            "int8 needs images to take the ranges of its maps from: give --calibrate DATA, the "
-            "data YAML of the training set"
-        )
+    if quantization == "int8":
+        refuse_no_images(calibration_images)
     function = _frozen_network(model, height, width, from_uint8=_casts(quantization, input_type))
     with converting("the TFLite converter"):
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])

@@ -22,8 +22,8 @@ from keras_retinanet.detection.runtimes.tflite_file import (
     RAW_OUTPUTS,
     SIGNATURE,
 )
-from keras_retinanet.errors import ConfigError, DataError
-from keras_retinanet.export.calibration_images import calibration_inputs
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.export.calibration_images import calibration_inputs, refuse_no_images
 from keras_retinanet.export.exporter import Exporter, Written, as_float32
 from keras_retinanet.export.tflite.join import join, name_tensors, refuse_variables
 from keras_retinanet.export.tflite.metadata import add_metadata
@@ -78,11 +78,8 @@ class TFLiteExporter(Exporter):
         _refuse_unknown("--postprocessing", self.postprocessing, POSTPROCESSINGS)
         if self.input_type is not None:
             _refuse_unknown("--input-type", self.input_type, INPUT_TYPES)
-        if self.precision == "int8" and not self.calibration_files:
-            raise DataError(
-                "int8 needs images to take the ranges of its maps from: give --calibrate DATA, the "
-                "data YAML of the training set"
-            )
+        if self.precision == "int8":
+            refuse_no_images(self.calibration_files)
 
     @property
     def tolerance(self) -> Tolerance:

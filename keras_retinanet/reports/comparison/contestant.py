@@ -4,7 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,8 @@ def _run(folder: Path, name: str, data_sets: DataSets) -> Contestant:
     )
     detections = folder / BEST_DETECTIONS_FILE
     if not detections.is_file():
-        return _unmeasured(given, f"{folder} holds no {detections.name}: it was not evaluated")
+        text = f"{folder} holds no {detections.name}: it was not evaluated"
+        return replace(given, why_not=text)
     return _measured(given, detections, data_sets, read_run(folder).data, VAL)
 
 
@@ -166,29 +167,16 @@ def _measured(
         # Classes that the model has and the data set has not count nowhere.
         results = [r for r in _read_json(detections) if r["category_id"] in known]
         evaluator = CocoEvaluator.of_results(dataset, results, max_detections=max_detections)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{detections} holds no COCO results: evaluate again") from error
     except UserError as error:
-        return _unmeasured(given, str(error))
+        return replace(given, why_not=str(error))
     measured = Measured.of(evaluator)
     before, now = given.figure("AP"), measured.metrics["AP"]
     if before is not None and (now is None or abs(before - now) > _TOLERANCE):
-        return _unmeasured(
-            given, f"AP was {before:.4f}, and is {now or 0:.4f} on these data: they have changed"
-        )
-    return Contestant(
-        given.name,
-        given.folder,
-        measured.metrics,
-        given.history,
-        given.settings,
-        measured,
-        images=dataset.fingerprint(),
-    )
-
-
-def _unmeasured(given: Contestant, why_not: str) -> Contestant:
-    return Contestant(
-        given.name, given.folder, given.metrics, given.history, given.settings, why_not=why_not
-    )
+        text = f"AP was {before:.4f}, and is {now or 0:.4f} on these data: they have changed"
+        return replace(given, why_not=text)
+    return replace(given, metrics=measured.metrics, measured=measured, images=dataset.fingerprint())
 
 
 def _settings(path: Path) -> dict[str, Any]:

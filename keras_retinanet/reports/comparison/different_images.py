@@ -97,7 +97,7 @@ def _boxes(measured: Measured, errors: ImageErrors, scale: float) -> Iterator[Bo
     for row in missed.tolist():
         text = f"missed: {names[errors.object_labels[row]]}"
         yield box_of("truth", truth[row] * scale, text)
-    found = next((each for each in measured.found if each.image == errors.image), None)
+    found = measured.found_in.get(errors.image)
     if found is None:
         return
     boxes = corners_of(found.boxes[errors.rows])

@@ -9,7 +9,6 @@ from PIL import Image
 from keras_retinanet.data.images.address import image_name
 from keras_retinanet.errors import DataError
 from keras_retinanet.evaluation.analysis.image_errors import NO_OBJECT, ErrorKind, ImageErrors
-from keras_retinanet.evaluation.coco_eval import Found
 from keras_retinanet.reports.evaluation_report.advice import is_suspect
 from keras_retinanet.reports.evaluation_report.measured import Measured, size_of
 from keras_retinanet.reports.pages.page import jpeg_url
@@ -121,7 +120,7 @@ def _places(measured: Measured) -> Iterator[_Place]:
 
 def _example(measured: Measured, place: _Place) -> Example:
     errors = place.errors
-    objects, found = measured.objects[errors.image], _found(measured, errors.image)
+    objects, found = measured.objects[errors.image], measured.found_in.get(errors.image)
     names = measured.class_names
     truth = corners_of(objects.boxes[errors.object_rows])
     detections = corners_of(found.boxes[errors.rows]) if found is not None else truth[:0]
@@ -171,10 +170,6 @@ def _text(place: _Place, about: int, names: Sequence[str]) -> str:
         return f"{names[errors.object_labels[place.row]]}: nothing found it"
     text = f"{names[errors.labels[place.row]]}, score {errors.scores[place.row]:.2f}"
     return text if about == NO_OBJECT else f"{text}; labelled {names[errors.object_labels[about]]}"
-
-
-def _found(measured: Measured, image: int) -> Found | None:
-    return next((found for found in measured.found if found.image == image), None)
 
 
 def corners_of(boxes: np.ndarray) -> np.ndarray:

@@ -68,13 +68,17 @@ class Measured:
         return ap_interval(self.matches)
 
     @cached_property
+    def found_in(self) -> dict[int, Found]:
+        """What was found, by the images' numbers; not of images without a detection."""
+        return {found.image: found for found in self.found}
+
+    @cached_property
     def errors(self) -> list[ImageErrors]:
         none = np.zeros(0)
-        by_image = {found.image: found for found in self.found}
         return [
             find_errors(
                 image,
-                by_image.get(image.image)
+                self.found_in.get(image.image)
                 or Found(image.image, none.reshape(0, 4), none.astype(int), none),
                 max_detections=self.max_detections,
             )

@@ -169,6 +169,17 @@ def test_a_camera_ends_when_it_is_told(tmp_path, camera, bright_square):
     assert len(list(drawn)) == 3
 
 
+def test_a_video_that_is_none_costs_no_earlier_predictions(tmp_path, picture, bright_square):
+    Image.fromarray(picture(4)).save(tmp_path / "a.png")
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    predict(bright_square, tmp_path / "a.png", tmp_path / "out")
+    before = (tmp_path / "out" / "predictions.json").read_bytes()
+    with pytest.raises(DataError, match="holds no usable image"):
+        predict(bright_square, tmp_path / "b.mp4", tmp_path / "out")
+    assert (tmp_path / "out" / "predictions.json").read_bytes() == before
+    assert (tmp_path / "out" / "images" / "a.png.jpg").is_file()
+
+
 def test_no_camera(tmp_path, camera, bright_square):
     with pytest.raises(DataError, match="there is no camera 7, or it is in use"):
         predict(bright_square, "camera:7", tmp_path / "out")

@@ -12,7 +12,7 @@ import yaml
 
 from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.data.source import load_dataset
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.evaluation.evaluate import CocoEvaluator, write_evaluation, write_results
 from keras_retinanet.evaluation.evaluation_record import EvaluationRecord
 from keras_retinanet.reports.comparison.comparison_page import write_comparison
@@ -154,6 +154,14 @@ def test_data_that_have_changed_are_noticed(data, good_and_bad, tmp_path):
     (against,) = compared(*good_and_bad, data=str(copy / "data.yaml")).against_first
     assert against.difference is None
     assert "they have changed" in against.why_not
+
+
+@pytest.mark.parametrize("content", ['[{"score": 1}]', '{"images": []}', "[1]"])
+def test_detections_of_another_kind_are_one_line(data, good_and_bad, tmp_path, content):
+    folder = make_evaluation(tmp_path / "odd", data, detections(data))
+    (folder / "detections.json").write_text(content)
+    with pytest.raises(DataError, match=r"detections\.json holds no COCO results: evaluate again"):
+        compared(good_and_bad[0], folder)
 
 
 def test_data_that_are_gone_leave_what_was_written(data, tmp_path):
