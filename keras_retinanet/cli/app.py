@@ -32,6 +32,7 @@ from keras_retinanet.cli.verbs.compare_command import compare
 from keras_retinanet.cli.verbs.evaluate_commands import evaluate, merge
 from keras_retinanet.cli.verbs.export_command import export
 from keras_retinanet.cli.verbs.finder_commands import find_batch
+from keras_retinanet.cli.verbs.plan_command import plan
 from keras_retinanet.cli.verbs.predict_command import predict
 from keras_retinanet.cli.verbs.reproduce_command import reproduce
 from keras_retinanet.cli.verbs.train_command import train
@@ -51,6 +52,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 app.command()(train)
+app.command()(plan)
 app.command()(reproduce)
 
 

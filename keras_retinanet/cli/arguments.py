@@ -29,6 +29,12 @@ def _writable(value: Path | None) -> Path | None:
     return value
 
 
+def _known_target(value: str) -> str:
+    if value not in ("server", "edge"):
+        raise ConfigError(f"--target is server or edge, not {value}")
+    return value
+
+
 ConfigName = Annotated[str, typer.Argument(metavar="CONFIG", help=_CONFIG_HELP)]
 OptionalConfigName = Annotated[str | None, typer.Argument(metavar="CONFIG", help=_CONFIG_HELP)]
 Overrides = Annotated[
@@ -50,6 +56,18 @@ AsJson = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images, or tiles of one image, per batch.")]
+Minutes = Annotated[
+    float,
+    typer.Option(min=0.5, help="How long the training may take, from its start to its report."),
+]
+Target = Annotated[
+    str,
+    typer.Option(
+        metavar="server|edge",
+        callback=_known_target,
+        help="Where the detector is to run: edge plans for phones and single-board computers.",
+    ),
+]
 Tile = Annotated[
     int | None,
     typer.Option(

@@ -65,6 +65,7 @@ NOT_CHANGEABLE = (
     "training.batch_size",
     "training.seed",
     "training.repeat_threshold",
+    "training.epoch_images",
 )
 
 

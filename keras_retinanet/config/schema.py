@@ -346,7 +346,16 @@ class OptimizerConfig(_Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
-class TrainingConfig(_Section):
+class SamplingConfig(_Section):
+    """Which images an epoch shows."""
+
+    # show images with classes in less than this share of the images more often (LVIS: 0.001)
+    repeat_threshold: Share | None = None
+    # images that an epoch shows, others each time, where there are more; null: all
+    epoch_images: PositiveInt | None = None
+
+
+class TrainingConfig(SamplingConfig):
     """How steps are made and shared out, and what happens between them."""
 
     # images in a step, over all devices of all workers
@@ -374,8 +383,6 @@ class TrainingConfig(_Section):
     callbacks: tuple[str | dict[str, Any], ...] = ()
     # checkpoints to keep for resuming, besides best.keras and last.keras
     keep_checkpoints: PositiveInt = 3
-    # show images with classes in less than this share of the images more often (LVIS: 0.001)
-    repeat_threshold: Share | None = None
     # keep decoded images for later epochs: in memory, or in `cache_folder` on disk
     cache: Literal["none", "memory", "disk"] = "none"
     # where `cache: disk` keeps images; null: keras_retinanet/images in the user's cache folder

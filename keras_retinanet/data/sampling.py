@@ -71,12 +71,23 @@ def repeat_factors(dataset: DetectionDataset, threshold: float) -> np.ndarray:
     return result
 
 
-def image_repeats(dataset: DetectionDataset, threshold: float | None) -> np.ndarray | None:
-    """Return the data set's own repeats times the repeat factors; None: every image once."""
-    if threshold is None:
-        return dataset.repeats
-    factors = repeat_factors(dataset, threshold)
-    return factors if dataset.repeats is None else factors * dataset.repeats
+def image_repeats(
+    dataset: DetectionDataset, threshold: float | None, limit: int | None = None
+) -> np.ndarray | None:
+    """Return the data set's own repeats times the repeat factors; None: every image once.
+
+    Args:
+        threshold: of the repeat factors; None: without them.
+        limit: an epoch shows at most so many images, each in its share; None: all.
+    """
+    repeats = dataset.repeats
+    if threshold is not None:
+        factors = repeat_factors(dataset, threshold)
+        repeats = factors if repeats is None else factors * repeats
+    shown = len(dataset) if repeats is None else repeats.sum()
+    if limit is None or shown <= limit:
+        return repeats
+    return (np.ones(len(dataset)) if repeats is None else repeats) * (limit / shown)
 
 
 def _category_ids(

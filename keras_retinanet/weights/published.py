@@ -22,6 +22,7 @@ class PublishedWeights:
         num_bytes: None: not told.
         ap: COCO's, in percent; None: of a backbone, or not told.
         by_hand: how a user gets it, where no program may without an account.
+        package: the distribution that brings the file, in place of the web, and where in it.
     """
 
     name: str
@@ -32,10 +33,12 @@ class PublishedWeights:
     ap: float | None = None
     num_bytes: int | None = None
     by_hand: str | None = None
+    package: str | None = None
+    package_file: str | None = None
 
     @property
     def file_name(self) -> str:
-        return urlsplit(self.address).path.rpartition("/")[2]
+        return (self.package_file or urlsplit(self.address).path).rpartition("/")[2]
 
 
 @functools.cache

@@ -18,7 +18,11 @@ OWN = {"__init__.py", "__main__.py", "py.typed"}
 MOST_AT_THE_TOP = 17
 MOST_IN_A_ROOM = 15
 # Processes that are started by this package and answer on stdout.
-WORKERS = {"evaluation/benchmark_worker.py", "training/finders/batch_trial.py"}
+WORKERS = {
+    "evaluation/benchmark_worker.py",
+    "training/finders/batch_trial.py",
+    "training/planning/step_trial.py",
+}
 # Tests of what is no room: the layout, the documents, and several rooms at once.
 TESTS_OF_NO_ROOM = {"architecture", "benchmarks", "docs", "reliability", "slow"}
 

@@ -152,3 +152,29 @@ def test_repeat_factors_multiply_a_mix_s_repeats(rare):
 def test_an_image_without_objects_is_shown_once(coco):
     coco.add_image("a.jpg")
     np.testing.assert_array_equal(repeat_factors(coco.load(), 0.5), [1])
+
+
+@pytest.mark.parametrize("repeats", [None, np.array([1.0, 1, 1, 1, 2, 2, 4, 4])])
+def test_an_epoch_of_a_part_shows_so_many_images_and_others_each_time(sets, repeats):
+    """Over many epochs each image comes in its share, and never too often in one."""
+    dataset = load_dataset(sets(A, A), "train")
+    dataset = dataclasses.replace(dataset, repeats=repeats)
+    limited = image_repeats(dataset, None, 4)
+    shares = np.ones(8) / 8 if repeats is None else repeats / repeats.sum()
+    np.testing.assert_allclose(limited, 4 * shares)
+    plan = TrainingPlan(dataset.heights, dataset.widths, POLICY, 2, repeats=limited)
+    assert plan.steps_per_epoch == 2
+    counts = np.zeros(8)
+    for epoch in range(400):
+        shown = np.bincount(plan.epoch(epoch)["index"], minlength=8)
+        assert shown.sum() == 4 and (shown <= np.ceil(limited)).all()
+        counts += shown
+    np.testing.assert_allclose(counts / 1600, shares, atol=0.02)
+
+
+def test_a_limit_above_what_there_is_changes_nothing(sets):
+    dataset = dataclasses.replace(load_dataset(sets(A, A), "train"), repeats=None)
+    assert image_repeats(dataset, None, 8) is None
+    rare = image_repeats(dataset, 1.0)
+    np.testing.assert_array_equal(image_repeats(dataset, 1.0, 100), rare)
+    np.testing.assert_allclose(image_repeats(dataset, 1.0, 5), rare * 5 / rare.sum())

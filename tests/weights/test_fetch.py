@@ -1,5 +1,6 @@
 """Fetching: whole and verified or not at all, against a server of its own on 127.0.0.1."""
 
+import dataclasses
 import hashlib
 import threading
 from contextlib import contextmanager, suppress
@@ -12,7 +13,13 @@ from typer.testing import CliRunner
 from keras_retinanet.cli.app import app
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.weights import published
-from keras_retinanet.weights.fetch import fetch, file_of, weights_folder
+from keras_retinanet.weights.fetch import (
+    fetch,
+    file_of,
+    is_at_hand,
+    is_reachable,
+    weights_folder,
+)
 from keras_retinanet.weights.published import PublishedWeights, published_weights
 
 CONTENT = np.random.default_rng(0).bytes(3 * 2**20 + 17)
@@ -276,3 +283,47 @@ def test_the_commands(server, monkeypatch):
     assert listed.exit_code == 0 and "some" in listed.output
     unknown = CliRunner().invoke(app, ["weights", "fetch", "other"])
     assert "no published weights are called 'other': known are some" in str(unknown.exception)
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """An installed distribution with a file of weights, and its entry in the table."""
+    about = tmp_path / "site" / "some_weights-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: some-weights\nVersion: 1.0\n")
+    path = tmp_path / "site" / "some_weights" / NAME
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    entry = PublishedWeights(
+        *("packed", "a network", "https://example.org/some-weights", f"sha256:{SHA256}", "MIT"),
+        num_bytes=NUM_BYTES,
+        package="some-weights",
+        package_file=f"some_weights/{NAME}",
+    )
+    return entry, path
+
+
+def test_weights_of_a_package_are_read_where_it_is_installed(packaged, server):
+    entry, path = packaged
+    assert entry.file_name == NAME
+    assert fetch(entry) == path and is_at_hand(entry) and not is_reachable(entry)
+    path.write_bytes(CONTENT[:-1] + b"!")
+    with pytest.raises(WeightsError, match=r"sha256 .* pip install --force-reinstall some-weights"):
+        fetch(entry)
+    path.unlink()
+    assert not is_at_hand(entry)
+    with pytest.raises(WeightsError, match=r"not installed: pip install some-weights$"):
+        fetch(entry)
+    assert server.asked == []
+
+
+def test_what_is_here_and_what_could_be_had(server):
+    entry = entry_of(server)
+    assert not is_at_hand(entry) and is_reachable(entry)
+    fetch(entry)
+    assert is_at_hand(entry)
+    server.status = 404
+    assert not is_reachable(entry)
+    by_hand = dataclasses.replace(entry, by_hand="ask for it")
+    assert not is_reachable(by_hand)

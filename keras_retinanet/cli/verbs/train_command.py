@@ -30,6 +30,7 @@ from keras_retinanet.cli.console import (
     usable_dataset,
 )
 from keras_retinanet.cli.verbs.evaluation_report import write_run_report
+from keras_retinanet.cli.verbs.plan_command import planned_config
 from keras_retinanet.config import own_images
 from keras_retinanet.config.load import load_config, refuse_changes
 from keras_retinanet.config.schema import Config
@@ -46,17 +47,26 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Continue the run in this folder.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, help="Without a config: plan one for so many minutes, as `retinanet plan`."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train on the split "train", measuring AP on "val"; writes a run directory.
 
-    Without a config, own_images is used, and the number of epochs follows the number of images.
+    Without a config, own_images is used, and the number of epochs follows the number of images;
+    --minutes makes a config for the data, the machine and the time instead.
     SIGTERM and Ctrl-C save at the next step and end with exit status 75; --resume continues.
     """
     changes = list(overrides or [])
     if config is not None and "=" in config:  # without a config, the first setting is taken for one
         changes.insert(0, config)
         config = None
+    if minutes is not None and (config is not None or resume is not None):
+        raise ConfigError("--minutes plans a config: leave CONFIG out, or set schedule.length")
     if resume is not None:
         _resume(resume, [*([config] if config else []), *changes], data, output)
         return
@@ -64,10 +74,22 @@ def train(
         raise ConfigError("train needs --data DATA for a new run, or --resume DIR")
     settings = load_config(config or own_images.NAME, changes)
     from keras_retinanet.system.workers import this_worker
+    from keras_retinanet.training.runs.run_directory import PLAN_FILE
 
     worker = this_worker()
     if worker.count > 1 and output is None:
         raise ConfigError("several workers need --output, a folder that all of them see")
+    if minutes is not None:
+        if worker.count > 1:
+            raise ConfigError(
+                "--minutes plans for one machine: make a config with retinanet plan, and name it"
+            )
+        with new_folder(output, Path("runs") / "planned") as folder:
+            planned = planned_config(
+                data, changes, minutes=minutes, output=folder / PLAN_FILE, target="server"
+            )
+            _run(planned.config, data, folder)
+        return
     to_be_sized = changes if config is None else None
     if output is not None and not worker.is_chief:
         _run(settings, data, output, to_be_sized=to_be_sized)

@@ -22,6 +22,8 @@ from keras_retinanet.system.locks import file_lock
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 CONFIG_FILE = "config.yaml"
+# Why the config is as it is, where it was planned: there before the run begins.
+PLAN_FILE = "plan.yaml"
 CHECKPOINTS, METRICS_FILE = "checkpoints", "metrics.csv"
 BEST_MODEL_FILE = "best.keras"
 # What that model found in the validation split, as COCO results.
@@ -103,7 +105,7 @@ def refuse_used(folder: Path) -> None:
 
 
 def _contents(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if path.name != LOCK_FILE]
+    return [path.name for path in folder.iterdir() if path.name not in (LOCK_FILE, PLAN_FILE)]
 
 
 def is_run(folder: Path) -> bool:

@@ -58,7 +58,9 @@ def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:
         batch_size=config.training.batch_size,
         seed=config.training.seed,
         sizes=config.image.jitter_sizes,
-        repeats=image_repeats(dataset, config.training.repeat_threshold),
+        repeats=image_repeats(
+            dataset, config.training.repeat_threshold, config.training.epoch_images
+        ),
         mosaic=augmentation.mosaic,
         mixup=augmentation.mixup,
     )
