@@ -25,6 +25,7 @@ ANCHOR_SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 # Assignment (section 4): IoU >= 0.5 is an object, < 0.4 background, the rest ignored.
 POSITIVE_IOU = 0.5
 NEGATIVE_IOU = 0.4
+TASK_ALIGNED_ALPHA, TASK_ALIGNED_BETA, TASK_ALIGNED_CANDIDATES = 1.0, 6.0, 13  # Feng et al. 2021
 ATSS_CANDIDATES = 9  # Zhang et al. 2020: results hardly depend on it from 7 to 17
 
 # Detector (section 4).

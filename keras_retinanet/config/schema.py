@@ -161,17 +161,27 @@ class AnchorGeometryConfig(_Section):
 class MatchingConfig(_Section):
     """Which anchors are trained to find an object."""
 
-    # iou: by positive_iou and negative_iou. atss: by a threshold of each object's own
-    matching: Literal["iou", "atss"] = "iou"
+    # iou: by positive_iou and negative_iou. atss: by a threshold of each object's own.
+    # task_aligned: by what the network predicts at each step
+    matching: Literal["iou", "atss", "task_aligned"] = "iou"
     # with atss: how many cells of each level, the nearest to an object, are considered
     atss_candidates: PositiveInt = conventions.ATSS_CANDIDATES
-    # true, best: give every object its best anchor, however low the IoU. own_best: as Detectron2
+    # with task_aligned: exponent of the score of the object's class
+    task_aligned_alpha: NonNegative = conventions.TASK_ALIGNED_ALPHA
+    # with task_aligned: exponent of the IoU of the predicted box
+    task_aligned_beta: NonNegative = conventions.TASK_ALIGNED_BETA
+    # with task_aligned: how many anchors an object has at most
+    task_aligned_candidates: PositiveInt = conventions.TASK_ALIGNED_CANDIDATES
+    # true, best: give every object its best anchor, however low the IoU (with task_aligned: an
+    # anchor near its centre). own_best: as Detectron2
     force_match: ForceMatch = False
 
     @pydantic.model_validator(mode="after")
     def _check_force_match(self) -> "MatchingConfig":
-        if self.matching == "atss" and self.force_match == "own_best":
-            raise ValueError("force_match = own_best goes with matching = iou; with atss: best")
+        if self.matching != "iou" and self.force_match == "own_best":
+            raise ValueError(
+                f"force_match = own_best goes with matching = iou; with {self.matching}: best"
+            )
         return self
 
 

@@ -2,10 +2,10 @@
 
 import tensorflow as tf
 
-from keras_retinanet.conventions import ATSS_CANDIDATES, BACKGROUND, IGNORE, Tensor
+from keras_retinanet.conventions import ATSS_CANDIDATES, BACKGROUND, Tensor
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.boxes import aligned_iou
-from keras_retinanet.geometry.matching import Grid, anchor_grids
+from keras_retinanet.geometry.matching import Grid, anchor_grids, match_regions
 
 
 def match_atss(
@@ -52,9 +52,14 @@ def match_atss(
     matches = _highest(tf.where(is_own, iou, -1.0), anchors, first)
     if force_match:
         matches = _with_forced(matches, iou, anchors)
-    covered = [tf.cast(grid.covered(ignored_regions), tf.float32) for grid in grids]
-    covered = tf.concat([grid.by_cell(level) for grid, level in zip(grids, covered)], axis=0)
-    return tf.where(matches >= 0, matches, tf.where(covered > 0, IGNORE, BACKGROUND))
+    without = match_regions(
+        gt_boxes,
+        ignored_regions,
+        anchor_generator=anchor_generator,
+        height=height,
+        width=width,
+    )
+    return tf.where(matches >= 0, matches, without)
 
 
 def _nearest(grid: Grid, gt_boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -74,6 +74,24 @@ def match_anchors(
     return _forced(matches, tf.concat(shares, axis=1), force_match) if force_match else matches
 
 
+def match_regions(
+    gt_boxes: Tensor,
+    ignored_regions: Tensor,
+    *,
+    anchor_generator: AnchorGenerator,
+    height: int | Tensor,
+    width: int | Tensor,
+) -> Tensor:
+    """Return the matches [A] int32 of anchors whose objects are chosen elsewhere.
+
+    IGNORE where they lie mostly inside an ignored region, else BACKGROUND. See `match_anchors`.
+    """
+    grids = anchor_grids(anchor_generator, height, width)
+    covered = [tf.cast(grid.covered(ignored_regions), tf.float32) for grid in grids]
+    covered = tf.concat([grid.by_cell(level) for grid, level in zip(grids, covered)], axis=0)
+    return tf.where(covered > 0, IGNORE, BACKGROUND)
+
+
 def _how_forced(force_match: bool | str) -> str:
     """Return a choice of `match_anchors` as "best", "own_best" or "" (nothing is forced)."""
     known = {False: "", "none": "", True: "best", "best": "best", "own_best": "own_best"}

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
+from keras_retinanet.losses.task_aligned import TaskAlignedDetectionLoss
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.private_names import skip_symbolic_build
 from keras_retinanet.system.replicas import num_replicas
@@ -26,7 +27,7 @@ def accumulate_gradients(model: RetinaNet, parts: int) -> None:
 
     def train_step(data: Any) -> dict[str, Tensor]:
         images, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        weights = model.loss.image_weights(targets["matches"])
+        weights = model.loss.image_weights(_matches(model, images, targets, parts))
         variables = model.trainable_weights
         gradients: list[Tensor] = []
         total = 0.0
@@ -51,6 +52,32 @@ def accumulate_gradients(model: RetinaNet, parts: int) -> None:
 
     model.num_parts = parts
     model.train_step = train_step
+
+
+def _matches(model: RetinaNet, images: Tensor, targets: dict, parts: int) -> Tensor:
+    """Return the matches of a whole batch, whose positives are counted before its first part.
+
+    Matching by outputs needs a pass forward of its own, which leaves nothing behind.
+    """
+    if not isinstance(model.loss, TaskAlignedDetectionLoss):
+        return targets["matches"]
+    state = [(v, tf.identity(v.value)) for v in model.non_trainable_variables]
+    matches: list[Tensor] = []
+    for part_images, part_targets in zip(_split(images, parts), _split(targets, parts)):
+        with tf.control_dependencies(matches):
+            part_images = tf.identity(part_images)
+        matches.append(
+            model.loss.matching(
+                part_targets,
+                model(part_images, training=True),
+                anchors=model.anchor_generator(*tf.unstack(tf.shape(part_images)[1:3])),
+                box_coder=model.box_coder,
+            )
+        )
+    with tf.control_dependencies(matches):  # averages of BatchNorm, seeds of dropout
+        for variable, value in state:
+            variable.assign(value)
+    return tf.concat(matches, axis=0)
 
 
 def _split(values: Any, parts: int) -> list:

@@ -94,6 +94,14 @@ def test_show_needs_one_config(call, data, tmp_path, capfd):
     assert "same config" in capfd.readouterr().err
 
 
+def test_show_has_no_anchors_that_a_network_chooses(call, data, tmp_path, capfd):
+    config = tmp_path / "aligned.yaml"
+    config.write_text("anchors: {matching: task_aligned}\n")
+    output = tmp_path / "shown"
+    assert call("data", "show", "--data", data, "--output", output, "--anchors", config) == 2
+    assert "by what a network predicts" in capfd.readouterr().err and not output.exists()
+
+
 def test_anchors_prints_recall_and_a_config_that_has_the_fit(call, data, tmp_path, capfd):
     arguments = ("anchors", "quickstart", "--data", data, "anchors.sizes=[64,96,128,256,512]")
     assert call(*arguments, "image.size=96") == 0

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import BACKGROUND, IGNORE
 from keras_retinanet.geometry.anchors import AnchorGenerator
-from keras_retinanet.geometry.matching import match_anchors
+from keras_retinanet.geometry.matching import match_anchors, match_regions
 
 HEIGHT, WIDTH = 160, 192
 # Fewer anchors than the paper's, since the reference compares pair by pair.
@@ -286,3 +286,14 @@ def test_anchors_of_a_stretched_grid_match_themselves():
         width=width,
     ).numpy()
     np.testing.assert_array_equal(matches[picked], np.arange(len(picked)))
+
+
+def test_regions_alone_are_ignored_as_in_matching(rng, random_boxes):
+    """Whatever the objects are: those anchors are IGNORE that matching without objects ignores."""
+    regions = random_boxes(rng, 3, 20.0, 60.0).astype(np.float32)
+    options = {"anchor_generator": AnchorGenerator(sizes=[8, 16, 32, 64, 128])}
+    options |= {"height": 64, "width": 96}
+    expected = match_anchors(np.zeros((0, 4), np.float32), regions, **options)
+    found = match_regions(random_boxes(rng, 5).astype(np.float32), regions, **options)
+    np.testing.assert_array_equal(found, expected)
+    assert {IGNORE, BACKGROUND} == set(np.unique(found))

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_retinanet.losses import CIoULoss, DetectionLoss, VarifocalLoss
+from keras_retinanet.losses.task_aligned import TaskAlignedDetectionLoss, TaskAlignedMatching
 from keras_retinanet.optimizers.weight_decay import SGDWithL2
 from keras_retinanet.training.step import accumulate_gradients
 
@@ -16,12 +17,12 @@ COUNTS = (1, 5, 0, 2, 3, 0, 0, 1)
 STEPS = 3
 
 
-def trained(make_tiny, make_batch, strategy, parts, *, dtype="float32", **loss):
+def trained(make_tiny, make_batch, strategy, parts, *, dtype="float32", kind=DetectionLoss, **loss):
     """Fit some steps on one batch of 8; history, and the weights before and after."""
     with strategy.scope():
         model = make_tiny(batchnorm="frozen", channels=8, dtype=dtype)
         optimizer = SGDWithL2(0.01, momentum=0.9, l2=1e-4, global_clipnorm=1.0)
-        model.compile(optimizer, loss=DetectionLoss(**loss))
+        model.compile(optimizer, loss=kind(**loss))
     if parts > 1:
         accumulate_gradients(model, parts)
     before = model.get_weights()
@@ -71,6 +72,34 @@ def test_losses_that_need_boxes_in_parts_and_on_replicas(make_tiny, make_batch, 
         np.testing.assert_allclose(in_parts, whole_batch, rtol=1e-4, atol=1e-6)
         moved = max(moved, float(abs(whole_batch - before).max()))
     assert moved > 1e-3, "nothing was trained"
+
+
+@pytest.mark.parametrize("batchnorm", ["frozen", "trainable"])
+def test_matching_by_outputs_leaves_nothing_behind(make_tiny, make_batch, batchnorm):
+    """The positives of the whole batch are counted by a pass of its own, which trains nothing."""
+    model = make_tiny(batchnorm=batchnorm, channels=8)
+    matching = TaskAlignedMatching(force_match=True)
+    model.compile(SGDWithL2(0.0), loss=TaskAlignedDetectionLoss(matching=matching))
+    accumulate_gradients(model, 2)
+    other = make_tiny(batchnorm=batchnorm, channels=8)
+    other.set_weights(model.get_weights())
+    other.compile(SGDWithL2(0.0), loss=DetectionLoss())
+    accumulate_gradients(other, 2)
+    for each in (model, other):
+        data = tf.data.Dataset.from_tensor_slices(make_batch(each, COUNTS)).batch(8)
+        each.fit(data, verbose=0, shuffle=False)
+    for one, two in zip(model.non_trainable_weights, other.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-6, err_msg=one.path)
+
+
+def test_matching_by_outputs_in_parts_and_on_replicas(make_tiny, make_batch, two_replicas):
+    options = {"kind": TaskAlignedDetectionLoss, "box_loss": CIoULoss()}
+    options["matching"] = TaskAlignedMatching(force_match=True)
+    one = trained(make_tiny, make_batch, tf.distribute.get_strategy(), 1, **options)
+    other = trained(make_tiny, make_batch, two_replicas, 2, **options)
+    for name, values in one[0].items():
+        np.testing.assert_allclose(other[0][name], values, rtol=1e-4, err_msg=name)
+    assert max(one[0]["box_loss"]) > 0, "no anchor was matched"
 
 
 @pytest.mark.slow

@@ -240,6 +240,11 @@ def show(
         raise ConfigError("--augment and --anchors need the same config: batches hold its matches")
     named = augment or anchors
     settings = load_config(named) if named else None
+    if anchors and settings is not None and settings.anchors.matching == "task_aligned":
+        raise ConfigError(
+            f"--anchors {anchors}: task-aligned matching chooses anchors by what a network "
+            "predicts: there are none to show before it is trained"
+        )
     from keras_retinanet.cli.data_verbs.data_sample import annotated_sample, network_sample
     from keras_retinanet.reports.contact_sheet import contact_sheet
     from keras_retinanet.reports.gallery_page import write_page

@@ -228,8 +228,8 @@ def _length(
     if steps < FEWEST_STEPS:
         least = (around + evaluation + FEWEST_STEPS * times.step) / (1 - MARGIN)
         raise ConfigError(
-            f"{minutes:g} minutes are too short: starting, evaluating and {FEWEST_STEPS} steps take "
-            f"{least / 60:.1f}; give more --minutes"
+            f"{minutes:g} minutes are too short: starting, evaluating and {FEWEST_STEPS} steps "
+            f"take {least / 60:.1f}; give more --minutes"
         )
     steps_of_all = math.ceil(worth.num_images / batch_size)
     steps = min(steps, MOST_VIEWS * steps_of_all)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -12,6 +13,7 @@ from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.matching import match_regions
 from keras_retinanet.geometry.tiling import WHOLE_IMAGES, Tiling
 from keras_retinanet.losses import (
     OHEM,
@@ -29,6 +31,7 @@ from keras_retinanet.losses import (
     SoftmaxFocalLoss,
     VarifocalLoss,
 )
+from keras_retinanet.losses.task_aligned import TaskAlignedDetectionLoss, TaskAlignedMatching
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.training.named_parts import is_dotted, own_backbone, own_loss
@@ -87,19 +90,37 @@ def make_tiling(config: Config) -> Tiling:
 
 def make_loss(config: Config) -> DetectionLoss:
     loss = config.loss
-    return DetectionLoss(
-        class_loss=_loss(loss.class_loss, "loss.class_loss", CLASS_LOSSES, loss),
-        box_loss=_loss(loss.box_loss, "loss.box_loss", BOX_LOSSES, loss),
-        box_weight=loss.box_weight,
-        normalizer=loss.normalizer,
+    parts = {
+        "class_loss": _loss(loss.class_loss, "loss.class_loss", CLASS_LOSSES, loss),
+        "box_loss": _loss(loss.box_loss, "loss.box_loss", BOX_LOSSES, loss),
+        "box_weight": loss.box_weight,
+        "normalizer": loss.normalizer,
+    }
+    return LOSSES[config.anchors.matching](config.anchors, parts)
+
+
+def _task_aligned_loss(anchors: AnchorConfig, parts: dict[str, Any]) -> DetectionLoss:
+    """Return the loss that matches anchors itself, by the network's outputs."""
+    matching = TaskAlignedMatching(
+        anchors.task_aligned_alpha,
+        anchors.task_aligned_beta,
+        anchors.task_aligned_candidates,
+        force_match=bool(anchors.force_match),
     )
+    return TaskAlignedDetectionLoss(matching=matching, **parts)
 
 
+LOSSES: dict[str, Callable[[AnchorConfig, dict[str, Any]], DetectionLoss]] = {
+    "iou": lambda anchors, parts: DetectionLoss(**parts),
+    "atss": lambda anchors, parts: DetectionLoss(**parts),
+    "task_aligned": _task_aligned_loss,
+}
 MATCHINGS: dict[str, Callable[[AnchorConfig], Matching | None]] = {
     "iou": lambda anchors: None,
     "atss": lambda anchors: functools.partial(
         match_atss, candidates=anchors.atss_candidates, force_match=bool(anchors.force_match)
     ),
+    "task_aligned": lambda anchors: match_regions,  # the loss matches the objects
 }
 
 

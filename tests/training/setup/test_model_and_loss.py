@@ -9,6 +9,8 @@ from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
+from keras_retinanet.geometry.matching import match_regions
+from keras_retinanet.losses import DetectionLoss
 from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.training.setup import model_and_loss
 
@@ -133,6 +135,16 @@ def test_matching_of_a_config():
     assert matching.keywords == {"candidates": 4, "force_match": True}
 
 
-def test_atss_forces_no_other_objects_anchors():
+def test_task_aligned_matching_is_the_loss_part_and_only_regions_are_the_datas():
+    assert type(model_and_loss.make_loss(Config())) is DetectionLoss
+    settings = {"matching": "task_aligned", "task_aligned_alpha": 0.5, "task_aligned_beta": 4}
+    config = Config(anchors={**settings, "task_aligned_candidates": 9, "force_match": "best"})
+    expected = {"alpha": 0.5, "beta": 4.0, "candidates": 9, "force_match": True}
+    assert model_and_loss.make_loss(config).matching.get_config() == expected
+    assert model_and_loss.make_matching(config) is match_regions
+
+
+@pytest.mark.parametrize("matching", ["atss", "task_aligned"])
+def test_only_iou_forces_no_other_objects_anchors(matching):
     with pytest.raises(ValueError, match="force_match = own_best goes with matching = iou"):
-        Config(anchors={"matching": "atss", "force_match": "own_best"})
+        Config(anchors={"matching": matching, "force_match": "own_best"})
