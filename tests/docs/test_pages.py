@@ -123,6 +123,7 @@ def test_every_step(page, call, tmp_path, monkeypatch, make_tiny, small_resnet18
 def test_own_photos(call, tmp_path, monkeypatch, small_resnet18):
     labelimg(tmp_path, call)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # of timed steps
     run("your_own_photos.md", tmp_path, call, only_fast=False)
     first = tmp_path / "runs" / "first"
     assert (first / "report.html").is_file() and (first / "evaluation" / "report.html").is_file()

@@ -105,7 +105,7 @@ def test_the_most_costly_error_comes_first(measured):
     advice = advise(measured)
     lost = [entry.lost for entry in advice]
     assert lost == sorted(lost, reverse=True)
-    assert any("<b>dog</b> is taken for cat (1 times)" in entry.found for entry in advice)
+    assert any("<b>dog</b> is taken for cat (once)" in entry.found for entry in advice)
     assert any("2 confident detections" in entry.found for entry in advice)
 
 

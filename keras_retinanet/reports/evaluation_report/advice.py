@@ -83,8 +83,12 @@ def _class(measured: Measured) -> tuple[str, str]:
     if matrix.any():
         true, taken = np.unravel_index(matrix.argmax(), matrix.shape)
         names = measured.class_names
-        found += f"; most often, {names[true]} is taken for {names[taken]} ({matrix.max()} times)"
+        found += f"; most often, {names[true]} is taken for {names[taken]} ({_often(matrix.max())})"
     return found, "look whether the labels agree, add images of both classes, or merge the two"
+
+
+def _often(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _both(measured: Measured) -> tuple[str, str]:
