@@ -1,6 +1,6 @@
 """AP of trainings that `train --minutes` plans, over seeds, beside a config in the same time.
 
-    python benchmarks/planned_training.py --data data.yaml --minutes 10 --seeds 0 1 2 --against bccd_r18
+    python benchmarks/planned_training.py --data data.yaml --minutes 10 --seeds 0 1 2
 
 Each training is a process of its own, one after the other. The plan is made once, before, and its
 time is told apart. A config to compare with is trained as it is, and told with its own time.
