@@ -14,8 +14,8 @@ from keras_retinanet.conventions import Tensor
 from keras_retinanet.geometry.boxes import BoxCoder, box_area, clip_boxes
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 
-# Values [B, N], k, and whether in order -> the indices [B, k] of each row's k highest, of equal values
-# the first. In order they ascend; else only those of equal values do, since NMS ranks these so.
+# Values [B, N], k, and whether in order -> the indices [B, k] of each row's k highest, of equal
+# values the first. In order they ascend; else only those of equal values do: NMS ranks these so.
 Highest = Callable[[Tensor, Tensor, bool], Tensor]
 
 SMALLEST = 1e-30  # keeps the logarithm of a vanishing probability finite
