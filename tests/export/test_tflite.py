@@ -343,7 +343,7 @@ def test_export_of_a_model_trained_with_padding_is_measured_stretched(
 def test_other_weights_are_noticed(model, files, tmp_path, monkeypatch):
     import keras_retinanet.export.tflite.tflite_exporter as module
 
-    original = module.convert_network
+    original = module.network_conversion
 
     def broken(given, **settings):
         bias = given.get_layer("box_head_predictions").bias
@@ -354,7 +354,7 @@ def test_other_weights_are_noticed(model, files, tmp_path, monkeypatch):
         finally:
             bias.assign(before)
 
-    monkeypatch.setattr(module, "convert_network", broken)
+    monkeypatch.setattr(module, "network_conversion", broken)
     with pytest.raises(WeightsError, match="something else"):
         export_model(model, tmp_path, TFLiteExporter(), images=files)
     assert list(tmp_path.iterdir()) == []

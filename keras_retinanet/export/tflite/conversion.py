@@ -31,7 +31,7 @@ class Conversion:
     """What is to be converted, and how.
 
     Attributes:
-        function: a concrete function without variables.
+        function: a concrete function that takes nothing but its arguments, and no variables.
         quantization: "float32", "float16", "dynamic" or "int8", as in `network_conversion`.
         input_type: of an "int8" network's input, "float32" or "uint8".
         inputs: images uint8 [H, W, 3], whose maps set the ranges of "int8".
@@ -67,6 +67,8 @@ def convert(conversions: Sequence[Conversion], folder: Path | None = None) -> li
 
 def _write(place: Path, number: int, conversion: Conversion) -> dict[str, Any]:
     function = conversion.function
+    if function.captured_inputs:
+        raise ValueError(f"a function with values from outside it: {function.captured_inputs}")
     graph = function.graph.as_graph_def()
     (place / GRAPH_FILE.format(number)).write_bytes(graph.SerializeToString())
     if len(conversion.inputs):
