@@ -104,8 +104,8 @@ class TFLiteExporter(Exporter):
         if not is_stretched:
             logger.warning(
                 "the model was trained with image.resize=%s, image.size=%d; clients of TFLite "
-                "files stretch images to %dx%d: AP is measured so, and image.resize=stretch trains "
-                "for it",
+                "files stretch images to %dx%d: AP is measured so (--data: what that costs), and "
+                "image.resize=stretch trains for it",
                 old.resize,
                 old.size,
                 policy.size,
