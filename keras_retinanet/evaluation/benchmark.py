@@ -1,14 +1,13 @@
 """Latency, throughput and memory of any model or export, each measured in a process of its own."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_retinanet.errors import UserError
+from keras_retinanet.system.child_process import module_command
 
 # The keys of a measurement that make its line in a table, with their headings.
 COLUMNS = {
@@ -19,6 +18,7 @@ COLUMNS = {
     "median_ms": "median",
     "p95_ms": "p95",
     "images_per_second": "images/s",
+    "images_per_second_per_core": "a core",
     "peak_memory_mb": "peak MB",
     "AP": "AP",
 }
@@ -38,8 +38,10 @@ def benchmark(
 
     Measured is the way from image files to detections, as `evaluate` and `predict` go it: the time
     from one batch's detections to the next one's, with files decoded in the background. Keys:
-    those of COLUMNS and "cpu_ms", the processor time of all cores for a batch. Peak memory is that
-    of the process up to the measurement, TensorFlow included; AP is there with `data`.
+    those of COLUMNS and "cpu_ms", the processor time of all cores for a batch. Images a second and
+    core are those of all cores divided by their number, whether the runtime uses them or not. Peak
+    memory is that of the process up to the measurement, TensorFlow included; AP is there with
+    `data`.
 
     Args:
         rounds: batches measured, after some that are not.
@@ -64,14 +66,9 @@ def benchmark(
 
 def _in_process(request: dict[str, Any]) -> list[dict[str, Any]]:
     """Run the worker: peak memory is a process's, and what one model has loaded stays loaded."""
-    package = Path(__file__).parents[2]
-    paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
+    command, environment = module_command("keras_retinanet.evaluation.benchmark_worker")
     run = subprocess.run(
-        [sys.executable, "-m", "keras_retinanet.evaluation.benchmark_worker"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        command, input=json.dumps(request), capture_output=True, text=True, env=environment
     )
     lines = run.stdout.strip().splitlines()
     if run.returncode or not lines:

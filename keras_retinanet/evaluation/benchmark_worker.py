@@ -16,6 +16,7 @@ from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.errors import UserError
 from keras_retinanet.evaluation.evaluate import evaluate
+from keras_retinanet.system.environment import num_cores
 from keras_retinanet.system.memory import peak_process_memory
 
 WARMUP = 3
@@ -76,12 +77,14 @@ def _times(
         cpu.append(time.process_time())
     # The first time is that of the last batch that warms up.
     times = 1000 * np.diff(wall[WARMUP - 1 :])
+    images_per_second = 1000 * batch_size / float(times.mean())
     return {
         "min_ms": round(float(times.min()), 2),
         "median_ms": round(float(np.median(times)), 2),
         "p95_ms": round(float(np.percentile(times, 95)), 2),
         "cpu_ms": round(1000 * float(np.diff(cpu[WARMUP - 1 :]).mean()), 2),
-        "images_per_second": round(1000 * batch_size / float(times.mean()), 2),
+        "images_per_second": round(images_per_second, 2),
+        "images_per_second_per_core": round(images_per_second / num_cores(), 2),
     }
 
 

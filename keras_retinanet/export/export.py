@@ -22,7 +22,9 @@ from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.export.torchvision_exporter import TorchvisionExporter
 from keras_retinanet.export.verify import Parity, compare, with_ap
 from keras_retinanet.export.write_manifest import describe_source, write_manifest
+from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.saving import copy_for_inference
 from keras_retinanet.system.silence import silence
 
 # By the name in `retinanet export --format`.
@@ -56,7 +58,8 @@ def export_model(
 
     Args:
         images: image files to compare the detections on; without, two pictures of noise.
-        dataset: AP of model and export is measured on it.
+        dataset: AP of model and export is measured on it, and what it costs where the format's
+            clients stretch images and the model was not trained so.
         model_file: where the model came from, for the manifest.
 
     Raises:
@@ -65,6 +68,7 @@ def export_model(
         DataError: an image or the data set cannot be used.
     """
     refuse_broken_weights(model)
+    policy = model.input_policy
     model = exporter.as_clients_run_it(model)
     source = describe_source(model_file) if model_file else None
     measured: list[Parity] = []
@@ -83,7 +87,7 @@ def export_model(
             "source": source,
         }
         write_manifest(place, content)  # runtimes read it
-        parities = _verify(model, exporter, place, images, dataset)
+        parities = _verify(model, exporter, place, images, dataset, policy)
         measured.extend(parities.values())
         parity = {name: parity.as_json() for name, parity in parities.items()}
         write_manifest(place, {**content, "parity": parity})
@@ -123,6 +127,7 @@ def _verify(
     folder: Path,
     images: Sequence[str],
     dataset: DetectionDataset | None,
+    trained_with: InputPolicy,
 ) -> dict[str, Parity]:
     """Return the parity of every way to run the export, by its name, if all are good enough."""
     parities: dict[str, Parity] = {}
@@ -135,7 +140,10 @@ def _verify(
         with one_line_errors(f"running the export ({name})"):
             parity = compare(model, detector, some, tolerance=tolerance)
             if is_first and dataset is not None:
-                parity = with_ap(parity, model, detector, dataset)
+                trained = None
+                if model.input_policy != trained_with:
+                    trained = copy_for_inference(model, input_policy=vars(trained_with))
+                parity = with_ap(parity, model, detector, dataset, trained)
         parity.refuse_unless_within(tolerance)
         parities[name] = parity
     return parities

@@ -66,6 +66,8 @@ class Parity:
         agreement: share of both sides' detections of at least the score CONFIDENT that have a
             counterpart; 1 where there are none.
         ap, model_ap: COCO AP of the export and of the Keras model; None without a data set.
+        trained_ap: that of the Keras model with the resizing that it was trained with, where the
+            format's clients stretch images in its place; `model_ap` is stretched, too.
     """
 
     num_images: int
@@ -77,6 +79,7 @@ class Parity:
     is_synthetic: bool
     ap: float | None = None
     model_ap: float | None = None
+    trained_ap: float | None = None
 
     def refuse_unless_within(self, tolerance: Tolerance) -> None:
         """Raise WeightsError if the difference is more than the format's rounding."""
@@ -99,11 +102,13 @@ class Parity:
         text = (
             f"{self.num_detections} detections on {self.num_images} {kind}: largest difference of "
             f"a box {self.box:.2g} px, of a score {self.score:.2g}; "
-            f"{self.num_mismatches} images with other detections; "
+            f"{self.num_mismatches} of them where some detection, however weak, is another; "
             f"{100 * self.agreement:.1f} % of the confident ones agree"
         )
         if self.ap is not None and self.model_ap is not None:
             text += f"; AP {self.ap:.4f}, of the model {self.model_ap:.4f}"
+        if self.trained_ap is not None and self.model_ap is not None:
+            text += f"; AP {self.trained_ap:.3f} -> {self.model_ap:.3f} by stretching"
         return text
 
     def as_json(self) -> dict:
@@ -150,13 +155,23 @@ def compare(
 
 
 def with_ap(
-    parity: Parity, model: RetinaNet, exported: Detector, dataset: DetectionDataset
+    parity: Parity,
+    model: RetinaNet,
+    exported: Detector,
+    dataset: DetectionDataset,
+    trained: RetinaNet | None = None,
 ) -> Parity:
-    """Return the parity with the AP of both on a data set."""
-    # Neither of them cuts images into tiles: what is compared is what was exported.
-    sides = KerasDetector(model), exported
-    model_ap, ap = (evaluate(each, dataset)[0]["AP"] for each in sides)
-    return dataclasses.replace(parity, ap=ap, model_ap=model_ap)
+    """Return the parity with the AP of both on a data set.
+
+    Args:
+        trained: the model with the resizing that it was trained with, where `model` has another.
+    """
+    # None of them cuts images into tiles: what is compared is what was exported.
+    sides: dict[str, Detector] = {"ap": exported, "model_ap": KerasDetector(model)}
+    if trained is not None:
+        sides["trained_ap"] = KerasDetector(trained)
+    found = {name: evaluate(each, dataset)[0]["AP"] for name, each in sides.items()}
+    return dataclasses.replace(parity, **found)
 
 
 @dataclass(frozen=True)

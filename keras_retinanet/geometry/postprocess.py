@@ -5,7 +5,7 @@ what is served.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -13,6 +13,10 @@ import tensorflow as tf
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.geometry.boxes import BoxCoder, box_area, clip_boxes
 from keras_retinanet.geometry.inference_settings import InferenceSettings
+
+# Values [B, N], k, and whether in order -> the indices [B, k] of each row's k highest, of equal
+# values the first. In order they ascend; else only those of equal values do: NMS ranks these so.
+Highest = Callable[[Tensor, Tensor, bool], Tensor]
 
 SMALLEST = 1e-30  # keeps the logarithm of a vanishing probability finite
 
@@ -38,8 +42,19 @@ def with_binary_logits(outputs: dict[str, Tensor], class_activation: str) -> dic
     return {**outputs, "class_logits": _softmax_to_binary_logits(outputs["class_logits"])}
 
 
+def highest_by_top_k(values: Tensor, k: Tensor, in_order: bool) -> Tensor:
+    """Return the indices as `Highest` says, by TensorFlow's top-k; where not in order, by value."""
+    _, index = tf.math.top_k(values, k, sorted=not in_order)
+    return tf.sort(index, axis=1) if in_order else index
+
+
 def detections_of(
-    settings: Any, outputs: dict[str, Tensor], height: Tensor, width: Tensor, image_sizes: Tensor
+    settings: Any,
+    outputs: dict[str, Tensor],
+    height: Tensor,
+    width: Tensor,
+    image_sizes: Tensor,
+    highest: Highest = highest_by_top_k,
 ) -> dict[str, Tensor]:
     """Return the detections in a network's outputs for inputs of `height` x `width`.
 
@@ -47,6 +62,7 @@ def detections_of(
         settings: a RetinaNet, or whatever has its settings of inference.
         outputs: with binary logits.
         image_sizes: as in `detect`.
+        highest: as in `decode_detections`.
     """
     return decode_detections(
         outputs,
@@ -55,6 +71,7 @@ def detections_of(
         image_sizes=image_sizes,
         box_coder=settings.box_coder,
         inference=settings.inference,
+        highest=highest,
     )
 
 
@@ -66,6 +83,7 @@ def decode_detections(
     image_sizes: Tensor,
     box_coder: BoxCoder,
     inference: InferenceSettings,
+    highest: Highest = highest_by_top_k,
 ) -> dict[str, Tensor]:
     """Turn logits and deltas into at most `inference.max_detections` boxes an image (section 4.1).
 
@@ -77,6 +95,7 @@ def decode_detections(
         anchors: [A, 4].
         num_anchors_per_level: how many of the A belong to each level, in order.
         image_sizes: [B, 2] int, height and width of each image without its padding.
+        highest: finds candidates; another than TensorFlow's for graphs that other runtimes run.
 
     Returns:
         "boxes" [B, N, 4] xyxy in pixels of the input, "scores" [B, N] descending, "classes" [B, N]
@@ -89,7 +108,9 @@ def decode_detections(
     start = 0
     for count in num_anchors_per_level:
         candidates.append(
-            _top_candidates(logits, best[:, start : start + count], start, inference.pre_nms_top_k)
+            _top_candidates(
+                logits, best[:, start : start + count], start, inference.pre_nms_top_k, highest
+            )
         )
         start = start + count
     scores, index, classes = (tf.concat(parts, axis=1) for parts in zip(*candidates, strict=True))
@@ -111,12 +132,12 @@ def decode_detections(
 
 
 def _top_candidates(
-    logits: Tensor, level_best: Tensor, start: Tensor, k: int
+    logits: Tensor, level_best: Tensor, start: Tensor, k: int, highest: Highest
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a level's k highest logits [B, k], with the indices of their anchors and classes.
 
     The k highest pairs of anchor and class lie within the k anchors whose best class is highest, so
-    that only those anchors' classes have to be sorted.
+    that only those anchors' classes have to be looked at.
 
     Args:
         logits: [B, A, K] of all levels.
@@ -124,12 +145,12 @@ def _top_candidates(
         start: index of the level's first anchor among all.
     """
     num_anchors, num_classes = tf.shape(level_best)[1], tf.shape(logits)[2]
-    _, anchor_index = tf.math.top_k(level_best, tf.minimum(k, num_anchors), sorted=False)
     # In the order of the anchors: equal logits then rank as they would among all of them.
-    anchor_index = tf.sort(anchor_index, axis=1) + start
+    anchor_index = highest(level_best, tf.minimum(k, num_anchors), True) + start
     pairs = tf.gather(logits, anchor_index, batch_dims=1)
     pairs = tf.reshape(pairs, (tf.shape(pairs)[0], -1))
-    top, pair_index = tf.math.top_k(pairs, tf.minimum(k, tf.shape(pairs)[1]))
+    pair_index = highest(pairs, tf.minimum(k, tf.shape(pairs)[1]), False)
+    top = tf.gather(pairs, pair_index, batch_dims=1)
     anchor_index = tf.gather(anchor_index, pair_index // num_classes, batch_dims=1)
     return top, anchor_index, pair_index % num_classes
 

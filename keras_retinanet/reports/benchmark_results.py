@@ -8,11 +8,18 @@ from typing import Any
 from keras_retinanet.evaluation.benchmark import COLUMNS
 
 
-def write_results(results: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write benchmark.json, and with AP latency_ap.png; return the files."""
+def write_results(
+    results: list[dict[str, Any]], folder: Path, machine: dict[str, Any]
+) -> list[Path]:
+    """Write benchmark.json, and with AP latency_ap.png; return the files.
+
+    Args:
+        machine: as `environment.describe_processor` returns it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "benchmark.json"]
-    files[0].write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    content = {"machine": machine, "results": results}
+    files[0].write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     points = [result for result in results if result["AP"] is not None]
     if points:
         files.append(folder / "latency_ap.png")

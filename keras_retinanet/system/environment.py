@@ -6,6 +6,7 @@ import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -77,7 +78,7 @@ def _processor() -> list[Fact]:
     memory = psutil.virtual_memory()
     return [
         Fact("processor", processor_name()),
-        Fact("cores", str(os.cpu_count())),
+        Fact("cores", str(num_cores())),
         Fact("vector and matrix units", ", ".join(units) or "not known"),
         Fact("memory", f"{memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB free"),
     ]
@@ -92,6 +93,23 @@ def processor_units() -> list[str]:
     """Return which of UNITS the processor has; none where the system does not say."""
     flags = set(_cpuinfo("flags").split())
     return [unit for unit in UNITS if unit in flags]
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+def describe_processor() -> dict[str, Any]:
+    """Return what the speed of a model depends on: the processor, its units and its cores."""
+    return {
+        "processor": processor_name(),
+        "units": processor_units(),
+        "cores": num_cores(),
+    }
 
 
 def _cpuinfo(key: str) -> str:

@@ -19,6 +19,7 @@ RESULT = {
     "median_ms": 10.0,
     "p95_ms": 12.0,
     "images_per_second": 199.0,
+    "images_per_second_per_core": 99.5,
     "peak_memory_mb": 900,
     "AP": 0.3,
 }
@@ -46,23 +47,29 @@ class Clock:
         return self.now
 
 
+MACHINE = {"processor": "Some CPU 3000", "units": ["avx2", "amx_int8"], "cores": 2}
+
+
 def test_times_are_those_of_batches(monkeypatch, tmp_path):
     clock = Clock()
     monkeypatch.setattr(benchmark_worker.time, "perf_counter", clock)
     monkeypatch.setattr(benchmark_worker, "WARMUP", 5)
+    monkeypatch.setattr(benchmark_worker, "num_cores", lambda: 4)
     found = benchmark_worker._times(Sleeper(clock), "x", 4, 4, 3, 10)
     assert found["min_ms"] == found["median_ms"] == pytest.approx(100)
     times = [500, 100, 100, 100, 100] * 2
     assert found["p95_ms"] == pytest.approx(np.percentile(times, 95))
     assert found["images_per_second"] == pytest.approx(3 * 10 / 1.8, abs=0.01)
+    assert found["images_per_second_per_core"] == pytest.approx(3 * 10 / 1.8 / 4, abs=0.01)
 
 
 def test_files(tmp_path):
-    files = write_results([RESULT, {**RESULT, "AP": None}], tmp_path / "out")
+    files = write_results([RESULT, {**RESULT, "AP": None}], tmp_path / "out", MACHINE)
     assert [file.name for file in files] == ["benchmark.json", "latency_ap.png"]
-    assert json.loads(files[0].read_text())[0] == RESULT
+    written = json.loads(files[0].read_text())
+    assert written["results"][0] == RESULT and written["machine"] == MACHINE
     assert files[1].read_bytes().startswith(b"\x89PNG")
-    assert len(write_results([{**RESULT, "AP": None}], tmp_path)) == 1
+    assert len(write_results([{**RESULT, "AP": None}], tmp_path, MACHINE)) == 1
 
 
 def test_names_are_what_tells_models_apart():
@@ -90,6 +97,25 @@ def test_a_model_is_measured_in_a_process_of_its_own(make_tiny, tmp_path):
     assert large["peak_memory_mb"] >= small["peak_memory_mb"] > 100
     with pytest.raises(UserError, match="there is no model file"):
         benchmark([tmp_path / "no"], image_sizes=[(60, 80)], batch_sizes=[1], rounds=2)
+
+
+def test_the_machine_and_each_core_are_told(call, make_tiny, tmp_path, capfd, monkeypatch):
+    from keras_retinanet.evaluation import benchmark as module
+    from keras_retinanet.system import environment
+
+    path = tmp_path / "model.keras"
+    path.touch()
+    result = {**RESULT, "model": str(path)}
+    monkeypatch.setattr(module, "_in_process", lambda request: [result])
+    monkeypatch.setattr(environment, "describe_processor", lambda: MACHINE)
+    assert call("benchmark", path) == 0
+    shown = capfd.readouterr().out
+    assert "Some CPU 3000 (avx2, amx_int8), cores: 2" in shown
+    assert "a core" in shown and "99.5" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    assert call("benchmark", path, "--json") == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told["machine"] == MACHINE and told["results"] == [result]
 
 
 def test_a_wrong_size_is_one_line(call, tmp_path, capfd):

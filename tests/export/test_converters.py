@@ -9,8 +9,6 @@ from keras_retinanet.errors import DataError, WeightsError
 from keras_retinanet.export.converters import converting, one_line_errors, summary
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
-from keras_retinanet.export.tflite import network
-from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 
 MLIR = """Could not translate MLIR to FlatBuffer./f.py:11:1: error: 'tf.Conv2D' op is not built in
         TFLiteExporter().write(m, folder)
@@ -67,11 +65,10 @@ def refuse(*_, **__):
 @pytest.mark.parametrize(
     ("exporter", "owner", "name", "what"),
     [
-        (TFLiteExporter(), network.tf.lite.TFLiteConverter, "from_concrete_functions", "TFLite"),
         (SavedModelExporter(), tf.saved_model, "save", "SavedModel"),
         (SavedModelExporter(), tf.saved_model, "load", "cannot be loaded"),
     ],
-    ids=["tflite", "saving", "loading"],
+    ids=["saving", "loading"],
 )
 def test_exports_that_fail(
     exporter, owner, name, what, make_finder, tmp_path, monkeypatch, capfd, small_resnet18

@@ -16,7 +16,11 @@ from keras_retinanet.errors import ConfigError, DataError, WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.frozen import freeze
 from keras_retinanet.export.openvino.openvino_exporter import OpenVINOExporter
-from keras_retinanet.export.openvino.openvino_graph import network_graph, scaling_graph
+from keras_retinanet.export.openvino.openvino_graph import (
+    highest_by_threshold,
+    network_graph,
+    scaling_graph,
+)
 from keras_retinanet.export.openvino.quantize import quantize, quantize_within
 from keras_retinanet.export.saved_model.signatures import input_sides
 from keras_retinanet.export.verify import FLOAT32
@@ -73,6 +77,30 @@ def test_images_are_scaled_to_the_last_bit(openvino, policy):
         np.testing.assert_array_equal(found["images"], expected, f"{height}x{width}")
         np.testing.assert_array_equal(found["sizes"], [size])
         np.testing.assert_array_equal(found["canvas"], expected.shape[1:3])
+
+
+def test_of_equal_values_the_first_are_candidates(openvino, tmp_path):
+    module = tf.Module()
+    specs = [tf.TensorSpec((None, None)), tf.TensorSpec((), tf.int32)]
+    module.serve = tf.function(
+        lambda values, k: highest_by_threshold(values, k), input_signature=specs, autograph=False
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures=module.serve)
+    highest = openvino.compile_model(openvino.convert_model(tmp_path), "CPU", IN_FLOAT32)
+    rng = np.random.default_rng(0)
+    for num_values, k, step in (
+        (1, 1, 1),
+        (13, 5, 1),
+        (4000, 1000, 0),
+        (4000, 1000, 0.5),
+        (90, 90, 2),
+    ):
+        values = rng.normal(0, 1, (3, num_values)).astype(np.float32)
+        if step:
+            values = np.round(values / step) * np.float32(step)
+        expected = np.sort(np.argsort(-values, axis=1, kind="stable")[:, :k], axis=1)
+        (found,) = highest({"values": values, "k": np.int32(k)}).values()
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from keras_retinanet.detection.runtimes.keras_model import detect_files
 from keras_retinanet.detection.runtimes.saved_model_runtime import open_signatures
 from keras_retinanet.errors import ConfigError, WeightsError
 from keras_retinanet.export.export import export_model
+from keras_retinanet.export.saved_model.request_batches import MOST_AT_ONCE, by_canvas
 from keras_retinanet.export.saved_model.saved_model_exporter import (
     SavedModelExporter,
     refuse_variables,
@@ -145,6 +146,67 @@ def test_mixed_sizes_in_one_request_are_as_one_by_one(exported, encoded):
         )
         for name, tolerance in (("detection_boxes", 1e-5), ("detection_scores", 1e-6)):
             np.testing.assert_allclose(together[name][i], alone[name][0], atol=tolerance)
+
+
+@pytest.mark.parametrize("resize", ["shorter_side", "square"])
+def test_images_of_a_request_do_not_change_each_other(export_once, encoded, resize, small_resnet18):
+    serve = export_once(resize).signatures["serve_bytes"]
+    # Of the first canvas more than run at once, some with padding; a broken file among them.
+    sizes = [
+        (64, 96),
+        (60, 90),
+        (96, 64),
+        (64, 96),
+        (61, 96),
+        (64, 64),
+        (96, 64),
+        (128, 192),
+        (64, 96),
+    ]
+    assert len(sizes) > 2 * MOST_AT_ONCE
+    files = [encoded(*size, seed) for seed, size in enumerate(sizes)]
+    files.insert(3, b"no image")
+    together = serve(image_bytes=tf.constant(files))
+    assert together["is_valid"].numpy().tolist() == [i != 3 for i in range(len(files))]
+    assert together["num_detections"].numpy()[3] == 0
+    for i, file in enumerate(files):
+        alone = serve(image_bytes=tf.constant([file]))
+        for name in ("detection_classes", "num_detections", "is_valid"):
+            np.testing.assert_array_equal(together[name][i], alone[name][0])
+        # Convolutions of several images at once sum in another order.
+        for name, tolerance in (("detection_boxes", 1e-5), ("detection_scores", 1e-6)):
+            np.testing.assert_allclose(together[name][i], alone[name][0], atol=tolerance)
+
+
+def test_no_image_at_all(exported):
+    found = exported.signatures["serve_bytes"](image_bytes=tf.zeros((0,), tf.string))
+    assert found["detection_boxes"].shape == (0, 20, 4)
+    assert found["is_valid"].shape == (0,)
+
+
+class TestByCanvas:
+    def test_batches_are_of_one_canvas_and_not_too_large(self):
+        canvases = [(2, 3), (4, 3), (2, 3), (2, 3), (2, 3), (4, 3), (2, 3), (2, 2)]
+        seen = []
+
+        @tf.function
+        def run():
+            inputs = tf.TensorArray(tf.float32, len(canvases), infer_shape=False)
+            for i, canvas in enumerate(canvases):
+                inputs = inputs.write(i, tf.fill((*canvas, 3), float(i)))
+
+            def detect(batch, sizes):
+                tf.py_function(lambda b: seen.append(tuple(b.shape)), [batch], [])
+                return {"value": batch[:, 0, 0, 0], "size": sizes}
+
+            sizes = tf.constant([(i, 10 * i) for i in range(len(canvases))])
+            signature = {"value": tf.TensorSpec(()), "size": tf.TensorSpec((2,), tf.int32)}
+            return by_canvas(inputs, sizes, tf.constant(canvases), detect, signature)
+
+        found = run()
+        np.testing.assert_array_equal(found["value"], range(len(canvases)))
+        np.testing.assert_array_equal(found["size"][:, 1], 10 * np.arange(len(canvases)))
+        assert sorted(seen) == [(1, 2, 2, 3), (1, 2, 3, 3), (2, 4, 3, 3), (MOST_AT_ONCE, 2, 3, 3)]
 
 
 def test_requests_at_once_are_as_one_by_one(exported, encoded, assert_same_at_once):

@@ -340,10 +340,36 @@ def test_export_of_a_model_trained_with_padding_is_measured_stretched(
 
 
 @pytest.mark.slow
+def test_what_stretching_costs_is_measured(make_tiny, tmp_path, monkeypatch):
+    from keras_retinanet.data.demo.demo import write_demo_dataset
+    from keras_retinanet.data.source import load_dataset
+    from keras_retinanet.export import verify
+
+    model = make_tiny(channels=8, prior=0.3, input_policy=InputPolicy("square", size=SIDE))
+    data = write_demo_dataset(tmp_path / "set", num_train=1, num_val=1)
+    dataset = load_dataset(data, "val")
+
+    def ap_by_resizing(detector, given):
+        assert given is dataset
+        policy = detector.input_policy
+        is_file = type(detector).__name__ == "TFLiteDetector"
+        return {
+            "AP": 0.4755 if is_file else {"square": 0.602, "stretch": 0.476}[policy.resize]
+        }, None
+
+    monkeypatch.setattr(verify, "evaluate", ap_by_resizing)
+    version, parity = export_model(model, tmp_path / "out", TFLiteExporter(), dataset=dataset)
+    assert (parity.trained_ap, parity.model_ap, parity.ap) == (0.602, 0.476, 0.4755)
+    assert "AP 0.4755, of the model 0.4760; AP 0.602 -> 0.476 by stretching" in str(parity)
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert manifest["parity"]["model.tflite"]["trained_ap"] == 0.602
+
+
+@pytest.mark.slow
 def test_other_weights_are_noticed(model, files, tmp_path, monkeypatch):
     import keras_retinanet.export.tflite.tflite_exporter as module
 
-    original = module.convert_network
+    original = module.network_conversion
 
     def broken(given, **settings):
         bias = given.get_layer("box_head_predictions").bias
@@ -354,7 +380,7 @@ def test_other_weights_are_noticed(model, files, tmp_path, monkeypatch):
         finally:
             bias.assign(before)
 
-    monkeypatch.setattr(module, "convert_network", broken)
+    monkeypatch.setattr(module, "network_conversion", broken)
     with pytest.raises(WeightsError, match="something else"):
         export_model(model, tmp_path, TFLiteExporter(), images=files)
     assert list(tmp_path.iterdir()) == []

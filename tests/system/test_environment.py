@@ -27,6 +27,15 @@ def test_the_processor(cpuinfo):
     assert environment.processor_name()
 
 
+def test_cores_are_those_of_this_process(cpuinfo, monkeypatch):
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda pid: {1, 3, 5}, raising=False)
+    assert environment.describe_processor() == {
+        "processor": "Some CPU 3000",
+        "units": ["avx2", "fma", "amx_int8"],
+        "cores": 3,
+    }
+
+
 def facts_by_name(folder):
     return {fact.name: fact for fact in environment.describe_environment(folder)}
 

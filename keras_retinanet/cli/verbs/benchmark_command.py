@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -39,14 +39,18 @@ def benchmark(
 ) -> None:
     """Measure latency, throughput and peak memory, from image files to detections.
 
-    With --data, AP is measured, too.
+    The processor, its vector and matrix units and its cores are named first. With --data, AP is
+    measured, too.
     """
     sizes = [_size(text) for text in image_size or ["480x640"]]
     from keras_retinanet.evaluation.benchmark import COLUMNS
     from keras_retinanet.evaluation.benchmark import benchmark as run
     from keras_retinanet.reports.benchmark_results import write_results
+    from keras_retinanet.system.environment import describe_processor
 
     models = [model_file(model) for model in models]
+    machine = describe_processor()
+    out.print(plain(_machine(machine)))
     results = run(
         models,
         image_sizes=sizes,
@@ -56,8 +60,8 @@ def benchmark(
         split=split,
         say=lambda line: out.print(plain(line)),
     )
-    tell({"results": results})
-    # By number: eight columns of figures leave a terminal no room for paths.
+    tell({"machine": machine, "results": results})
+    # By number: nine columns of figures leave a terminal no room for paths.
     numbers = {str(model): str(number) for number, model in enumerate(models, 1)}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for heading in COLUMNS.values():
@@ -67,13 +71,18 @@ def benchmark(
         table.add_row(*(_cell(key, row[key]) for key in COLUMNS))
     out.print(table)
     if output is not None:
-        out.print(", ".join(map(str, write_results(results, output))))
+        out.print(", ".join(map(str, write_results(results, output, machine))))
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    units = ", ".join(machine["units"]) or "vector and matrix units not known"
+    return f"{machine['processor']} ({units}), cores: {machine['cores']}"
 
 
 def _cell(key: str, value: str | float | None) -> str:
     if value is None:
         return ""
-    if key.endswith("_ms") or key == "images_per_second":
+    if key.endswith("_ms") or key.startswith("images_per_second"):
         return f"{value:.1f}"
     return f"{value:.4f}" if key == "AP" else str(value)
 

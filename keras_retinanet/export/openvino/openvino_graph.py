@@ -81,7 +81,7 @@ def with_detections(network: Any, settings: DetectorSettings) -> Any:
         class_logits: Tensor, box_deltas: Tensor, canvas: Tensor, sizes: Tensor
     ) -> dict[str, Tensor]:
         outputs = {"class_logits": class_logits, "box_deltas": box_deltas}
-        found = detections_of(settings, outputs, canvas[0], canvas[1], sizes)
+        found = detections_of(settings, outputs, canvas[0], canvas[1], sizes, highest_by_threshold)
         return served_detections(found, sizes)
 
     head = scaling_graph(settings.input_policy)
@@ -129,18 +129,35 @@ def bilinear_by_gathers(images: Tensor, size: Tensor) -> Tensor:
     OpenVINO's own scaling places the samples with another rounding: where TensorFlow finds a value
     just below a half, it may find one just above, and a third of a percent of all pixels differ.
     """
-    images = tf.cast(images, tf.float32)
     top, bottom, down = _samples(tf.shape(images)[1], size[0])
     left, right, across = _samples(tf.shape(images)[2], size[1])
     across = across[:, None]
 
     def row(index: Tensor) -> Tensor:
         pixels = tf.gather(images, index, axis=1)
-        start, end = tf.gather(pixels, left, axis=2), tf.gather(pixels, right, axis=2)
+        start, end = (
+            tf.cast(tf.gather(pixels, column, axis=2), tf.float32) for column in (left, right)
+        )
         return start + (end - start) * across
 
     upper, lower = row(top), row(bottom)
     return upper + (lower - upper) * down[:, None, None]
+
+
+def highest_by_threshold(values: Tensor, k: Tensor, in_order: bool = True) -> Tensor:
+    """Return the indices as `postprocess.Highest` says, always in order, by the k-th highest value.
+
+    OpenVINO's TopK leaves open which of equal values it picks, unless it is asked for a stable
+    order, which takes it a hundred times as long (54 ms and 0.5 for 1000 of 13,000). The value
+    where the line is drawn does not depend on that, and those of that value are then counted.
+    """
+    top, _ = tf.math.top_k(values, k, sorted=False)
+    lowest = tf.reduce_min(top, axis=1, keepdims=True)
+    is_above, is_lowest = values > lowest, values == lowest
+    places = k - tf.reduce_sum(tf.cast(is_above, tf.int32), axis=1, keepdims=True)
+    is_among_first = tf.cumsum(tf.cast(is_lowest, tf.int32), axis=1) <= places
+    found = tf.where(is_above | (is_lowest & is_among_first))
+    return tf.reshape(tf.cast(found[:, 1], tf.int32), (-1, k))
 
 
 def _samples(old: Tensor, new: Tensor) -> tuple[Tensor, Tensor, Tensor]:

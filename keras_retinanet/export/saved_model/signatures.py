@@ -11,6 +11,7 @@ from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.runtimes.saved_model_runtime import ENCODED_IMAGE_KEY
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.export.frozen import Sides
+from keras_retinanet.export.saved_model.request_batches import by_canvas, prepared
 from keras_retinanet.export.saved_model.request_images import decode_request
 from keras_retinanet.geometry.boxes import xyxy_to_yxyx_normalized
 from keras_retinanet.geometry.postprocess import detections_of, with_binary_logits
@@ -174,16 +175,15 @@ class _Server:
             return self._of_files_at_once(files)
         # Sizes differ, and one canvas for all would let an image's padding, and with it its
         # detections, depend on the other images of the request.
+        inputs, sizes, is_valid = prepared(files, self._one_input, self._policy.pixels)
+        canvases = tf.stack(self._policy.canvas_size(sizes[:, 0], sizes[:, 1]), axis=1)
         signature = _output_signature(self._inference)
-        return tf.map_fn(self._of_file, files, fn_output_signature=signature)
+        found = by_canvas(inputs, sizes, canvases, self._detect, signature)
+        return _with_validity(found, is_valid)
 
     def _of_files_at_once(self, files: Tensor) -> dict[str, Tensor]:
-        def one_input(file: Tensor) -> tuple[Tensor, ...]:
-            image, is_valid = decode_request(file, self._max_pixels)
-            return *preprocess(image, self._policy), is_valid
-
         inputs, sizes, is_valid = tf.map_fn(
-            one_input,
+            self._one_input,
             files,
             fn_output_signature=(
                 tf.TensorSpec(self._canvas, self._policy.pixels),
@@ -193,10 +193,9 @@ class _Server:
         )
         return _with_validity(self._detect(inputs, sizes), is_valid)
 
-    def _of_file(self, file: Tensor) -> dict[str, Tensor]:
+    def _one_input(self, file: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         image, is_valid = decode_request(file, self._max_pixels)
-        found = _with_validity(self.of_images(image[None]), is_valid[None])
-        return {name: value[0] for name, value in found.items()}
+        return *preprocess(image, self._policy), is_valid
 
 
 def _plain(spec: tf.TensorSpec) -> dict[str, Any]:
@@ -245,5 +244,4 @@ def _output_signature(inference: DetectorSettings) -> dict[str, tf.TensorSpec]:
         "detection_scores": tf.TensorSpec((count,), tf.float32),
         "detection_classes": tf.TensorSpec((count,), tf.int32),
         "num_detections": tf.TensorSpec((), tf.int32),
-        "is_valid": tf.TensorSpec((), tf.bool),
     }

@@ -4,7 +4,7 @@ Post-processing is no part of it: a converter that quantises would put anchors i
 decoding of boxes into 8. Levels are apart: in 8 bits a concatenation would make all share a scale.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.export.calibration_images import refuse_no_images
-from keras_retinanet.export.converters import converting
+from keras_retinanet.export.tflite.conversion import Conversion
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.system.private_names import with_constants
 
@@ -21,7 +21,7 @@ QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 INPUT_TYPES = ("float32", "uint8")
 
 
-def convert_network(
+def network_conversion(
     model: RetinaNet,
     *,
     height: int,
@@ -29,8 +29,8 @@ def convert_network(
     quantization: str = "float32",
     input_type: str = "float32",
     calibration_images: Sequence[np.ndarray] = (),
-) -> bytes:
-    """Return the network as a TFLite file for images [1, height, width, 3], RGB in 0...255.
+) -> Conversion:
+    """Return how the network becomes a TFLite file for images [1, height, width, 3] in 0...255.
 
     Outputs, all float32: the logits [1, a, K] of each level, then the deltas [1, a, 4] of each.
 
@@ -45,17 +45,8 @@ def convert_network(
     if quantization == "int8":
         refuse_no_images(calibration_images)
     function = _frozen_network(model, height, width, from_uint8=_casts(quantization, input_type))
-    with converting("the TFLite converter"):
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-        if quantization != "float32":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if quantization == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if quantization == "int8":
-            converter.representative_dataset = lambda: _calibration_inputs(calibration_images)
-            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = tf.as_dtype(input_type)
-        return converter.convert()
+    inputs = calibration_images if quantization == "int8" else ()
+    return Conversion(function, quantization, input_type, inputs)
 
 
 def num_levels(model: RetinaNet) -> int:
@@ -88,12 +79,3 @@ def _frozen_network(model: RetinaNet, height: int, width: int, *, from_uint8: bo
 def _casts(quantization: str, input_type: str) -> bool:
     """Whether the graph turns bytes into floats; an int8 network takes them as they are."""
     return input_type == "uint8" and quantization != "int8"
-
-
-def _calibration_inputs(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    for i, image in enumerate(images):
-        values = image[None].astype(np.float32)
-        if i == 0:
-            # The input's own range is known: bytes then need no scaling.
-            values[0, 0, 0], values[0, 0, 1] = 0.0, 255.0
-        yield [values]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
-from keras_retinanet.export.converters import converting
+from keras_retinanet.export.tflite.conversion import Conversion
 from keras_retinanet.export.tflite.join import append_detection_op, join
 from keras_retinanet.geometry.boxes import box_area, clip_boxes
 from keras_retinanet.models.retinanet import RetinaNet
@@ -22,18 +22,16 @@ POSTPROCESSINGS = ("op", "builtin", "none")
 _LOWEST_THRESHOLD = 1e-6
 
 
-def convert_postprocessing(
+def postprocessing_conversions(
     model: RetinaNet, *, height: int, width: int, postprocessing: str = "op"
-) -> bytes:
-    """Return as TFLite what follows on the outputs of `convert_network`, in their order.
+) -> list[Conversion]:
+    """Return the graphs of what follows on the outputs of `network_conversion`, in their order.
 
-    Outputs in the order of DETECTION_OUTPUTS: boxes [1, N, 4] as shares of the image's sides (top,
-    left, bottom, right), 0-based classes [1, N], scores [1, N] descending, number [1], all float32,
-    with N = max_detections; or of RAW_OUTPUTS: scores [1, A, K] and deltas [1, A, 4].
+    The files that they become are put together by `join_postprocessing`.
 
     Args:
         postprocessing: "op": NMS by TFLite_Detection_PostProcess, which every TFLite for detection
-            has; "builtin": by built-in operations; "none": only the scores.
+            has, between the two graphs; "builtin": by built-in operations; "none": only the scores.
     """
     counts = model.anchor_generator.num_anchors_per_level(height, width)
     specs = [tf.TensorSpec((1, n, model.num_classes), tf.float32) for n in counts]
@@ -49,24 +47,35 @@ def convert_postprocessing(
         before_nms = _for_op if postprocessing == "op" else _by_builtins
         return before_nms(model, boxes, scores, classes)
 
-    if postprocessing != "op":
-        return _convert(run, specs)
+    functions = [(run, specs)]
+    if postprocessing == "op":
+        count = model.inference.max_detections
+        shapes = ((1, count, 4), (1, count), (1, count), (1,))
+        functions.append((_from_op(model), [tf.TensorSpec(shape) for shape in shapes]))
+    return [
+        Conversion(tf.function(function, autograph=False).get_concrete_function(*inputs))
+        for function, inputs in functions
+    ]
+
+
+def join_postprocessing(model: RetinaNet, files: Sequence[bytes]) -> bytes:
+    """Return the files of `postprocessing_conversions` as one.
+
+    Outputs in the order of DETECTION_OUTPUTS: boxes [1, N, 4] as shares of the image's sides (top,
+    left, bottom, right), 0-based classes [1, N], scores [1, N] descending, number [1], all float32,
+    with N = max_detections; or of RAW_OUTPUTS: scores [1, A, K] and deltas [1, A, 4].
+    """
+    if len(files) == 1:
+        return files[0]
+    before, after = files
     first = append_detection_op(
-        _convert(run, specs),
+        before,
         max_detections=model.inference.max_detections,
         num_classes=model.num_classes,
         score_threshold=_threshold(model),
         iou_threshold=model.inference.nms_iou_threshold,
     )
-    count = model.inference.max_detections
-    shapes = ((1, count, 4), (1, count), (1, count), (1,))
-    return join(first, _convert(_from_op(model), [tf.TensorSpec(shape) for shape in shapes]))
-
-
-def _convert(function: Callable, specs: Sequence[tf.TensorSpec]) -> bytes:
-    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
-    with converting("the TFLite converter"):
-        return tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    return join(first, after)
 
 
 def _threshold(model: RetinaNet) -> float:

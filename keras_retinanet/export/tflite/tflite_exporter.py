@@ -25,10 +25,15 @@ from keras_retinanet.detection.runtimes.tflite_file import (
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.export.calibration_images import calibration_inputs, refuse_no_images
 from keras_retinanet.export.exporter import Exporter, Written, as_float32
+from keras_retinanet.export.tflite.conversion import convert
 from keras_retinanet.export.tflite.join import join, name_tensors, refuse_variables
 from keras_retinanet.export.tflite.metadata import add_metadata
-from keras_retinanet.export.tflite.network import INPUT_TYPES, QUANTIZATIONS, convert_network
-from keras_retinanet.export.tflite.postprocess_op import POSTPROCESSINGS, convert_postprocessing
+from keras_retinanet.export.tflite.network import INPUT_TYPES, QUANTIZATIONS, network_conversion
+from keras_retinanet.export.tflite.postprocess_op import (
+    POSTPROCESSINGS,
+    join_postprocessing,
+    postprocessing_conversions,
+)
 from keras_retinanet.export.verify import Tolerance
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
@@ -53,8 +58,8 @@ class TFLiteExporter(Exporter):
     """Writes model.tflite, for one image of a fixed square size at a time.
 
     Args:
-        precision: see `convert_network`.
-        postprocessing: see `convert_postprocessing`.
+        precision: see `network_conversion`.
+        postprocessing: see `postprocessing_conversions`.
         input_type: "float32" or "uint8", 0...255 in both; None: uint8 with int8, else float32.
         input_size: side of the input; by default the size that the model was trained at.
         calibration_files: images to calibrate "int8" with.
@@ -99,8 +104,8 @@ class TFLiteExporter(Exporter):
         if not is_stretched:
             logger.warning(
                 "the model was trained with image.resize=%s, image.size=%d; clients of TFLite "
-                "files stretch images to %dx%d: AP is measured so, and image.resize=stretch trains "
-                "for it",
+                "files stretch images to %dx%d: AP is measured so (--data: what that costs), and "
+                "image.resize=stretch trains for it",
                 old.resize,
                 old.size,
                 policy.size,
@@ -121,19 +126,25 @@ class TFLiteExporter(Exporter):
         model = as_float32(model)
         side = self._side(model)
         input_type = self.input_type or ("uint8" if self.precision == "int8" else "float32")
-        network = convert_network(
-            model,
-            height=side,
-            width=side,
-            quantization=self.precision,
-            input_type=input_type,
-            calibration_images=(
-                calibration_images(self.calibration_files, side) if self.precision == "int8" else ()
+        conversions = [
+            network_conversion(
+                model,
+                height=side,
+                width=side,
+                quantization=self.precision,
+                input_type=input_type,
+                calibration_images=(
+                    calibration_images(self.calibration_files, side)
+                    if self.precision == "int8"
+                    else ()
+                ),
             ),
-        )
-        tail = convert_postprocessing(
-            model, height=side, width=side, postprocessing=self.postprocessing
-        )
+            *postprocessing_conversions(
+                model, height=side, width=side, postprocessing=self.postprocessing
+            ),
+        ]
+        network, *rest = convert(conversions, folder)
+        tail = join_postprocessing(model, rest)
         outputs = RAW_OUTPUTS if self.postprocessing == "none" else DETECTION_OUTPUTS
         file = name_tensors(join(network, tail), input_name="image", output_names=outputs)
         refuse_variables(file)
