@@ -57,6 +57,10 @@ class PartWriter:
             file.write(json.dumps({"batch": batch, "rows": rows}) + "\n")
         self.done.add(batch)
 
+    def read(self) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Yield what has been written so far, as `read_part` does."""
+        yield from read_part(_unfinished(self._path))
+
     def finish(self) -> None:
         """Give the part its final name."""
         sync_to_disk(_unfinished(self._path))
