@@ -14,6 +14,7 @@ from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.images.decoding import read_pixels
 from keras_retinanet.data.images.given_images import PASSED_OVER, given_images
 from keras_retinanet.detection.detector import Detections, Detector
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.drawing import draw_detections
 from keras_retinanet.detection.prediction_files import (
     PICTURES,
@@ -121,14 +122,18 @@ def predict(
     return summary
 
 
-def shown_from(detector: Detector) -> float | tuple[float, ...]:
+def shown_from(detector: Detector | DetectorSettings) -> float | tuple[float, ...]:
     """Return the score from which detections are shown by default, or that of each class."""
     thresholds = detector.inference.thresholds
     return MIN_SCORE if thresholds is None else thresholds
 
 
 def what_is_wanted(
-    detector: Detector, *, min_score: float | None, keep_all: bool, classes: Sequence[str]
+    detector: Detector | DetectorSettings,
+    *,
+    min_score: float | None,
+    keep_all: bool,
+    classes: Sequence[str],
 ) -> Wanted:
     """Return which detections are shown and kept, see `predict`.
 

@@ -177,6 +177,24 @@ def write_predictions(
         (output / YOLO / "classes.txt").write_text(names, encoding="utf-8")
 
 
+def image_as_json(prediction: ImagePrediction, names: Sequence[str]) -> dict:
+    """Return what JSON tells of an image; `names` are the classes'."""
+    return {
+        "file": str(prediction.file),
+        "width": prediction.width,
+        "height": prediction.height,
+        "detections": [
+            {"class": names[label], "score": score, "box": box}
+            for label, score, box in prediction.rows()
+        ],
+    }
+
+
+def finding_as_json(finding: Finding) -> dict:
+    """Return what JSON tells of a file that was passed over."""
+    return {"file": finding.where, "problem": finding.problem, "action": finding.action}
+
+
 def write_crops(
     prediction: ImagePrediction, pixels: Image.Image, class_names: Sequence[str], output: Path
 ) -> None:
@@ -201,19 +219,8 @@ def _write_json(path: Path, content: dict) -> None:
 def _as_json(
     predictions: Sequence[ImagePrediction], findings: Sequence[Finding], names: Sequence[str]
 ) -> dict:
-    images = [
-        {
-            "file": str(p.file),
-            "width": p.width,
-            "height": p.height,
-            "detections": [
-                {"class": names[label], "score": score, "box": box}
-                for label, score, box in p.rows()
-            ],
-        }
-        for p in predictions
-    ]
-    passed_over = [{"file": f.where, "problem": f.problem, "action": f.action} for f in findings]
+    images = [image_as_json(prediction, names) for prediction in predictions]
+    passed_over = [finding_as_json(finding) for finding in findings]
     return {"images": images, "passed_over": passed_over}
 
 

@@ -18,7 +18,7 @@ from keras_retinanet.data.convert.naming import (
     with_common_classes,
 )
 from keras_retinanet.data.convert.output import Output
-from keras_retinanet.data.convert.record_shards import RecordConversion
+from keras_retinanet.data.convert.record_shards import Entries, RecordConversion
 from keras_retinanet.data.convert.run_jobs import run_jobs
 from keras_retinanet.data.convert.split import Plan, Split
 from keras_retinanet.data.convert.tfrecord_writer import RecordPlan
@@ -99,7 +99,10 @@ def convert(
             check_images=check_images,
             is_shared=shard is not None,
         )
-        return _convert_share(conversion, output, shard or Shard(0, 1), on_progress)
+        share = shard or Shard(0, 1)
+        own, num_kept = conversion.write_share(share, on_progress)
+        every, missing = conversion.complete(share.count)
+        return summary(conversion, every or own, output, num_kept=num_kept, missing=missing)
     datasets, findings = _load_splits(data, splits, check_images=check_images)
     named = _named(datasets, target, findings)
     out = Output(output, _fingerprint(named, target, num_shards, link), link=link)
@@ -155,15 +158,15 @@ def record_conversion(
     )
 
 
-def _convert_share(
+def summary(
     conversion: RecordConversion,
+    entries: Entries,
     output: Path,
-    shard: Shard,
-    on_progress: Callable[[int, int], None],
+    *,
+    num_kept: int,
+    missing: list[Shard],
 ) -> Conversion:
-    own, num_kept = conversion.write_share(shard, on_progress)
-    every, missing = conversion.complete(shard.count)
-    entries = own if missing else every
+    """Return what was done of a conversion to TFRecords, by what is known of its files."""
     return Conversion(
         data_yaml=output / DATA_YAML,
         num_images=sum(entry["images"] for entry in entries.values()),

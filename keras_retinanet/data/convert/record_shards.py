@@ -95,6 +95,11 @@ class RecordConversion:
             writer.finish()
         return dict(sorted(entries.items())), num_kept
 
+    def known_files(self, count: int) -> Entries:
+        """Return what is known of the files that finished shares of `count` have written."""
+        paths = [part_path(self._parts, index, count) for index in range(count)]
+        return self._known(*paths)
+
     def complete(self, count: int) -> tuple[Entries, list[Shard]]:
         """Write the data YAML and the manifest if all `count` shares are there.
 
@@ -105,8 +110,7 @@ class RecordConversion:
             DataError: of a split too much is lost.
         """
         with self._output.lock():
-            paths = {i: part_path(self._parts, i, count) for i in range(count)}
-            entries = self._known(*(path for path in paths.values() if path.is_file()))
+            entries = self.known_files(count)
             lacking = {n % count for n in range(len(self.plan.files)) if n not in entries}
             missing = [Shard(i, count) for i in sorted(lacking)]
             if missing:
