@@ -1,6 +1,9 @@
 """Detection as a job of Beam: what `predict` finds, and what was passed over with its reason."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +156,20 @@ def test_models_that_cannot_be_used(make_tiny, tmp_path):
     folder, _ = export_model(tiles, tmp_path / "tiles", SavedModelExporter())
     with pytest.raises(ConfigError, match="cuts images into tiles, which jobs of Beam do not"):
         DetectObjects(folder)
+
+
+def test_the_example_of_the_page(export, images, tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parents[3] / "docs" / "scaling.md"
+    (block,) = re.findall(r"```python\n(import apache_beam.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    shutil.copy(images / "0 ü.jpg", tmp_path / "photos" / "1.jpg")
+    shutil.copy(images / "8 ü.jpg", tmp_path / "photos" / "2.jpg")
+    shutil.copytree(export, tmp_path / "export" / "1")
+    exec(block, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert "1" in lines
+    assert any(line.startswith("{'file': 'photos/1.jpg', 'width': 80") for line in lines)
 
 
 def test_the_command(call, capsys, export, images, tmp_path):
