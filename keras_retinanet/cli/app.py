@@ -27,6 +27,7 @@ from keras_retinanet.cli.console import (
 from keras_retinanet.cli.data_verbs.data_commands import app as data_app
 from keras_retinanet.cli.verbs.about_commands import configs, doctor
 from keras_retinanet.cli.verbs.anchors_command import anchors
+from keras_retinanet.cli.verbs.beam_commands import app as beam_app
 from keras_retinanet.cli.verbs.benchmark_command import benchmark
 from keras_retinanet.cli.verbs.compare_command import compare
 from keras_retinanet.cli.verbs.evaluate_commands import evaluate, merge
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
+app.add_typer(beam_app, name="beam")
 app.command()(train)
 app.command()(plan)
 app.command()(reproduce)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_retinanet.cli.console import lines_to_stderr, refuse_unwritable
+from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.conventions import TILE_OVERLAP
 from keras_retinanet.errors import ConfigError, WeightsError
 
@@ -54,6 +55,10 @@ AsJson = Annotated[
         callback=lines_to_stderr,
         help="Print the result as JSON; everything else goes to stderr.",
     ),
+]
+FileFormats = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="json (default), coco, yolo or csv; may be repeated."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images, or tiles of one image, per batch.")]
 Minutes = Annotated[
@@ -107,6 +112,20 @@ def tiled(detector: Any, tile: int | None, overlap: float | None) -> Any:
         raise ConfigError(f"--tile: {error}") from error
 
 
+def file_formats(given: list[str] | None) -> list[str]:
+    """Return the formats of predictions that --format names; JSON without it.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    from keras_retinanet.detection.prediction_files import FORMATS
+
+    for name in given or ():
+        if name not in FORMATS:
+            raise ConfigError(f"--format {name}: {did_you_mean(name, list(FORMATS))}")
+    return given or ["json"]
+
+
 def model_file(model: Path) -> Path:
     """Return what a MODEL argument means: a run directory stands for its best.keras.
 
@@ -137,3 +156,12 @@ def keras_file(model: Path) -> Path:
             f"{model} is no run directory: name one, a .keras file or a checkpoint of a run"
         )
     return file
+
+
+def model_identity(file: Path, detector: Any) -> str:
+    """Return what changes with a model's weights, or with its tiles: parts record it."""
+    from keras_retinanet.detection.tiled_detector import tiling_in_use
+    from keras_retinanet.system.digests import sha256
+
+    tiling = tiling_in_use(detector)
+    return sha256(file) + (f", tiles of {tiling}" if tiling.size else "")

@@ -17,6 +17,7 @@ from rich.table import Table
 from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.system.native_lines import without_native_lines
+from keras_retinanet.system.shards.shard import Shard
 from keras_retinanet.system.silence import quiet_loggers
 
 EXIT_USER_ERROR = 2
@@ -178,6 +179,12 @@ def counted(number: int, noun: str) -> str:
     if number != 1:
         noun += "es" if noun.endswith(("s", "x")) else "s"
     return f"{number} {noun}"
+
+
+def print_shard(shard: Shard, part: Path, num_images: int, done: str) -> None:
+    """Say what a process did of its share of the work."""
+    told = f"{counted(num_images, 'image')} {done}" if num_images else "nothing was left to do"
+    out.print(f"part {shard.index}/{shard.count}: {told}: {plain(str(part))}")
 
 
 class LogLines(logging.Handler):

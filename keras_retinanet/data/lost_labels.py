@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import stop
@@ -13,6 +14,16 @@ BOX_DROPPED = "box dropped"
 _MAX_TOLD = 3
 
 
+@dataclass(frozen=True)
+class LabelCounts:
+    """What is left of a split: numbers of its images, of its boxes, and of those that are objects
+    and no regions to ignore."""
+
+    num_images: int
+    num_boxes: int
+    num_objects: int
+
+
 def refuse_lost_labels(dataset: DetectionDataset, source: str) -> None:
     """Stop where a split has no class, no object, or has lost most of its annotations.
 
@@ -22,29 +33,43 @@ def refuse_lost_labels(dataset: DetectionDataset, source: str) -> None:
     Raises:
         DataError: with the reasons and their first places.
     """
-    num_objects, num_images = int((~dataset.is_ignored).sum()), len(dataset)
-    num_dropped = sum(finding.action == BOX_DROPPED for finding in dataset.findings)
-    num_annotations = dataset.num_boxes + num_dropped
     if not dataset.class_names:
         stop(
             "no class at all",
             source,
-            f"{source} names no class, and none of its {num_images} images has an object: look "
+            f"{source} names no class, and none of its {len(dataset)} images has an object: look "
             "whether these are the right annotation files",
         )
-    elif not num_objects:
-        reasons = _reasons(dataset.findings) or _without_reason(dataset)
+        return
+    num_objects = int((~dataset.is_ignored).sum())
+    counts = LabelCounts(len(dataset), dataset.num_boxes, num_objects)
+    refuse_lost_counts(counts, dataset.findings, source)
+
+
+def refuse_lost_counts(counts: LabelCounts, findings: Sequence[Finding], source: str) -> None:
+    """Stop where a split has no object, or has lost most of its annotations.
+
+    Args:
+        findings: of the split.
+
+    Raises:
+        DataError: as `refuse_lost_labels`.
+    """
+    num_dropped = sum(finding.action == BOX_DROPPED for finding in findings)
+    num_annotations = counts.num_boxes + num_dropped
+    if not counts.num_objects:
+        reasons = _reasons(findings) or _without_reason(counts.num_boxes)
         stop(
             "split without any object",
             f"{source}: {reasons}",
-            f"{source}: none of {num_images} images has an object: {reasons}",
+            f"{source}: none of {counts.num_images} images has an object: {reasons}",
         )
     elif num_dropped > MAX_DROPPED_SHARE * num_annotations:
         share = f"{num_dropped} of {num_annotations}"
         stop(
             "most annotations are dropped",
             f"{source}: {share}",
-            f"{source}: {share} annotations are dropped: {_reasons(dataset.findings)}: are these "
+            f"{source}: {share} annotations are dropped: {_reasons(findings)}: are these "
             "the right annotations for these images?",
         )
 
@@ -58,9 +83,9 @@ def _reasons(findings: Sequence[Finding]) -> str:
     return "; ".join(told)
 
 
-def _without_reason(dataset: DetectionDataset) -> str:
-    if dataset.num_boxes:
-        return f"all of its {dataset.num_boxes} annotations are regions to ignore"
+def _without_reason(num_boxes: int) -> str:
+    if num_boxes:
+        return f"all of its {num_boxes} annotations are regions to ignore"
     return (
         "its annotation files hold no box that is understood; docs/data.md tells what is read of "
         "each format"

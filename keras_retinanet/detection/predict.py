@@ -1,8 +1,9 @@
 """Prediction on images and videos: detections as files of several kinds, and pictures of them."""
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.images.decoding import read_pixels
 from keras_retinanet.data.images.given_images import PASSED_OVER, given_images
 from keras_retinanet.detection.detector import Detections, Detector
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.drawing import draw_detections
 from keras_retinanet.detection.prediction_files import (
     PICTURES,
@@ -87,25 +89,25 @@ def predict(
         ConfigError: the model has no class of a name.
     """
     detector = detector_for(model)
-    limits = shown_from(detector) if min_score is None else min_score
-    wanted = Wanted(limits, _labels(classes, detector.class_names), keep_all)
+    wanted = what_is_wanted(detector, min_score=min_score, keep_all=keep_all, classes=classes)
     given = given_images([images] if isinstance(images, str | Path) else images, lines)
     summary = PredictionSummary(findings=given.findings)
     with TemporaryDirectory(prefix="retinanet-fetched-") as folder:
         usable = usable_images(given, Path(folder))
-        _refuse_nothing(usable, images, summary.findings)
+        refuse_nothing(usable, images, summary.findings)
         # Once there is something to write: a video may turn out to be none.
         begin = functools.cache(functools.partial(make_place, output))
         predictions: list[ImagePrediction] = []
         if usable.images:
             begin()
-            predictions = _predict_images(
-                detector, usable.images, output, wanted, crops, batch_size
+            found = predict_images(
+                detector, usable.images, output, wanted, crops=crops, batch_size=batch_size
             )
+            predictions = [prediction for _, prediction in sorted(found, key=itemgetter(0))]
         for video in usable.videos:
             _predict_video(detector, video, output, begin, wanted, pace, batch_size, summary)
     if not predictions and not summary.videos:
-        _refuse_nothing(Usable(), images, summary.findings)
+        refuse_nothing(Usable(), images, summary.findings)
     summary.num_images = len(predictions)
     summary.num_detections = sum(len(each.scores) for each in predictions)
     summary.num_detections += sum(video.num_detections for video in summary.videos)
@@ -120,10 +122,26 @@ def predict(
     return summary
 
 
-def shown_from(detector: Detector) -> float | tuple[float, ...]:
+def shown_from(detector: Detector | DetectorSettings) -> float | tuple[float, ...]:
     """Return the score from which detections are shown by default, or that of each class."""
     thresholds = detector.inference.thresholds
     return MIN_SCORE if thresholds is None else thresholds
+
+
+def what_is_wanted(
+    detector: Detector | DetectorSettings,
+    *,
+    min_score: float | None,
+    keep_all: bool,
+    classes: Sequence[str],
+) -> Wanted:
+    """Return which detections are shown and kept, see `predict`.
+
+    Raises:
+        ConfigError: the model has no class of a name.
+    """
+    limits = shown_from(detector) if min_score is None else min_score
+    return Wanted(limits, _labels(classes, detector.class_names), keep_all)
 
 
 def _labels(classes: Sequence[str], class_names: Sequence[str]) -> list[int]:
@@ -135,7 +153,7 @@ def _labels(classes: Sequence[str], class_names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(class_names) if not classes or name in classes]
 
 
-def _refuse_nothing(usable: Usable, images: object, findings: Sequence[Finding]) -> None:
+def refuse_nothing(usable: Usable, images: object, findings: Sequence[Finding]) -> None:
     """Raise DataError if nothing is left to look at."""
     if usable.images or usable.videos:
         return
@@ -144,18 +162,18 @@ def _refuse_nothing(usable: Usable, images: object, findings: Sequence[Finding])
     raise DataError(f"{named} holds no usable image" + (f" ({reasons})" if reasons else ""))
 
 
-def _predict_images(
+def predict_images(
     detector: Detector,
     usable: Sequence[UsableImage],
     output: Path,
     wanted: Wanted,
+    *,
     crops: bool,
     batch_size: int,
-) -> list[ImagePrediction]:
-    """Write pictures, and return what files are to hold, in the order of the images."""
-    predictions: dict[int, ImagePrediction] = {}
-    heights = np.array([image.header.height for image in usable], np.int32)
-    widths = np.array([image.header.width for image in usable], np.int32)
+) -> Iterator[tuple[int, ImagePrediction]]:
+    """Write pictures; yield what files are to hold of each image, with its place in `usable`, in
+    the order of `detect_files`."""
+    heights, widths = sides_of(usable)
     paths = [str(image.read_from) for image in usable]
     for i, found in detector.detect_files(paths, heights, widths, batch_size=batch_size):
         image, (is_shown, is_kept) = usable[i], wanted.masks(found)
@@ -164,8 +182,14 @@ def _predict_images(
         _draw(picture, shown, detector.class_names, output / PICTURES)
         if crops:
             write_crops(shown, picture, detector.class_names, output)
-        predictions[i] = _prediction(image, found, is_kept)
-    return [predictions[i] for i in sorted(predictions)]
+        yield i, _prediction(image, found, is_kept)
+
+
+def sides_of(usable: Sequence[UsableImage]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images' heights and widths, each int32 [N]."""
+    sides = [(image.header.height, image.header.width) for image in usable]
+    heights, widths = np.array(sides, np.int32).reshape(-1, 2).T
+    return heights, widths
 
 
 def _predict_video(

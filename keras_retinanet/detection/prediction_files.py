@@ -12,13 +12,15 @@ from PIL import Image
 
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.shards.part_file import PART
 
 PREDICTIONS = "predictions.json"
 COCO, CSV_FILE, YOLO = "predictions_coco.json", "predictions.csv", "labels"
 PICTURES, CROPS, VIDEOS = "images", "crops", "videos"
 FORMATS = ("json", "coco", "yolo", "csv")
+TEXT_NAMES = (PREDICTIONS, COCO, CSV_FILE, YOLO)
 # All that predict may write into a folder.
-NAMES = (PREDICTIONS, COCO, CSV_FILE, YOLO, PICTURES, CROPS, VIDEOS)
+NAMES = (*TEXT_NAMES, PICTURES, CROPS, VIDEOS)
 # Shows that these are predict's: a data set has images/ and labels/, too.
 _MARKER = ".retinanet-predictions"
 
@@ -89,14 +91,18 @@ def refuse_earlier(output: Path, *, overwrite: bool) -> None:
         ConfigError: it does.
     """
     earlier = _earlier(output)
-    if earlier and not (output / _MARKER).is_file():
-        raise ConfigError(
-            f"{output} holds {earlier[0].name}, which predict has not written: name another folder"
-        )
+    _refuse_of_others(output, earlier)
     if earlier and not overwrite:
         raise ConfigError(
             f"{output} holds predictions of an earlier call ({earlier[0].name}): name another "
             "folder, or give --overwrite to replace them"
+        )
+
+
+def _refuse_of_others(output: Path, found: Sequence[Path]) -> None:
+    if found and not (output / _MARKER).is_file():
+        raise ConfigError(
+            f"{output} holds {found[0].name}, which predict has not written: name another folder"
         )
 
 
@@ -114,6 +120,31 @@ def make_place(output: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def claim_place(output: Path) -> None:
+    """Make the folder of parts of predictions, or see that it is one.
+
+    Raises:
+        ConfigError: it holds what predict has not written, or the predictions of a single process.
+    """
+    earlier = _earlier(output)
+    _refuse_of_others(output, earlier)
+    if earlier and not any(output.glob(f"{PART}*")):
+        raise ConfigError(
+            f"{output} holds predictions of an earlier call ({earlier[0].name}): name another "
+            "folder"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    (output / _MARKER).touch()
+
+
+def remove_files(output: Path) -> None:
+    """Remove the files of an earlier merge, and no picture."""
+    for name in (PREDICTIONS, COCO, CSV_FILE):
+        (output / name).unlink(missing_ok=True)
+    if (output / YOLO).is_dir():
+        shutil.rmtree(output / YOLO)
 
 
 def write_predictions(
@@ -146,6 +177,24 @@ def write_predictions(
         (output / YOLO / "classes.txt").write_text(names, encoding="utf-8")
 
 
+def image_as_json(prediction: ImagePrediction, names: Sequence[str]) -> dict:
+    """Return what JSON tells of an image; `names` are the classes'."""
+    return {
+        "file": str(prediction.file),
+        "width": prediction.width,
+        "height": prediction.height,
+        "detections": [
+            {"class": names[label], "score": score, "box": box}
+            for label, score, box in prediction.rows()
+        ],
+    }
+
+
+def finding_as_json(finding: Finding) -> dict:
+    """Return what JSON tells of a file that was passed over."""
+    return {"file": finding.where, "problem": finding.problem, "action": finding.action}
+
+
 def write_crops(
     prediction: ImagePrediction, pixels: Image.Image, class_names: Sequence[str], output: Path
 ) -> None:
@@ -170,19 +219,8 @@ def _write_json(path: Path, content: dict) -> None:
 def _as_json(
     predictions: Sequence[ImagePrediction], findings: Sequence[Finding], names: Sequence[str]
 ) -> dict:
-    images = [
-        {
-            "file": str(p.file),
-            "width": p.width,
-            "height": p.height,
-            "detections": [
-                {"class": names[label], "score": score, "box": box}
-                for label, score, box in p.rows()
-            ],
-        }
-        for p in predictions
-    ]
-    passed_over = [{"file": f.where, "problem": f.problem, "action": f.action} for f in findings]
+    images = [image_as_json(prediction, names) for prediction in predictions]
+    passed_over = [finding_as_json(finding) for finding in findings]
     return {"images": images, "passed_over": passed_over}
 
 

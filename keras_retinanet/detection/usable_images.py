@@ -65,7 +65,7 @@ def usable_images(given: GivenImages, folder: Path) -> Usable:
         path = file.path
         if header.is_other_kind:
             path = folder / f"{len(usable.images)}.png"
-            header = _converted(file, path, given.findings)
+            header = converted_header(file.name, file.path, path, given.findings)
         if header.fault:
             given.findings.append(Finding(header.fault, file.name, "image skipped"))
             continue
@@ -77,6 +77,18 @@ def usable_images(given: GivenImages, folder: Path) -> Usable:
         place = places.free(url_place(name) if "://" in name else Path(name.replace(":", "-")))
         usable.videos.append(UsableVideo(name, name, place, is_live=True))
     return usable
+
+
+def converted_header(name: str, path: Path, target: Path, findings: list[Finding]) -> ImageHeader:
+    """Write an image of another kind as a PNG; return that one's header."""
+    try:
+        num_pictures = convert_to_png(path, target)
+    except DataError as error:
+        return ImageHeader(fault=str(error))
+    if num_pictures > 1:
+        text = f"image of {num_pictures} pages or frames"
+        findings.append(Finding(text, name, "the first is used"))
+    return inspect_image(str(target))
 
 
 @dataclass(frozen=True)
@@ -124,15 +136,3 @@ def _fetched(given: GivenImages, folder: Path) -> Iterator[_File]:
             yield _File(url, target, url_place(url))
         else:
             given.findings.append(Finding(fault, url, PASSED_OVER))
-
-
-def _converted(file: _File, target: Path, findings: list[Finding]) -> ImageHeader:
-    """Write an image of another kind as a PNG; return that one's header."""
-    try:
-        num_pictures = convert_to_png(file.path, target)
-    except DataError as error:
-        return ImageHeader(fault=str(error))
-    if num_pictures > 1:
-        text = f"image of {num_pictures} pages or frames"
-        findings.append(Finding(text, file.name, "the first is used"))
-    return inspect_image(str(target))

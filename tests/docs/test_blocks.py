@@ -55,6 +55,8 @@ def test_yaml_is_what_the_program_reads(block, tmp_path):
 
 @pytest.mark.parametrize("block", PYTHON)
 def test_python_compiles_and_imports_what_is_there(block):
+    if "import apache_beam" in block:
+        pytest.importorskip("apache_beam")  # which is not to be had in every environment
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.ImportFrom) and node.module.startswith("keras_retinanet"):
             module = importlib.import_module(node.module)

@@ -26,12 +26,19 @@ from keras_retinanet.cli.data_verbs.check_tables import (
 )
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
+from keras_retinanet.system.shards.shard import Shard
 
 app = typer.Typer(help="Check, show, split and convert data sets.", no_args_is_help=True)
 
 
 # A part whose share of the images is off by more than this part of it is told.
 MAX_DEVIATION = 0.25
+# Of the shards that are not done.
+MOST_NAMED = 10
+SHARD_HELP = (
+    "Write share I of N of the TFRecord files (0/N to N-1/N); the last process to end writes "
+    "data.yaml."
+)
 
 
 class GroupsBy(str, enum.Enum):
@@ -77,6 +84,7 @@ def convert(
         bool, typer.Option("--link/--copy", help="Link images instead of copying.")
     ] = False,
     check_images: Annotated[bool, typer.Option(help="Decode every image first.")] = True,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help=SHARD_HELP)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a data set in another format; after an interruption, the same command continues."""
@@ -96,9 +104,11 @@ def convert(
             num_shards=shards,
             link=link,
             check_images=check_images,
+            shard=None if shard is None else Shard.parse(shard),
             on_progress=lambda count, total: bar.update(task, completed=count, total=total),
         )
     print_findings(done.findings)
+    missing = [f"{each.index}/{each.count}" for each in done.missing]
     tell(
         {
             "data": done.data_yaml,
@@ -106,12 +116,18 @@ def convert(
             "boxes": done.num_boxes,
             "classes": done.num_classes,
             "findings": len(done.findings),
+            **({"missing_shards": missing} if shard is not None else {}),
         }
     )
     kept = f" ({done.num_kept} were there before)" if done.num_kept else ""
+    counts = f"{counted(done.num_images, 'image')}{kept}, {counted(done.num_boxes, 'box')}"
+    if missing:
+        named = ", ".join(missing[:MOST_NAMED]) + (", ..." if missing[MOST_NAMED:] else "")
+        waiting = f"{counted(len(missing), 'shard')} of {done.missing[0].count} not done: {named}"
+        out.print(f"shard {shard}: {counts}; {waiting}")
+        return
     out.print(
-        f"{to}: {counted(done.num_images, 'image')}{kept}, {counted(done.num_boxes, 'box')} of "
-        f"{counted(done.num_classes, 'class')}: {plain(str(done.data_yaml))}"
+        f"{to}: {counts} of {counted(done.num_classes, 'class')}: {plain(str(done.data_yaml))}"
     )
     if done.findings:
         out.print(f"{counted(len(done.findings), 'finding')}: {plain(str(output / FINDINGS))}")

@@ -8,20 +8,35 @@ import typer
 
 from keras_retinanet import conventions
 from keras_retinanet.cli.arguments import (
+    DATA_HELP,
     AsJson,
     BatchSize,
     Data,
+    FileFormats,
     Model,
     Split,
     Tile,
     TileOverlap,
+    file_formats,
     model_file,
+    model_identity,
     output_folder,
     tiled,
 )
-from keras_retinanet.cli.console import counted, described_dataset, err, out, print_metrics, tell
+from keras_retinanet.cli.console import (
+    counted,
+    described_dataset,
+    err,
+    out,
+    plain,
+    print_findings,
+    print_metrics,
+    print_shard,
+    tell,
+)
 from keras_retinanet.cli.verbs.evaluation_report import write_evaluation_report
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.shards.shard import Shard
 
 EvaluationOutput = Annotated[
     Path | None,
@@ -57,7 +72,6 @@ def evaluate(
     from keras_retinanet.detection.runtimes.keras_model import KerasDetector
     from keras_retinanet.detection.tiled_detector import tiling_in_use
     from keras_retinanet.evaluation.evaluate import DatasetEvaluation
-    from keras_retinanet.evaluation.shards.evaluate_shard import Shard
 
     share = None if shard is None else Shard.parse(shard)
     if share is not None and output is None:
@@ -99,45 +113,55 @@ def _run_shard(
     file: Path,
     detector: Any,
     dataset: Any,
-    shard: Any,
+    shard: Shard,
     output: Path,
     batch_size: int,
     max_detections: int,
 ) -> None:
     """Write a shard's part, and say what was done."""
-    from keras_retinanet.detection.tiled_detector import tiling_in_use
     from keras_retinanet.evaluation.shards.evaluate_shard import evaluate_shard
-    from keras_retinanet.system.digests import sha256
-
-    tiling = tiling_in_use(detector)
 
     path, num_images = evaluate_shard(
         detector,
         dataset,
         shard,
         output,
-        # With its tiles: parts with others are of another evaluation.
-        model=sha256(file) + (f", tiles of {tiling}" if tiling.size else ""),
+        model=model_identity(file, detector),
         batch_size=batch_size,
         max_detections=max_detections,
     )
-    done = f"{counted(num_images, 'image')} evaluated" if num_images else "nothing was left to do"
     tell({"part": path, "images": num_images})
-    out.print(f"part {shard.index}/{shard.count}: {done}: {path}")
+    print_shard(shard, path, num_images, "evaluated")
 
 
 def merge(
     parts: Annotated[
         list[Path], typer.Argument(metavar="PART...", help="Parts, or folders with parts.")
     ],
-    data: Data,
-    split: Split = "val",
-    output: EvaluationOutput = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help=f"Of an evaluation's parts: {DATA_HELP}")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set that was evaluated.")] = "val",
+    output: Annotated[
+        Path | None,
+        output_folder("Folder for what one process would write; of predictions, needed."),
+    ] = None,
+    file_format: FileFormats = None,
     as_json: AsJson = False,
 ) -> None:
-    """Combine the parts that `evaluate --shard` wrote into one evaluation."""
+    """Combine the parts that `evaluate --shard` or `predict --shard` wrote."""
+    from keras_retinanet.detection.predict_shard import KIND as PREDICTION
+    from keras_retinanet.system.shards.part_set import kind_of_parts
+
+    if kind_of_parts(parts) == PREDICTION:
+        _merge_predictions(parts, data, output, file_format)
+        return
     from keras_retinanet.evaluation.shards.evaluate_shard import merge_parts
 
+    if data is None:
+        raise ConfigError("parts of an evaluation need --data, the data set that was evaluated")
+    if file_format is not None:
+        raise ConfigError("--format is for predictions, and the parts are of an evaluation")
     evaluator = merge_parts(parts, described_dataset(data, split))
     _tell_evaluation(
         evaluator,
@@ -145,6 +169,35 @@ def merge(
         title=f"{Path(data).name}, {split}",
         facts={"parts": ", ".join(map(str, parts)), "data": f"{data}, {split}"},
         result={"parts": parts, "data": data, "split": split},
+    )
+
+
+def _merge_predictions(
+    parts: list[Path], data: str | None, output: Path | None, file_format: list[str] | None
+) -> None:
+    """Write the files of a prediction's parts."""
+    from keras_retinanet.detection.predict_shard import merge_predictions
+    from keras_retinanet.detection.prediction_files import TEXT_NAMES
+
+    if data is not None:
+        raise ConfigError("--data is for an evaluation, and the parts are of a prediction")
+    if output is None:
+        raise ConfigError("parts of a prediction need --output, the folder for predictions.json")
+    summary = merge_predictions(parts, output, formats=file_formats(file_format))
+    print_findings(summary.findings)
+    written = [output / name for name in TEXT_NAMES if (output / name).exists()]
+    tell(
+        {
+            "parts": parts,
+            "images": summary.num_images,
+            "detections": summary.num_detections,
+            "passed_over": [finding.where for finding in summary.findings],
+            "written": written,
+        }
+    )
+    out.print(
+        f"{counted(summary.num_images, 'image')}, {counted(summary.num_detections, 'detection')}: "
+        + ", ".join(plain(str(path)) for path in written)
     )
 
 

@@ -2,23 +2,31 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from keras_retinanet.cli.arguments import (
     AsJson,
     BatchSize,
+    FileFormats,
     Model,
     Tile,
     TileOverlap,
+    file_formats,
     model_file,
+    model_identity,
     output_folder,
     tiled,
 )
-from keras_retinanet.cli.console import counted, out, plain, print_findings, tell
-from keras_retinanet.config.yaml_files import did_you_mean
+from keras_retinanet.cli.console import counted, out, plain, print_findings, print_shard, tell
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.shards.shard import Shard
+
+SHARD_HELP = (
+    "Take share I of N of the images (0/N to N-1/N) and write its part into --output; `retinanet "
+    "merge` combines the parts."
+)
 
 
 def predict(
@@ -48,10 +56,7 @@ def predict(
         list[str] | None,
         typer.Option("--class", metavar="NAME", help="This class alone; may be repeated."),
     ] = None,
-    file_format: Annotated[
-        list[str] | None,
-        typer.Option("--format", help="json (default), coco, yolo or csv; may be repeated."),
-    ] = None,
+    file_format: FileFormats = None,
     crops: Annotated[bool, typer.Option("--crops", help="Cut each object out, too.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier call's predictions.")
@@ -66,20 +71,34 @@ def predict(
     tile: Tile = None,
     tile_overlap: TileOverlap = None,
     batch_size: BatchSize = 8,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help=SHARD_HELP)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw a model's detections on images and videos, and write them as JSON, COCO, YOLO or CSV."""
     from keras_retinanet.detection.load_detector import load_detector
     from keras_retinanet.detection.predict import predict as run_prediction
     from keras_retinanet.detection.predict import shown_from
-    from keras_retinanet.detection.prediction_files import FORMATS, NAMES, refuse_earlier
+    from keras_retinanet.detection.prediction_files import NAMES, refuse_earlier
     from keras_retinanet.detection.video.frames import Pace
 
-    formats = file_format or ["json"]
-    for name in formats:
-        if name not in FORMATS:
-            raise ConfigError(f"--format {name}: {did_you_mean(name, list(FORMATS))}")
+    formats = file_formats(file_format)
     file = model_file(model)
+    if shard is not None:
+        _refuse_with_shard(file_format, overwrite=overwrite, has_pace=every != 1 or fps is not None)
+        _predict_shard(
+            Shard.parse(shard),
+            file,
+            tiled(load_detector(file), tile, tile_overlap),
+            images,
+            output,
+            lines=sys.stdin,
+            min_score=min_score,
+            keep_all=keep_all,
+            classes=class_name or (),
+            crops=crops,
+            batch_size=batch_size,
+        )
+        return
     refuse_earlier(output, overwrite=overwrite)
     detector = tiled(load_detector(file), tile, tile_overlap)
     limits = shown_from(detector) if min_score is None else min_score
@@ -116,3 +135,42 @@ def predict(
         done.append(f"{counted(num_frames, 'frame')} of {counted(len(summary.videos), 'video')}")
     done.append(counted(summary.num_detections, "detection"))
     out.print(f"{', '.join(done)} of {scores}: {written}")
+
+
+def _refuse_with_shard(formats: list[str] | None, *, overwrite: bool, has_pace: bool) -> None:
+    """Refuse what would have no effect on a share.
+
+    Raises:
+        ConfigError: it is given.
+    """
+    if formats is not None:
+        raise ConfigError("--shard writes a part: give --format to `retinanet merge`")
+    if overwrite:
+        raise ConfigError("--shard goes on with what is there: remove the folder to begin anew")
+    if has_pace:
+        raise ConfigError("--every and --fps are for videos, and --shard takes images alone")
+
+
+def _predict_shard(
+    shard: Shard,
+    file: Path,
+    detector: Any,
+    images: list[str],
+    output: Path,
+    **options: Any,
+) -> None:
+    """Write a shard's part, and say what was done."""
+    from keras_retinanet.detection.predict_shard import predict_shard
+
+    done = predict_shard(
+        detector, images, output, shard, model_id=model_identity(file, detector), **options
+    )
+    print_findings(done.findings)
+    tell(
+        {
+            "part": done.part,
+            "images": done.num_images,
+            "passed_over": [finding.where for finding in done.findings],
+        }
+    )
+    print_shard(shard, done.part, done.num_images, "looked at")

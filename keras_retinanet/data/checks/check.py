@@ -4,10 +4,12 @@ import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from keras_retinanet.data.checks.anchor_recall import AnchorRecall
+from keras_retinanet.data.checks.conversion_check import check_conversion
 from keras_retinanet.data.checks.duplicates import (
     ImageOfSplit,
     find_duplicates,
@@ -127,7 +129,9 @@ def check_dataset(
     checked = [
         _check_split(data_yaml, split, decode, measure_anchors, progress) for split in wanted
     ]
-    findings = [finding for part in checked for finding in part.findings]
+    folder = data_folder(data_yaml)
+    findings = check_conversion(folder, partial(progress, "checksums"))
+    findings += [finding for part in checked for finding in part.findings]
     datasets = {part.split: part.dataset for part in checked if part.dataset is not None}
     unions_of_train = unions(
         {p.split: {image.path for image in p.images} for p in checked if p.dataset is not None}
@@ -149,7 +153,7 @@ def check_dataset(
         findings=list(dict.fromkeys(findings)),
         statistics={split: describe_dataset(dataset) for split, dataset in datasets.items()},
         num_images=sum(part.num_images for part in checked),
-        folder=data_folder(data_yaml),
+        folder=folder,
     )
 
 

@@ -3,9 +3,8 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,10 @@ from keras_retinanet.data.convert.naming import (
     with_common_classes,
 )
 from keras_retinanet.data.convert.output import Output
-from keras_retinanet.data.convert.split import Job, Plan, Split
-from keras_retinanet.data.convert.tfrecord_writer import plan_tfrecord
+from keras_retinanet.data.convert.record_shards import Entries, RecordConversion
+from keras_retinanet.data.convert.run_jobs import run_jobs
+from keras_retinanet.data.convert.split import Plan, Split
+from keras_retinanet.data.convert.tfrecord_writer import RecordPlan
 from keras_retinanet.data.convert.voc_writer import plan_voc
 from keras_retinanet.data.convert.yolo_writer import plan_yolo
 from keras_retinanet.data.dataset import DetectionDataset, Finding, write_findings
@@ -28,20 +29,27 @@ from keras_retinanet.data.images.address import file_of
 from keras_retinanet.data.lost_labels import refuse_lost_labels
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
+from keras_retinanet.system.shards.shard import Shard
 
-# What to write each format with.
+# What to write each format with that has a file for each image.
 PLANNERS: dict[str, Callable[[Sequence[Split], Output], Plan]] = {
     "coco": plan_coco,
     "voc": plan_voc,
     "yolo": plan_yolo,
-    "tfrecord": plan_tfrecord,
 }
+TFRECORD = "tfrecord"
+TARGETS = (*PLANNERS, TFRECORD)
 DATA_YAML, FINDINGS = "data.yaml", "data_findings.json"
 
 
 @dataclass
 class Conversion:
-    """What `convert` did; `num_kept` of the images were there from an interrupted run."""
+    """What `convert` did; `num_kept` of the images were there from an interrupted run.
+
+    Attributes:
+        missing: shards that are not done. With some, there is no data YAML yet, and the numbers are
+            those of this shard.
+    """
 
     data_yaml: Path
     num_images: int
@@ -49,6 +57,7 @@ class Conversion:
     num_boxes: int
     num_classes: int
     findings: list[Finding] = field(default_factory=list)
+    missing: list[Shard] = field(default_factory=list)
 
 
 def convert(
@@ -60,6 +69,7 @@ def convert(
     num_shards: int | None = None,
     link: bool = False,
     check_images: bool = True,
+    shard: Shard | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Conversion:
     """Write splits of a data set (all by default) in the format `target` into a folder.
@@ -71,21 +81,34 @@ def convert(
         num_shards: TFRecord files of a split; by size without it.
         link: image files become links to the originals.
         check_images: decode every image before, and leave out damaged ones.
+        shard: write this share of the TFRecord files alone; the process that finds all of them
+            there writes what belongs to all.
         on_progress: called with the number of images done, and of all.
 
     Raises:
         ConfigError: a setting does not fit the format, or the data has no such split.
         DataError: the data cannot be used, or the folder holds something else.
     """
-    _refuse_misfits(target, num_shards=num_shards, link=link)
+    _refuse_misfits(target, num_shards=num_shards, link=link, shard=shard)
+    if target == TFRECORD:
+        conversion = record_conversion(
+            data,
+            output,
+            splits=splits,
+            num_files=num_shards,
+            check_images=check_images,
+            is_shared=shard is not None,
+        )
+        share = shard or Shard(0, 1)
+        own, num_kept = conversion.write_share(share, on_progress)
+        every, missing = conversion.complete(share.count)
+        return summary(conversion, every or own, output, num_kept=num_kept, missing=missing)
     datasets, findings = _load_splits(data, splits, check_images=check_images)
     named = _named(datasets, target, findings)
     out = Output(output, _fingerprint(named, target, num_shards, link), link=link)
-    if target == "tfrecord":
-        plan = plan_tfrecord(named, out, num_shards=num_shards)
-    else:
-        plan = PLANNERS[target](named, out)
-    num_kept = _run(plan.jobs, on_progress)
+    plan = PLANNERS[target](named, out)
+    ran = run_jobs(plan.jobs, on_progress)
+    num_kept = sum(job.num_images for job, was_there in ran if was_there)
     plan.finish()
     findings += plan.findings
     out.write_text(DATA_YAML, yaml.safe_dump(plan.data_yaml, sort_keys=False, allow_unicode=True))
@@ -101,12 +124,68 @@ def convert(
     )
 
 
-def _refuse_misfits(target: str, *, num_shards: int | None, link: bool) -> None:
-    if target not in PLANNERS:
-        raise ConfigError(f"no format {target!r} to write: {did_you_mean(target, list(PLANNERS))}")
-    if target != "tfrecord" and num_shards is not None:
+def record_conversion(
+    data: str | Path,
+    output: Path,
+    *,
+    splits: Sequence[str] | None = None,
+    num_files: int | None = None,
+    check_images: bool = True,
+    is_shared: bool = True,
+) -> RecordConversion:
+    """Return the conversion to TFRecords that one or many processes carry out.
+
+    Images are decoded where they are written: each process looks at the headers of all, and decodes
+    its share.
+
+    Args:
+        num_files: of a split; by size without it.
+        is_shared: others may be at it at the same time.
+
+    Raises:
+        ConfigError, DataError: as `convert`.
+    """
+    datasets, findings = _load_splits(data, splits, check_images=False)
+    named = _named(datasets, TFRECORD, findings)
+    fingerprint = _fingerprint(named, TFRECORD, num_files, check_images)
+    return RecordConversion(
+        RecordPlan(named, num_files=num_files, check_images=check_images),
+        Output(output, fingerprint, is_shared=is_shared),
+        findings,
+        source=str(data),
+        data_yaml=DATA_YAML,
+        report=FINDINGS,
+    )
+
+
+def summary(
+    conversion: RecordConversion,
+    entries: Entries,
+    output: Path,
+    *,
+    num_kept: int,
+    missing: list[Shard],
+) -> Conversion:
+    """Return what was done of a conversion to TFRecords, by what is known of its files."""
+    return Conversion(
+        data_yaml=output / DATA_YAML,
+        num_images=sum(entry["images"] for entry in entries.values()),
+        num_kept=num_kept,
+        num_boxes=sum(entry["boxes"] for entry in entries.values()),
+        num_classes=len(conversion.plan.splits[0].dataset.class_names),
+        findings=conversion.findings(entries),
+        missing=missing,
+    )
+
+
+def _refuse_misfits(
+    target: str, *, num_shards: int | None, link: bool, shard: Shard | None
+) -> None:
+    if target not in TARGETS:
+        raise ConfigError(f"no format {target!r} to write: {did_you_mean(target, list(TARGETS))}")
+    if target != TFRECORD and (num_shards is not None or shard is not None):
         raise ConfigError(f"only tfrecord has shards, not {target}")
-    if target == "tfrecord" and link:
+    if target == TFRECORD and link:
         raise ConfigError("TFRecords hold the images themselves: there is nothing to link")
 
 
@@ -152,34 +231,19 @@ def _named(
     ]
 
 
-def _run(jobs: Sequence[Job], on_progress: Callable[[int, int], None]) -> int:
-    """Run all jobs, several at a time; return the number of images that were there before."""
-    total, done, kept = sum(job.num_images for job in jobs), 0, 0
-    pool = ThreadPoolExecutor(os.cpu_count() or 1)
-    try:
-        running = {pool.submit(job.run): job for job in jobs}
-        for future in as_completed(running):
-            job = running.pop(future)
-            kept += job.num_images if future.result() else 0
-            done += job.num_images
-            on_progress(done, total)
-    finally:
-        # After a failure or Ctrl-C, what has not begun does not begin.
-        pool.shutdown(cancel_futures=True)
-    return kept
-
-
 def _fingerprint(splits: Iterable[Split], *options: object) -> str:
     """Return what changes if anything does that is to be written."""
     digest = hashlib.sha256(repr(options).encode())
-    stats: dict[str, tuple[int, int]] = {}
+
+    def add(value: object) -> None:
+        digest.update(repr(value).encode("utf-8", "surrogatepass"))
+
     for split in splits:
         dataset = split.dataset
-        for values in (
-            [split.name, dataset.class_names, dataset.category_ids, dataset.image_ids],
-            [split.image_names, [_stat(path, stats) for path in dataset.image_paths]],
-        ):
-            digest.update(repr(values).encode("utf-8", "surrogatepass"))
+        add([split.name, dataset.class_names, dataset.category_ids])
+        # One by one: the texts of millions of images take more memory than their boxes.
+        for one in zip(dataset.image_ids, split.image_names, dataset.image_paths, strict=True):
+            add((*one[:2], os.path.abspath(one[2]), *_stat(file_of(one[2]))))
         for array in (
             *(dataset.heights, dataset.widths, dataset.row_splits, dataset.boxes),
             *(dataset.labels, dataset.is_ignored, dataset.areas),
@@ -188,10 +252,9 @@ def _fingerprint(splits: Iterable[Split], *options: object) -> str:
     return digest.hexdigest()
 
 
-def _stat(path: str, stats: dict[str, tuple[int, int]]) -> tuple[str, int, int]:
-    """Return a path, with the size and time of the file that it leads to."""
-    file = file_of(path)
-    if file not in stats:
-        found = os.stat(file)
-        stats[file] = (found.st_size, found.st_mtime_ns)
-    return (os.path.abspath(path), *stats[file])
+# The images of a record lie one behind the other in the same file.
+@lru_cache(maxsize=16)
+def _stat(file: str) -> tuple[int, int]:
+    """Return the size and the time of a file."""
+    found = os.stat(file)
+    return found.st_size, found.st_mtime_ns

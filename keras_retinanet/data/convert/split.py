@@ -23,10 +23,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Job:
-    """Files of `num_images` images; `run` returns whether they were there before."""
+    """Files of `num_images` images; in a `Plan`, `run` returns whether they were there before."""
 
     num_images: int
-    run: Callable[[], bool]
+    run: Callable[[], Any]
 
 
 @dataclass

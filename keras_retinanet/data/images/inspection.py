@@ -18,7 +18,7 @@ from keras_retinanet.data.images.orientation import (
 from keras_retinanet.data.images.webp_and_jpeg_xl import (
     JPEG_XL_MAGIC_BYTES,
     WEBP_HEAD_BYTES,
-    is_jpeg_xl,
+    is_jpeg_xl_file,
     is_still_webp,
     jpeg_xl_size,
 )
@@ -137,7 +137,7 @@ def starts_as_jpeg_xl(file: BinaryIO) -> bool:
     file.seek(0)
     head = file.read(JPEG_XL_MAGIC_BYTES)
     file.seek(0)
-    return bool(is_jpeg_xl(tf.constant(head)))
+    return is_jpeg_xl_file(head)
 
 
 def _is_still_webp(file: BinaryIO) -> bool:

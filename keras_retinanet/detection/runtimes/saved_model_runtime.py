@@ -15,8 +15,9 @@ from keras_retinanet.detection.runtimes.raw import RawDetector
 from keras_retinanet.detection.runtimes.served import ServedDetector
 from keras_retinanet.errors import WeightsError
 
+ENCODED_IMAGES = "encoded_images"
 # The kinds of signatures, best first: files of all sizes go into one request.
-_PREFERENCE = ("encoded_images", "tf_examples", "images", "model_garden", "network_inputs")
+_PREFERENCE = (ENCODED_IMAGES, "tf_examples", "images", "model_garden", "network_inputs")
 ENCODED_IMAGE_KEY = "image/encoded"
 
 
@@ -28,19 +29,15 @@ def open_signatures(folder: Path) -> dict[str, Detector]:
     Raises:
         WeightsError: it is not such a folder, or it is damaged.
     """
-    manifest = read_manifest(folder)
-    class_names = _labels(folder / "assets" / LABELS_FILE)
+    settings, contracts = read_contracts(folder)
     try:
         loaded = tf.saved_model.load(str(folder))
-        contracts = manifest["contract"]["signatures"]
         names = sorted(contracts, key=lambda name: _PREFERENCE.index(contracts[name]["kind"]))
         functions = {name: loaded.signatures[name] for name in names}
     except Exception as error:  # protocol buffers', TensorFlow's and the file system's
         first_line = (str(error).strip() or repr(error)).splitlines()[0]
         raise WeightsError(f"{folder} cannot be loaded: {first_line}") from error
     detectors: dict[str, Detector] = {}
-    content = {**manifest["inference"], "class_names": class_names}
-    settings = DetectorSettings.from_json(content)
     for name, function in functions.items():
         if contracts[name]["kind"] == "network_inputs":
             ((key, spec),) = contracts[name]["inputs"].items()
@@ -52,6 +49,23 @@ def open_signatures(folder: Path) -> dict[str, Detector]:
         else:
             detectors[name] = SavedModelDetector(loaded, function, contracts[name], settings)
     return detectors
+
+
+def read_contracts(folder: Path) -> tuple[DetectorSettings, dict[str, dict[str, Any]]]:
+    """Return the settings of the model that was exported, and what each signature takes and gives;
+    the model itself is not loaded.
+
+    Raises:
+        WeightsError: it is no folder that `retinanet export` wrote, or it is damaged.
+    """
+    manifest = read_manifest(folder)
+    class_names = _labels(folder / "assets" / LABELS_FILE)
+    try:
+        contracts = manifest["contract"]["signatures"]
+        content = {**manifest["inference"], "class_names": class_names}
+        return DetectorSettings.from_json(content), contracts
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"{folder} cannot be loaded: its manifest lacks {error}") from error
 
 
 class _Raw:
@@ -89,6 +103,11 @@ class SavedModelDetector(ServedDetector):
         self._loaded = loaded
         self._serve = function
         self._contract = contract
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether a request holds the bytes of image files, as they are."""
+        return self._contract["kind"] == ENCODED_IMAGES
 
     def serve(self, files: list[bytes]) -> dict[str, np.ndarray]:
         ((name, _),) = self._contract["inputs"].items()

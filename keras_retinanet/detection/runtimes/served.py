@@ -1,6 +1,6 @@
 """Detections from runtimes that take whole images: scaling and NMS are inside of what they run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,7 @@ class ServedDetector:
     ) -> None:
         self.class_names = settings.class_names
         self.inference, self.tiling = settings.inference, settings.tiling
-        self._first_class = first_class
+        self.first_class = first_class
         self._one_by_one = one_by_one
 
     def serve(self, files: list[bytes]) -> dict[str, np.ndarray]:
@@ -66,11 +66,24 @@ class ServedDetector:
     def _detections(
         self, served: dict[str, np.ndarray], row: int, height: int, width: int
     ) -> Detections:
-        count = int(served["num_detections"][row])
-        boxes = served["detection_boxes"][row, :count] * np.array([height, width] * 2)
-        classes = served["detection_classes"][row, :count].astype(np.int32)
-        return {
-            "boxes": boxes[:, [1, 0, 3, 2]],
-            "scores": served["detection_scores"][row, :count],
-            "classes": classes - self._first_class,
-        }
+        one = {name: values[row] for name, values in served.items()}
+        return in_pixels(one, height, width, first_class=self.first_class)
+
+
+def in_pixels(
+    served: Mapping[str, np.ndarray], height: int, width: int, *, first_class: int
+) -> Detections:
+    """Return what was served for one image in pixels of it.
+
+    Args:
+        served: as `ServedDetector.serve`, without the request's dimension.
+        first_class: the number of the first class.
+    """
+    count = int(served["num_detections"])
+    boxes = served["detection_boxes"][:count] * np.array([height, width] * 2)
+    classes = served["detection_classes"][:count].astype(np.int32)
+    return {
+        "boxes": boxes[:, [1, 0, 3, 2]],
+        "scores": served["detection_scores"][:count],
+        "classes": classes - first_class,
+    }

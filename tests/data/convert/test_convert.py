@@ -11,7 +11,7 @@ import tensorflow as tf
 import yaml
 
 from keras_retinanet.data.convert import convert as conversion
-from keras_retinanet.data.convert.convert import PLANNERS, convert
+from keras_retinanet.data.convert.convert import TARGETS, convert
 from keras_retinanet.data.convert.output import Output
 from keras_retinanet.data.images.address import image_name, read_image_bytes
 from keras_retinanet.data.source import load_dataset
@@ -244,7 +244,7 @@ def times(folder):
     }
 
 
-@pytest.mark.parametrize("target", sorted(PLANNERS))
+@pytest.mark.parametrize("target", sorted(TARGETS))
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
 def test_an_interrupted_conversion_goes_on(source, target, interruption, tmp_path, monkeypatch):
     out, whole = tmp_path / "out", tmp_path / "whole"
@@ -268,7 +268,8 @@ def test_an_interrupted_conversion_goes_on(source, target, interruption, tmp_pat
         for name in ("put_image", "write_file"):
             patch.setattr(Output, name, failing(getattr(Output, name)))
         convert(source, out, **options)
-    before = times(out)
+    # The part of records, which tells what is there, is gone at the end.
+    before = {k: v for k, v in times(out).items() if not k.startswith("parts/")}
     assert "data.yaml" not in before
     assert 1 < len(before) < len(times(whole))
     (out / ".unfinished-0123-1.tmp").write_bytes(b"as a killed process leaves it")
@@ -416,7 +417,7 @@ def test_voc_with_overlapping_splits(voc, tmp_path):
     assert load_dataset(done.data_yaml, "train").image_ids == ["a"]
 
 
-@pytest.mark.parametrize("target", PLANNERS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_webp_and_jpeg_xl_are_converted_as_they_are(coco, picture, target, tmp_path):
     contents = {"a.webp": picture(kind="WEBP"), "b.jxl": SAMPLES["rgb"]}
     for name, content in contents.items():

@@ -11,6 +11,9 @@ from keras_retinanet.data.images.decoding import decode_image, read_pixels
 from keras_retinanet.data.images.inspection import inspect_image
 from keras_retinanet.data.images.scan import scan_image
 from keras_retinanet.data.images.webp_and_jpeg_xl import (
+    JPEG_XL_MAGIC_BYTES,
+    is_jpeg_xl,
+    is_jpeg_xl_file,
     is_still_webp,
     jpeg_xl_size,
     webp_size,
@@ -197,3 +200,18 @@ def test_no_bytes_are_an_error(seed):
         file = tf.constant(start + rng.bytes(int(rng.integers(0, 60))))
         assert webp_size(file).numpy().min() >= 0
         assert jpeg_xl_size(file).numpy().min() >= 0
+
+
+def test_jpeg_xl_is_told_alike_in_graphs_and_outside():
+    files = [
+        *SAMPLES.values(),
+        *WEBP.values(),
+        b"",
+        b"\xff",
+        b"\xff\xd8\xff\xe0",
+        b"\0\0\0\x0cJXL ",
+    ]
+    heads = [file[:JPEG_XL_MAGIC_BYTES] for file in files]
+    told = [is_jpeg_xl_file(head) for head in heads]
+    assert told == [bool(is_jpeg_xl(tf.constant(head))) for head in heads]
+    assert told == [True] * len(SAMPLES) + [False] * (len(files) - len(SAMPLES))

@@ -12,11 +12,12 @@ from keras_retinanet.data.source import load_dataset
 from keras_retinanet.detection.runtimes.keras_model import KerasDetector
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.evaluation.evaluate import DatasetEvaluation, write_evaluation
-from keras_retinanet.evaluation.shards.evaluate_shard import Shard, evaluate_shard, merge_parts
-from keras_retinanet.evaluation.shards.part_file import part_path, read_part
+from keras_retinanet.evaluation.shards.evaluate_shard import evaluate_shard, merge_parts
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.system.locks import file_lock
+from keras_retinanet.system.shards.part_file import part_path, read_part
+from keras_retinanet.system.shards.shard import Shard
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
@@ -214,10 +215,10 @@ def test_a_damaged_part_is_refused(parts, demo):
     with pytest.raises(DataError, match=r"holds image \d again"):
         merge_parts([parts], demo)
     path.write_text("[1, 2]\n")
-    with pytest.raises(DataError, match="is no part that `retinanet evaluate --shard` wrote"):
+    with pytest.raises(DataError, match="is no part that a command with --shard wrote"):
         merge_parts([parts], demo)
     path.write_text(json.dumps({**json.loads(lines[0]), "format": 99}) + "\n")
-    with pytest.raises(DataError, match="has format 99; this version reads 1"):
+    with pytest.raises(DataError, match="has format 99; this version reads 2"):
         merge_parts([parts], demo)
 
 
@@ -247,3 +248,23 @@ def test_what_is_no_shard(text):
 def test_a_shard():
     assert Shard.parse("0/1") == Shard(0, 1)
     assert Shard.parse("7/8") == Shard(7, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "parts of an evaluation need --data"),
+        (("--data", "data.yaml", "--format", "csv"), "--format is for predictions"),
+    ],
+)
+def test_merging_that_does_not_fit(call, capsys, parts, options, message):
+    assert call("merge", parts, *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_parts_of_a_prediction_are_no_evaluation(parts, demo):
+    path = part_path(parts, 0, COUNT)
+    header, *lines = path.read_text().splitlines(keepends=True)
+    path.write_text(header.replace('"evaluation"', '"prediction"') + "".join(lines))
+    with pytest.raises(DataError, match=r"another kind of work \(prediction\): no evaluation"):
+        merge_parts([parts], demo)

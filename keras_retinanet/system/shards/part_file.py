@@ -1,5 +1,5 @@
 """The file that one process of many writes: a line that says what it is a part of, and a line for
-each batch of images.
+each batch of its work.
 
 While it grows it has another name, so that a part is there whole or not at all; what a killed
 process leaves is gone on with.
@@ -17,37 +17,31 @@ from keras_retinanet.errors import DataError
 from keras_retinanet.system.atomic_files import sync_to_disk
 from keras_retinanet.system.locks import file_lock
 
-SUFFIX, UNFINISHED = ".jsonl", ".jsonl.unfinished"
-_FORMAT = 1
+# What names of parts begin and end with.
+PART, SUFFIX, UNFINISHED = "part-", ".jsonl", ".jsonl.unfinished"
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class PartHeader:
-    """What a part belongs to; all parts of an evaluation differ in `shard` alone.
+    """What a part belongs to; all parts of one piece of work differ in `shard` alone.
 
     Attributes:
+        kind: of the work: "evaluation", "prediction" or "conversion".
         shard, count: the part's number from 0 on, and how many there are.
-        model, data: what changes with the model's weights and with the data set.
-        class_names: the model's, which the labels in the part count.
-        num_images, num_batches: of the whole evaluation.
-        batch_size: images at once, on which the last bits of detections may depend.
-        max_detections: of an image that count.
+        work: what makes it this work and no other, as JSON has it: what changes with the model and
+            with the data, and all options on which the result depends.
     """
 
+    kind: str
     shard: int
     count: int
-    model: str
-    data: str
-    class_names: tuple[str, ...]
-    num_images: int
-    num_batches: int
-    batch_size: int
-    max_detections: int
+    work: dict[str, Any]
     format: int = _FORMAT
 
 
 def part_path(folder: Path, shard: int, count: int) -> Path:
-    return folder / f"part-{shard:0{len(str(count - 1))}d}-of-{count}{SUFFIX}"
+    return folder / f"{PART}{shard:0{len(str(count - 1))}d}-of-{count}{SUFFIX}"
 
 
 class PartWriter:
@@ -58,10 +52,14 @@ class PartWriter:
         self._path = path
 
     def add(self, batch: int, rows: list[dict[str, Any]]) -> None:
-        """Write the detections of a batch's images."""
+        """Write what came of a batch."""
         with open(_unfinished(self._path), "a", encoding="utf-8") as file:
-            file.write(json.dumps({"batch": batch, "images": rows}) + "\n")
+            file.write(json.dumps({"batch": batch, "rows": rows}) + "\n")
         self.done.add(batch)
+
+    def read(self) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Yield what has been written so far, as `read_part` does."""
+        yield from read_part(_unfinished(self._path))
 
     def finish(self) -> None:
         """Give the part its final name."""
@@ -74,7 +72,7 @@ def open_part(path: Path, header: PartHeader) -> Iterator[PartWriter | None]:
     """Yield a writer for what an unfinished part lacks; None if the part is finished.
 
     Raises:
-        DataError: a part of another evaluation is there, another process is writing it, or it
+        DataError: a part of other work is there, another process is writing it, or it
             cannot be written.
     """
     with ExitStack() as stack:
@@ -112,7 +110,7 @@ def read_header(path: Path) -> PartHeader:
 
 
 def read_part(path: Path) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Yield the number of each batch, and its images' detections.
+    """Yield the number of each batch, and what came of it.
 
     Raises:
         DataError: the part is damaged.
@@ -122,7 +120,7 @@ def read_part(path: Path) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         for number, line in enumerate(file, start=2):
             try:
                 content = json.loads(line)
-                yield content["batch"], content["images"]
+                yield content["batch"], content["rows"]
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}:{number} is damaged: make this part again") from error
 
@@ -144,11 +142,12 @@ def _opened(path: Path) -> Iterator[TextIO]:
 def _header(line: str, path: Path) -> PartHeader:
     try:
         values = json.loads(line)
-        header = PartHeader(**{**values, "class_names": tuple(values["class_names"])})
+        found = values["format"]
+        header = PartHeader(**values) if found == _FORMAT else None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no part that `retinanet evaluate --shard` wrote") from error
-    if header.format != _FORMAT:
-        raise DataError(f"{path} has format {header.format}; this version reads {_FORMAT}")
+        raise DataError(f"{path} is no part that a command with --shard wrote") from error
+    if header is None:
+        raise DataError(f"{path} has format {found}; this version reads {_FORMAT}")
     return header
 
 
@@ -156,15 +155,17 @@ def _refuse_other(found: PartHeader, wanted: PartHeader, path: Path) -> None:
     if found != wanted:
         other = different(found, wanted)
         raise DataError(
-            f"{path} is a part of another evaluation ({other} differs): name another folder, or "
+            f"{path} is a part of another {found.kind} ({other} differs): name another folder, or "
             "remove it"
         )
 
 
 def different(header: PartHeader, other: PartHeader) -> str:
     """Return the names of what differs, in words for people."""
-    names = {name for name, value in asdict(header).items() if value != asdict(other)[name]}
-    return ", ".join(sorted(name.replace("_", " ") for name in names))
+    one, two = ({**asdict(each), **each.work, "work": None} for each in (header, other))
+    names = {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)}
+    # Of two kinds of work, all else differs, too.
+    return "kind" if "kind" in names else ", ".join(sorted(n.replace("_", " ") for n in names))
 
 
 def _done(unfinished: Path, header: PartHeader) -> set[int]:
