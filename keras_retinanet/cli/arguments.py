@@ -96,6 +96,12 @@ def tiled(detector: Any, tile: int | None, overlap: float | None) -> Any:
     from keras_retinanet.detection.tiled_detector import with_tiles
     from keras_retinanet.geometry.tiling import WHOLE_IMAGES, Tiling
 
+    inside = getattr(detector, "tiling_inside", WHOLE_IMAGES)
+    if inside.size is not None and (tile is not None or overlap is not None):
+        raise ConfigError(
+            f"--tile: this export cuts images into tiles of {inside.size} px itself, which cannot "
+            "be changed: take the .keras file"
+        )
     if tile == 0:
         return with_tiles(detector, WHOLE_IMAGES)
     if tile is None and overlap is None:

@@ -14,7 +14,7 @@ from keras_retinanet.geometry.tiling import WHOLE_IMAGES, Tiling
 from keras_retinanet.models.retinanet import RetinaNet
 
 # A box that ends at an inner edge is a part of another one of its class that covers this share.
-_PART_SHARE = 0.8
+PART_SHARE = 0.8
 _TILES_AT_ONCE = 8
 
 
@@ -31,7 +31,9 @@ def detector_for(model: RetinaNet | Detector) -> Detector:
 
 def tiling_in_use(detector: Detector) -> Tiling:
     """Return how a detector cuts images, which is not always as its model says."""
-    return detector.tiling if isinstance(detector, TiledDetector) else WHOLE_IMAGES
+    if isinstance(detector, TiledDetector):
+        return detector.tiling
+    return getattr(detector, "tiling_inside", WHOLE_IMAGES)
 
 
 class TiledDetector:
@@ -142,7 +144,7 @@ def _without_parts(found: Detections) -> Detections:
     for row in np.flatnonzero(found["is_cut"]):
         sides = np.minimum(boxes[:, 2:], boxes[row, 2:]) - np.maximum(boxes[:, :2], boxes[row, :2])
         common = np.maximum(sides, 0).prod(axis=1)
-        holds = (common >= _PART_SHARE * areas[row]) & (areas > areas[row])
+        holds = (common >= PART_SHARE * areas[row]) & (areas > areas[row])
         # One that is much less sure is no reason.
         holds &= (classes == classes[row]) & (2 * found["scores"] >= found["scores"][row])
         is_part[row] = bool(holds.any())

@@ -14,6 +14,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.inspection import inspect_images
 from keras_retinanet.detection.detector import Detections, Detector
 from keras_retinanet.detection.runtimes.keras_model import KerasDetector, detect_files
+from keras_retinanet.detection.tiled_detector import tiling_in_use, with_tiles
 from keras_retinanet.errors import DataError, WeightsError
 from keras_retinanet.evaluation.evaluate import evaluate
 from keras_retinanet.geometry.boxes import pairwise_iou
@@ -135,9 +136,10 @@ def compare(
             f"the export's labels are not the model's classes, nothing is published: "
             f"{len(exported.class_names)} labels, {len(model.class_names)} classes"
         )
+    reference = _as_exported(model, exported)
     with _images(image_files) as files:
         heights, widths = _sizes(files)
-        expected = dict(detect_files(model, files, heights, widths, batch_size=1))
+        expected = dict(detect_files(reference, files, heights, widths, batch_size=1))
         found = dict(detect_files(exported, files, heights, widths, batch_size=1))
     pairs = [
         _Pairs.of(expected[i], found[i], model, tolerance.score or 0.0) for i in range(len(files))
@@ -166,12 +168,16 @@ def with_ap(
     Args:
         trained: the model with the resizing that it was trained with, where `model` has another.
     """
-    # None of them cuts images into tiles: what is compared is what was exported.
-    sides: dict[str, Detector] = {"ap": exported, "model_ap": KerasDetector(model)}
+    sides: dict[str, Detector] = {"ap": exported, "model_ap": _as_exported(model, exported)}
     if trained is not None:
-        sides["trained_ap"] = KerasDetector(trained)
+        sides["trained_ap"] = _as_exported(trained, exported)
     found = {name: evaluate(each, dataset)[0]["AP"] for name, each in sides.items()}
     return dataclasses.replace(parity, **found)
+
+
+def _as_exported(model: RetinaNet, exported: Detector) -> Detector:
+    """Return a model's detector, which cuts images into tiles where the export itself does."""
+    return with_tiles(KerasDetector(model), tiling_in_use(exported))
 
 
 @dataclass(frozen=True)

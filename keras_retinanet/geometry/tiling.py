@@ -11,7 +11,7 @@ import numpy as np
 from keras_retinanet.conventions import MIN_TILE, TILE_OVERLAP
 
 # A box that ends so near to an edge, in shares of the tile, may be one that is cut there.
-_EDGE_SHARE, _LEAST_EDGE = 0.02, 2.0
+EDGE_SHARE, LEAST_EDGE = 0.02, 2.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Tiling:
         return cut
 
     def _edge(self, side: int) -> float:
-        return max(_LEAST_EDGE, _EDGE_SHARE * side)
+        return max(LEAST_EDGE, EDGE_SHARE * side)
 
 
 WHOLE_IMAGES = Tiling()

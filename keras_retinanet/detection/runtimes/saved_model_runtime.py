@@ -99,6 +99,7 @@ class SavedModelDetector(ServedDetector):
             settings,
             first_class=contract["first_class"],
             one_by_one=contract["kind"] in ("images", "model_garden"),
+            cuts_tiles=contract.get("cuts_tiles", False),  # one of version 0.1.0 does not
         )
         self._loaded = loaded
         self._serve = function

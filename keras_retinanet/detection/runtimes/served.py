@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_retinanet.data.images.address import read_image_bytes
 from keras_retinanet.detection.detector import Detections
 from keras_retinanet.detection.detector_settings import DetectorSettings
+from keras_retinanet.geometry.tiling import WHOLE_IMAGES
 
 
 class ServedDetector:
@@ -17,13 +18,25 @@ class ServedDetector:
         settings: of the model that was exported.
         first_class: the number of its first class.
         one_by_one: it takes one image at a time, since pixels need one size for all.
+        cuts_tiles: it cuts images itself, as the settings say: nobody else is to.
+
+    Attributes:
+        tiling: how images are to be cut before; `tiling_inside`: how they are cut by it.
     """
 
     def __init__(
-        self, settings: DetectorSettings, *, first_class: int = 0, one_by_one: bool = False
+        self,
+        settings: DetectorSettings,
+        *,
+        first_class: int = 0,
+        one_by_one: bool = False,
+        cuts_tiles: bool = False,
     ) -> None:
         self.class_names = settings.class_names
-        self.inference, self.tiling = settings.inference, settings.tiling
+        self.inference = settings.inference
+        self.tiling, self.tiling_inside = settings.tiling, WHOLE_IMAGES
+        if cuts_tiles:
+            self.tiling, self.tiling_inside = WHOLE_IMAGES, settings.tiling
         self.first_class = first_class
         self._one_by_one = one_by_one
 

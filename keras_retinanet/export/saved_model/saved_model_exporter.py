@@ -18,6 +18,7 @@ from keras_retinanet.export.converters import converting
 from keras_retinanet.export.exporter import Exporter, Written
 from keras_retinanet.export.frozen import freeze
 from keras_retinanet.export.saved_model.signatures import (
+    FILE_KINDS,
     MODEL_GARDEN_FIRST_CLASS,
     RAW_VARIANTS,
     SIGNATURES,
@@ -56,7 +57,8 @@ class SavedModelExporter(Exporter):
     line c of assets/labels.txt counted from 0, and "num_detections" int32 [N]; K is the model's
     `max_detections`, and unused places hold zeros. serve_model_garden returns all as float32. Those
     that take files also return "is_valid" bool [N]: a file that cannot be decoded, or is too large,
-    has no detections, and the others of the request are not touched.
+    has no detections, and the others of the request are not touched. Of a model with tiles, they
+    cut images into tiles; serving_default and serve_model_garden take images as they are.
 
     Args:
         precision: of the network, "float32" or "bfloat16".
@@ -113,6 +115,7 @@ class SavedModelExporter(Exporter):
             name: {
                 "kind": kinds[name],
                 "first_class": MODEL_GARDEN_FIRST_CLASS if kinds[name] == "model_garden" else 0,
+                "cuts_tiles": model.tiling.size is not None and kinds[name] in FILE_KINDS,
                 **describe(function),
             }
             for name, function in concrete.items()

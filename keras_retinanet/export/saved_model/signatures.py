@@ -13,6 +13,7 @@ from keras_retinanet.errors import ConfigError
 from keras_retinanet.export.frozen import Sides
 from keras_retinanet.export.saved_model.request_batches import by_canvas, prepared
 from keras_retinanet.export.saved_model.request_images import decode_request
+from keras_retinanet.export.saved_model.tiled_requests import detect_in_tiles
 from keras_retinanet.geometry.boxes import xyxy_to_yxyx_normalized
 from keras_retinanet.geometry.postprocess import detections_of, with_binary_logits
 
@@ -25,6 +26,8 @@ SIGNATURES = {
     "tf_examples": "serve_tf_example",
     "model_garden": "serve_model_garden",
 }
+# Of these kinds, those that take files, and cut images where the model does.
+FILE_KINDS = ("encoded_images", "tf_examples")
 RAW_VARIANTS = ("dynamic", "fixed")
 # The Object Detection API's classes count from 1; its label maps keep 0 for the background.
 MODEL_GARDEN_FIRST_CLASS = 1
@@ -156,12 +159,14 @@ class _Server:
             ],
             autograph=False,
         )
-        def detect(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        def detect_in_inputs(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
             outputs = with_binary_logits(network(inputs), inference.class_activation)
-            found = detections_of(inference, outputs, *_sides(inputs), sizes)
-            return served_detections(found, sizes)
+            return detections_of(inference, outputs, *_sides(inputs), sizes)
 
-        self._detect = detect
+        self._detect_in_inputs = detect_in_inputs
+
+    def _detect(self, inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+        return served_detections(self._detect_in_inputs(inputs, sizes), sizes)
 
     def of_images(self, images: Tensor) -> dict[str, Tensor]:
         """Return what is served for images uint8 [N, H, W, 3]."""
@@ -171,6 +176,8 @@ class _Server:
 
     def of_files(self, files: Tensor) -> dict[str, Tensor]:
         """Return what is served for image files, string [N], with "is_valid"."""
+        if self._inference.tiling.size is not None:
+            return self._of_files_in_tiles(files)
         if self._policy.has_one_canvas:
             return self._of_files_at_once(files)
         # Sizes differ, and one canvas for all would let an image's padding, and with it its
@@ -192,6 +199,18 @@ class _Server:
             ),
         )
         return _with_validity(self._detect(inputs, sizes), is_valid)
+
+    def _of_files_in_tiles(self, files: Tensor) -> dict[str, Tensor]:
+        def serve(file: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+            image, is_valid = decode_request(file, self._max_pixels)
+            found = detect_in_tiles(image, self._inference, self._detect_in_inputs)
+            served = served_detections(found, tf.shape(image)[None, :2])
+            return {name: value[0] for name, value in served.items()}, is_valid
+
+        specs = _output_signature(self._inference), tf.TensorSpec((), tf.bool)
+        # One image after the other: each fills the memory with its tiles.
+        served, is_valid = tf.map_fn(serve, files, fn_output_signature=specs, parallel_iterations=1)
+        return _with_validity(served, is_valid)
 
     def _one_input(self, file: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         image, is_valid = decode_request(file, self._max_pixels)
