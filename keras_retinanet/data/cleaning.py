@@ -18,7 +18,7 @@ CLIP_TOLERANCE = 1.0
 # And no share of the image is above it: the box would be in pixels, or lie far outside.
 MAX_NORMALIZED = 1.5
 # Boxes are cleaned in blocks: what is made on the way then needs little memory.
-BLOCK_SIZE = 1_000_000
+BLOCK_SIZE = 250_000
 BOX_OF_NO_IMAGE = "box of an image that cannot be used"
 
 
@@ -57,29 +57,50 @@ def clean(
     sizes = np.stack([widths, heights, widths, heights], axis=1)
     keep, boxes = _clean_boxes(raw, usable, sizes, has_image, is_missing, findings)
 
-    order = np.flatnonzero(keep)
-    if (np.diff(raw.box_images[order]) < 0).any():
-        order = order[np.argsort(raw.box_images[order], kind="stable")]
-    counts = np.bincount(raw.box_images[order], minlength=len(headers))
+    order = _order(keep, raw.box_images)
     boxes = boxes[order]
-    areas = raw.areas[order]
-    has_area = (areas >= 0) & (areas <= np.finfo(np.float32).max)  # neither NaN nor absurd
-    sides = boxes[:, 2:] - boxes[:, :2]
+    areas = _areas(raw.areas[order], boxes)
+    # Sorted by now: where the boxes of each image begin.
+    row_splits = np.searchsorted(raw.box_images[order], np.arange(len(headers) + 1))
     dataset = DetectionDataset(
         image_paths=raw.image_paths,
         image_ids=list(raw.image_ids),
         heights=heights,
         widths=widths,
-        row_splits=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        row_splits=row_splits.astype(np.int64),
         boxes=boxes,
-        labels=raw.labels[order].astype(np.int32),
-        is_ignored=raw.is_ignored[order].astype(bool),
-        areas=np.where(has_area, areas, sides.prod(axis=1)).astype(np.float32),
+        labels=raw.labels[order].astype(np.int32, copy=False),
+        is_ignored=raw.is_ignored[order].astype(bool, copy=False),
+        areas=areas,
         class_names=raw.class_names,
         category_ids=raw.category_ids,
         findings=findings,
     )
     return dataset if has_image.all() else dataset.select(np.flatnonzero(has_image))
+
+
+def _order(keep: np.ndarray, box_images: np.ndarray) -> np.ndarray | slice:
+    """Return which boxes stay, image by image: all of them as they are, or their rows."""
+    is_sorted = all(
+        not (np.diff(box_images[start : start + BLOCK_SIZE + 1]) < 0).any()
+        for start in range(0, len(box_images), BLOCK_SIZE)
+    )
+    if is_sorted and keep.all():
+        return slice(None)  # no copies, of which millions of boxes would need as much again
+    order = np.flatnonzero(keep)
+    return order if is_sorted else order[np.argsort(box_images[order], kind="stable")]
+
+
+def _areas(areas: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return float32 areas [T]: the box's own where the annotations give none."""
+    result = np.empty(len(boxes), np.float32)
+    for start in range(0, len(boxes), BLOCK_SIZE):
+        block = slice(start, start + BLOCK_SIZE)
+        # Neither NaN nor absurd.
+        has_area = (areas[block] >= 0) & (areas[block] <= np.finfo(np.float32).max)
+        sides = boxes[block, 2:] - boxes[block, :2]
+        result[block] = np.where(has_area, areas[block], sides.prod(axis=1))
+    return result
 
 
 def mend_swapped_corners(boxes: np.ndarray, describe_box: Callable[[int], str]) -> list[Finding]:
@@ -113,7 +134,10 @@ def _refuse_bad_coordinates(raw: RawAnnotations) -> np.ndarray:
         )
     if not usable.any():
         return usable
-    is_large = (np.abs(raw.boxes) > MAX_NORMALIZED).any(axis=1) & usable
+    is_large = np.zeros(len(raw.boxes), bool)
+    for start in range(0, len(raw.boxes), BLOCK_SIZE):
+        block = slice(start, start + BLOCK_SIZE)
+        is_large[block] = (np.abs(raw.boxes[block]) > MAX_NORMALIZED).any(axis=1) & usable[block]
     if raw.boxes_normalized and is_large.any():
         first = int(is_large.argmax())
         where = raw.describe_box(first)

@@ -19,6 +19,9 @@ DOTTED = re.compile(r"\bkeras_retinanet(?:\.\w+)+")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 VERB = re.compile(r"(?:^|`|bin/)retinanet (data [a-z]+|[a-z][a-z-]*)", re.MULTILINE)
 
+# Packages that some modules need, and that not every environment can have.
+OPTIONAL = {"apache_beam"}
+
 
 def found(pattern, path):
     return sorted(set(pattern.findall(path.read_text(encoding="utf-8"))))
@@ -37,7 +40,12 @@ def is_there(dotted):
         except ModuleNotFoundError:  # its parent is a module without others in it
             continue
         if spec is not None:
-            owner = import_module(".".join(parts[:end]))
+            try:
+                owner = import_module(".".join(parts[:end]))
+            except ModuleNotFoundError as error:
+                if error.name not in OPTIONAL or parts[end:]:
+                    raise
+                return True  # the module is there, and what it needs is not
             for name in parts[end:]:
                 if not hasattr(owner, name):
                     return False

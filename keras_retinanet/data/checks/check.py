@@ -217,7 +217,11 @@ def _check_split(
     checked = _CheckedSplit(
         split=split,
         findings=list(faults.findings),
-        used={os.path.abspath(path) for raw in faults.raws for path in raw.image_paths},
+        used={
+            _same_text(os.path.abspath(path), path)
+            for raw in faults.raws
+            for path in raw.image_paths
+        },
     )
     if dataset is None:
         return checked
@@ -227,7 +231,7 @@ def _check_split(
     damaged = set()
     for path, image in zip(files, scanned, strict=True):
         checked.findings += [Finding(remark, path, "noted") for remark in image.remarks]
-        checked.images.append(ImageOfSplit(split, os.path.realpath(path), image))
+        checked.images.append(ImageOfSplit(split, _same_text(os.path.realpath(path), path), image))
         if image.fault:
             checked.findings.append(Finding(image.fault, path, "image skipped"))
             damaged.add(path)
@@ -243,6 +247,11 @@ def _check_split(
         checked.findings += check_anchors(faults.raws, dataset, measure_anchors(dataset))
     checked.dataset = dataset
     return checked
+
+
+def _same_text(found: str, path: str) -> str:
+    """Return `found`, or `path` itself if it is equal: millions of paths are then kept once."""
+    return path if found == path else found
 
 
 def _boxes_of(

@@ -18,7 +18,7 @@ _MAX_BAND = 200
 LEAKAGE = "image in two splits: it inflates the scores"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageOfSplit:
     """An image file of a split, and what reading it gave."""
 

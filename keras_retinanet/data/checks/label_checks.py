@@ -1,12 +1,12 @@
 """Labels that can be trained on but are worth a look: of images and boxes, and of classes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from keras_retinanet.data.checks.anchor_recall import AnchorRecall
-from keras_retinanet.data.cleaning import MAX_NORMALIZED
+from keras_retinanet.data.cleaning import BLOCK_SIZE, MAX_NORMALIZED
 from keras_retinanet.data.crowded_images import BEYOND_CAP, crowded_images
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.raw_annotations import RawAnnotations
@@ -152,27 +152,47 @@ def count_objects(dataset: DetectionDataset) -> dict[str, int]:
 
 def _repeated(images: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> list[int]:
     """Return, in order, the rows that repeat an earlier row."""
-    if not len(images):
-        return []
-    table = np.column_stack([images, labels, boxes])
-    order = np.lexsort(table.T[::-1])  # stable: of equal rows the earlier comes first
-    is_same = (table[order[1:]] == table[order[:-1]]).all(axis=1)
-    return np.sort(order[1:][is_same]).tolist()
+    found = [np.zeros(0, np.int64)]
+    for rows in _blocks_of_images(images):
+        table = np.column_stack([images[rows], labels[rows], boxes[rows]])
+        order = np.lexsort(table.T[::-1])  # stable: of equal rows the earlier comes first
+        is_same = (table[order[1:]] == table[order[:-1]]).all(axis=1)
+        found.append(rows[order[1:][is_same]])
+    return np.sort(np.concatenate(found)).tolist()
+
+
+def _blocks_of_images(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the rows of all boxes, in blocks that hold all boxes of their images: what is made of
+    a block needs little memory."""
+    is_sorted = len(images) < 2 or bool((images[1:] >= images[:-1]).all())
+    order = None if is_sorted else np.argsort(images, kind="stable")
+    start = 0
+    while start < len(images):
+        last = min(start + BLOCK_SIZE, len(images)) - 1
+        if order is None:
+            end = int(np.searchsorted(images, images[last], side="right"))
+            yield np.arange(start, end)
+        else:
+            end = int(np.searchsorted(images, images[order[last]], side="right", sorter=order))
+            yield order[start:end]
+        start = end
 
 
 def _normalized_images(raw: RawAnnotations) -> list[Finding]:
     """Return the images of a data set in pixels whose boxes are not."""
-    if not len(raw.boxes) or np.nanmax(np.abs(raw.boxes)) <= MAX_NORMALIZED:
+    largest = np.full(len(raw.image_paths), -1.0)  # of an image without boxes
+    for start in range(0, len(raw.boxes), BLOCK_SIZE):
+        block = slice(start, start + BLOCK_SIZE)
+        sides = np.abs(np.nan_to_num(raw.boxes[block])).max(axis=1)
+        np.maximum.at(largest, raw.box_images[block], sides)
+    if largest.max(initial=0) <= MAX_NORMALIZED:
         return []
-    largest = np.zeros(len(raw.image_paths))
-    np.maximum.at(largest, raw.box_images, np.abs(np.nan_to_num(raw.boxes)).max(axis=1))
-    has_boxes = np.bincount(raw.box_images, minlength=len(largest)) > 0
-    first = {int(i): t for t, i in reversed(list(enumerate(raw.box_images)))}
+    small = (largest >= 0) & (largest <= MAX_NORMALIZED)
+    rows = np.flatnonzero(small[raw.box_images])
+    _, first = np.unique(raw.box_images[rows], return_index=True)
     return [
-        Finding(
-            "boxes of an image look normalised", raw.describe_box(first[int(i)]), "correct them"
-        )
-        for i in np.flatnonzero(has_boxes & (largest <= MAX_NORMALIZED))
+        Finding("boxes of an image look normalised", raw.describe_box(int(t)), "correct them")
+        for t in rows[first]
     ]
 
 

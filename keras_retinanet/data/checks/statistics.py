@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_retinanet.data.checks.anchor_recall import SIZE_CLASSES
 from keras_retinanet.data.dataset import DetectionDataset
+from keras_retinanet.data.images.inspection import IMAGES_AT_ONCE
 
 # Width over height, from this limit on to the next.
 ASPECT_LIMITS = (0.0, 0.25, 0.5, 0.8, 1.25, 2.0, 4.0, np.inf)
@@ -35,12 +36,9 @@ def describe_dataset(dataset: DetectionDataset) -> dict[str, Any]:
         values[is_object] for values in (dataset.boxes, dataset.areas, dataset.labels)
     )
     sides = boxes[:, 2:] - boxes[:, :2]
-    images = np.repeat(np.arange(len(dataset)), np.diff(dataset.row_splits))[is_object]
     limits = [low for low, _ in SIZE_CLASSES.values()] + [np.inf]
-    num_labels = max(1, len(dataset.class_names))
-    pairs = np.unique(images * num_labels + labels) % num_labels
     objects_of = np.bincount(labels, minlength=len(dataset.class_names))
-    images_of = np.bincount(pairs, minlength=len(dataset.class_names))
+    images_of = _images_of_classes(dataset)
     with np.errstate(divide="ignore", invalid="ignore"):
         aspects = sides[:, 0] / sides[:, 1]
     return {
@@ -59,6 +57,21 @@ def describe_dataset(dataset: DetectionDataset) -> dict[str, Any]:
             for label, name in enumerate(dataset.class_names)
         },
     }
+
+
+def _images_of_classes(dataset: DetectionDataset) -> np.ndarray:
+    """Return how many images have an object of each class [K]."""
+    num_classes = len(dataset.class_names)
+    counts = np.zeros(num_classes, np.int64)
+    # In blocks: of millions of boxes, their images and classes need as much memory as the boxes.
+    for start in range(0, len(dataset), IMAGES_AT_ONCE):
+        splits = dataset.row_splits[start : start + IMAGES_AT_ONCE + 1]
+        rows = slice(int(splits[0]), int(splits[-1]))
+        is_object = ~dataset.is_ignored[rows]
+        images = np.repeat(np.arange(len(splits) - 1), np.diff(splits))[is_object]
+        pairs = np.unique(images * max(1, num_classes) + dataset.labels[rows][is_object])
+        counts += np.bincount(pairs % max(1, num_classes), minlength=num_classes)
+    return counts
 
 
 def _spread(values: np.ndarray) -> dict[str, float] | None:

@@ -29,7 +29,8 @@ DECODABLE_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 DAMAGED = "truncated or damaged image file"
 MIN_SIDE = 10  # pixels; smaller files are thumbnails, trackers or mistakes
-_INSPECTION_BLOCK = 10_000
+# Of the images, those that a pool of threads is given at once.
+IMAGES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,13 @@ def inspect_images(
         # Large images are the user's choice; Pillow's own limit still refuses bombs.
         warnings.simplefilter("ignore")
         headers: list[ImageHeader] = []
+        # Of millions of images, most have the same header as another: one object for all of these.
+        known: dict[ImageHeader, ImageHeader] = {}
         # In blocks: the pool holds a task of a kilobyte for each image that it is given.
-        for start in range(0, len(paths), _INSPECTION_BLOCK):
-            block = paths[start : start + _INSPECTION_BLOCK]
+        for start in range(0, len(paths), IMAGES_AT_ONCE):
+            block = paths[start : start + IMAGES_AT_ONCE]
             for header in pool.map(lambda path: inspect_image(path, decode=decode), block):
-                headers.append(header)
+                headers.append(known.setdefault(header, header))
                 on_image()
         return headers
 

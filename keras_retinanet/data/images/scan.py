@@ -16,7 +16,7 @@ from PIL import Image
 
 from keras_retinanet.data.images.address import read_image_bytes
 from keras_retinanet.data.images.decoding import decode_at_once
-from keras_retinanet.data.images.inspection import starts_as_jpeg_xl
+from keras_retinanet.data.images.inspection import IMAGES_AT_ONCE, starts_as_jpeg_xl
 from keras_retinanet.data.images.orientation import UPRIGHT, file_orientation
 
 # Beyond these an image is read all the same, but takes memory, or is hard to believe.
@@ -45,7 +45,7 @@ _PNG_END = b"IEND"
 _PNG_BIT_DEPTH_AT = 24  # signature, length and type of IHDR, width, height
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScannedImage:
     """An image file's content.
 
@@ -74,9 +74,12 @@ def scan_images(
     scanned = []
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         warnings.simplefilter("ignore")  # Pillow's, on sizes and broken metadata
-        for one in pool.map(lambda path: scan_image(path, with_look=with_looks), paths):
-            scanned.append(one)
-            on_image()
+        # In blocks: the pool holds a task of a kilobyte for each image that it is given.
+        for start in range(0, len(paths), IMAGES_AT_ONCE):
+            block = paths[start : start + IMAGES_AT_ONCE]
+            for one in pool.map(lambda path: scan_image(path, with_look=with_looks), block):
+                scanned.append(one)
+                on_image()
     return scanned
 
 
