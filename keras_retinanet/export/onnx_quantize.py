@@ -40,7 +40,9 @@ def quantize(graph: Any, inputs: Sequence[np.ndarray], outputs: Sequence[str], f
     inside = _ancestors(graph.graph, outputs)
     values = iter([{graph.graph.input[0].name: value} for value in inputs])
 
-    class Reader(quantization.CalibrationDataReader):
+    base: Any = quantization.CalibrationDataReader
+
+    class Reader(base):
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(values, None)
 
