@@ -52,6 +52,7 @@ def test_int8(make_finder, encoded, tmp_path, raw, small_resnet18):
     exporter = OnnxExporter(raw=raw, precision="int8", calibration_files=tuple(files))
     version, parity = export_model(model, tmp_path / "out", exporter, images=files)
     assert parity.agreement >= 0.8 and parity.score > 0
+    assert {p.name for p in version.iterdir()} == {"model.onnx", "labels.txt", "manifest.json"}
     graph = onnx.load(str(version / "model.onnx")).graph
     kinds = {node.output[0]: node for node in graph.node}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
