@@ -103,7 +103,7 @@ class Parity:
         text = (
             f"{self.num_detections} detections on {self.num_images} {kind}: largest difference of "
             f"a box {self.box:.2g} px, of a score {self.score:.2g}; "
-            f"{self.num_mismatches} of them where some detection, however weak, is another; "
+            f"in {self.num_mismatches} of the images some detection, however weak, is another; "
             f"{100 * self.agreement:.1f} % of the confident ones agree"
         )
         if self.ap is not None and self.model_ap is not None:

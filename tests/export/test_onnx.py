@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet.detection.load_detector import load_detector
-from keras_retinanet.errors import ConfigError, WeightsError
+from keras_retinanet.errors import ConfigError, DataError, WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.onnx_exporter import OnnxExporter
 from keras_retinanet.export.verify import FLOAT32
@@ -34,6 +34,37 @@ def test_parity(make_finder, tmp_path, raw, resize, small_resnet18):
     np.testing.assert_allclose(found["boxes"], boxes, atol=0.01)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("raw", ["dynamic", "fixed"])
+def test_int8(make_finder, encoded, tmp_path, raw, small_resnet18):
+    pytest.importorskip("tf2onnx", reason=HOW)
+    pytest.importorskip("onnxruntime", reason=HOW)
+    onnx = pytest.importorskip("onnx", reason=HOW)
+    model = make_finder("square")
+    rng = np.random.default_rng(0)
+    for head in ("class_head", "box_head"):
+        kernel = model.get_layer(f"{head}_predictions").kernel
+        kernel.assign(rng.normal(0, 0.3, kernel.shape))  # scores that differ by more than rounding
+    files = []
+    for number, (height, width) in enumerate(((80, 120), (64, 64), (150, 90))):
+        files.append(str(tmp_path / f"{number}.png"))
+        (tmp_path / f"{number}.png").write_bytes(encoded(height, width, seed=number))
+    exporter = OnnxExporter(raw=raw, precision="int8", calibration_files=tuple(files))
+    version, parity = export_model(model, tmp_path / "out", exporter, images=files)
+    assert parity.agreement >= 0.8 and parity.score > 0
+    assert {p.name for p in version.iterdir()} == {"model.onnx", "labels.txt", "manifest.json"}
+    graph = onnx.load(str(version / "model.onnx")).graph
+    kinds = {node.output[0]: node for node in graph.node}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert len(convolutions) > 20
+    for node in convolutions:  # weights and maps come from 8 bits
+        assert [kinds[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2
+    # The decoding of boxes does not.
+    users = [n.op_type for n in graph.node if "box_deltas" in n.input]
+    assert users and "QuantizeLinear" not in users
+    assert load_detector(version).class_names == model.class_names
+
+
 def test_files_of_others_are_refused(tmp_path):
     pytest.importorskip("onnxruntime", reason=HOW)
     (tmp_path / "model.onnx").write_bytes(b"no model")
@@ -41,6 +72,14 @@ def test_files_of_others_are_refused(tmp_path):
         load_detector(tmp_path / "model.onnx")
 
 
-def test_settings():
-    with pytest.raises(ConfigError, match="--raw must be"):
-        OnnxExporter(raw="both")
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"raw": "both"}, ConfigError, "--raw must be"),
+        ({"precision": "int4"}, ConfigError, "--precision for onnx must be one of float32, int8"),
+        ({"precision": "int8"}, DataError, r"int8 needs images.*--calibrate DATA"),
+    ],
+)
+def test_settings(settings, error, message):
+    with pytest.raises(error, match=message):
+        OnnxExporter(**settings)

@@ -23,8 +23,8 @@ Format = Annotated[
     str, typer.Option(help="saved_model, tflite, onnx, openvino, keras or torchvision.")
 ]
 _PRECISION_HELP = (
-    "float32 (default); saved_model: bfloat16; openvino: bfloat16 or int8; tflite: float16, "
-    "dynamic or int8."
+    "float32 (default); saved_model: bfloat16; openvino: bfloat16 or int8; onnx: int8; tflite: "
+    "float16, dynamic or int8."
 )
 Precision = Annotated[str | None, typer.Option(help=_PRECISION_HELP)]
 Postprocessing = Annotated[
