@@ -69,14 +69,15 @@ def read_served(folder: Path) -> tuple[DetectorSettings, int]:
     """Return the settings of an export and the number of its first class, without loading it;
     raises as `SavedModelHandler.load_model`."""
     settings, contracts = read_contracts(folder)
-    if settings.tiling.size is not None:
-        raise ConfigError(
-            f"{folder} cuts images into tiles, which jobs of Beam do not: use `retinanet "
-            "predict --shard`"
-        )
     for contract in contracts.values():
-        if contract["kind"] == ENCODED_IMAGES:
-            return settings, contract["first_class"]
+        if contract["kind"] != ENCODED_IMAGES:
+            continue
+        if settings.tiling.size is not None and not contract.get("cuts_tiles"):
+            raise ConfigError(
+                f"{folder} was exported before graphs could cut images into the tiles of this "
+                "model: export it again"
+            )
+        return settings, contract["first_class"]
     raise ConfigError(f"{folder} has no signature that takes image files: export it without --raw")
 
 

@@ -152,9 +152,29 @@ def test_models_that_cannot_be_used(make_tiny, tmp_path):
     )
     with pytest.raises(ConfigError, match="has no signature that takes image files"):
         DetectObjects(raw)
-    tiles = make_tiny(channels=8, tiling=Tiling(64))
-    folder, _ = export_model(tiles, tmp_path / "tiles", SavedModelExporter())
-    with pytest.raises(ConfigError, match="cuts images into tiles, which jobs of Beam do not"):
+
+
+def test_images_are_cut_where_the_model_does(make_tiny, images, tmp_path):
+    """As `predict` does with the same export; one whose graph does not cut is refused."""
+    model = make_tiny(
+        channels=8,
+        prior=0.3,
+        input_policy=InputPolicy("square", 64),
+        inference=InferenceSettings(max_detections=5),
+        tiling=Tiling(48),
+    )
+    folder, _ = export_model(model, tmp_path / "tiles", SavedModelExporter(warmup=False))
+    image = images / "0 ü.jpg"
+    run(folder, [image], tmp_path / "job")
+    (row,) = lines(tmp_path / "job", "detections")
+    predict(load_detector(folder), [image], tmp_path / "here", min_score=0.05)
+    (expected,) = json.loads((tmp_path / "here" / "predictions.json").read_text())["images"]
+    assert row["detections"] == expected["detections"] != []
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for about in manifest["contract"]["signatures"].values():
+        del about["cuts_tiles"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match=r"before graphs could cut images .* export it again"):
         DetectObjects(folder)
 
 
