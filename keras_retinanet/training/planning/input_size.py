@@ -27,7 +27,7 @@ PHONE_SIZES = tuple(size for size in SIZES if size <= 384)
 LONGEST = 5 / 3
 # An object whose side is so many pixels of the network's input is found half as well as a large
 # one: COCO's small objects, about 20 px of 800, have a third to a half of the AP of its large ones.
-HALF_VISIBLE = 16.0
+HALF_VISIBLE = 24.0
 # Below this side an object is no more than a spot, whatever it is.
 SPOT = 4.0
 # So many objects of each class have to be shown until half is learnt that can be: with values of
@@ -36,7 +36,7 @@ HALF_LEARNT, HALF_LEARNT_FROM_NOTHING = 3000.0, 6000.0
 # Images are enlarged at most so much: that adds no detail, but cells for objects that are small.
 MOST_ENLARGED = 1.5
 # A step up in size, or tiles, have to be worth this much more.
-LEAST_GAIN = 0.01
+LEAST_GAIN = 0.005
 # Tiles are considered where objects of whole images are seen worse than this.
 WELL_VISIBLE = 0.75
 TILE_SIDES = (320, 416, 512, 640, 800, 1024)

@@ -35,12 +35,12 @@ def weighed(dataset, size, *, seen=1000.0, is_pretrained=True):
 
 
 def test_visibility_is_the_mean_of_the_classes(make_dataset):
-    """Nine objects of class 0 at 32 px and one of class 1 at 16 px: 4/5 and 1/2."""
-    dataset = make_dataset([64.0] * 9 + [32.0], labels=[0] * 9 + [1])
+    """Nine objects of class 0 at 48 px and one of class 1 at 24 px: 4/5 and 1/2."""
+    dataset = make_dataset([96.0] * 9 + [48.0], labels=[0] * 9 + [1])
     worth = weighed(dataset, InputSize(policy_of(240, resize="shorter_side")))
-    assert HALF_VISIBLE == 16
+    assert HALF_VISIBLE == 24
     assert worth.visibility == pytest.approx((4 / 5 + 1 / 2) / 2, rel=1e-6)
-    assert worth.median_side == pytest.approx(32)
+    assert worth.median_side == pytest.approx(48)
     assert worth.pixels == 256 * 320
 
 
@@ -89,7 +89,7 @@ def test_no_tiles_of_images_that_are_hardly_larger_or_filled_by_objects(make_dat
 
 
 def test_tiles_are_weighed_as_the_images_they_are(make_dataset):
-    dataset = make_dataset([32.0], num_images=3, height=1024, width=1024)
+    dataset = make_dataset([48.0], num_images=3, height=1024, width=1024)
     size = InputSize(InputPolicy(resize="square", size=512, max_size=1333), Tiling(512, 0.1))
     worth = weighed(dataset, size)
     assert worth.num_images == 3 * len(Tiling(512, 0.1).tiles(1024, 1024))
