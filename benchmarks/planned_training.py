@@ -45,7 +45,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     plan, data = folder / "plan.yaml", ("--data", arguments.data)
     seconds = timed(
-        *("plan", *data, "--minutes", arguments.minutes, "--output", plan), *arguments.settings
+        *("plan", *data, "--minutes", arguments.minutes, "--output", folder), *arguments.settings
     )
     print(f"plan: {seconds:.0f} s, {plan}", flush=True)
     configs = {"planned": str(plan)}

@@ -136,7 +136,8 @@ def compare(
             f"the export's labels are not the model's classes, nothing is published: "
             f"{len(exported.class_names)} labels, {len(model.class_names)} classes"
         )
-    reference = _as_exported(model, exported)
+    cuts = tiling_in_use(exported).size is not None
+    reference = _cutting_as(exported, model) if cuts else model
     with _images(image_files) as files:
         heights, widths = _sizes(files)
         expected = dict(detect_files(reference, files, heights, widths, batch_size=1))
@@ -168,14 +169,14 @@ def with_ap(
     Args:
         trained: the model with the resizing that it was trained with, where `model` has another.
     """
-    sides: dict[str, Detector] = {"ap": exported, "model_ap": _as_exported(model, exported)}
+    sides: dict[str, Detector] = {"ap": exported, "model_ap": _cutting_as(exported, model)}
     if trained is not None:
-        sides["trained_ap"] = _as_exported(trained, exported)
+        sides["trained_ap"] = _cutting_as(exported, trained)
     found = {name: evaluate(each, dataset)[0]["AP"] for name, each in sides.items()}
     return dataclasses.replace(parity, **found)
 
 
-def _as_exported(model: RetinaNet, exported: Detector) -> Detector:
+def _cutting_as(exported: Detector, model: RetinaNet) -> Detector:
     """Return a model's detector, which cuts images into tiles where the export itself does."""
     return with_tiles(KerasDetector(model), tiling_in_use(exported))
 

@@ -51,15 +51,15 @@ def pipeline_options(runner: str, given: Sequence[str]) -> Any:
         ConfigError: Beam has no option of a name, or no such value of it.
     """
     import_beam()
-    from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from keras_retinanet.system.private_names import beam_argument_parser  # brings TensorFlow
 
     flags = [f"--{option.removeprefix('--')}" for option in given]
-    parser = _BeamArgumentParser(exit_on_error=False, allow_abbrev=False)
     kinds = [PipelineOptions]
     for kind in kinds:
         kinds += kind.__subclasses__()
-        if "_add_argparse_args" in vars(kind):
-            kind._add_argparse_args(parser)
+    parser = beam_argument_parser(kinds)
     try:
         _, unknown = parser.parse_known_args(flags)
     except (Exception, SystemExit) as error:  # argparse's, of several kinds

@@ -48,6 +48,20 @@ def read_tflite(file: bytes) -> Any:
     return flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
 
 
+def beam_argument_parser(kinds: Sequence[type[Any]]) -> Any:
+    """Return Beam's parser of the options that these kinds of its PipelineOptions have.
+
+    Beam 2.77; public is only to parse them all, which takes what it does not know for granted.
+    """
+    from apache_beam.options.pipeline_options import _BeamArgumentParser
+
+    parser = _BeamArgumentParser(exit_on_error=False, allow_abbrev=False)
+    for kind in kinds:
+        if "_add_argparse_args" in vars(kind):
+            kind._add_argparse_args(parser)
+    return parser
+
+
 @dataclass(frozen=True)
 class LayerCalls:
     """A layer's calls within a model.

@@ -1,6 +1,7 @@
 """The measurements: what they hold, what a wrong model does, and the plot."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,7 +104,8 @@ def test_the_machine_and_each_core_are_told(call, make_tiny, tmp_path, capfd, mo
     from keras_retinanet.evaluation import benchmark as module
     from keras_retinanet.system import environment
 
-    path = tmp_path / "model.keras"
+    monkeypatch.chdir(tmp_path)  # a path of any length may be in a line
+    path = Path("model.keras")
     path.touch()
     result = {**RESULT, "model": str(path)}
     monkeypatch.setattr(module, "_in_process", lambda request: [result])

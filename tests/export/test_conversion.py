@@ -147,11 +147,16 @@ def test_ctrl_c_ends_it(put_in_place, tmp_path):
         seen.append(pid_in(tmp_path))
         os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        convert([Conversion(function_of(lambda x: x + 1.0, (1,)))], tmp_path)
-    thread.join()
+    # Where the tests run in the background of a shell, SIGINT is ignored from the start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            convert([Conversion(function_of(lambda x: x + 1.0, (1,)))], tmp_path)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not psutil.pid_exists(seen[0])
     assert list(tmp_path.iterdir()) == []
 

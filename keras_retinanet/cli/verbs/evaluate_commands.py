@@ -8,12 +8,12 @@ import typer
 
 from keras_retinanet import conventions
 from keras_retinanet.cli.arguments import (
-    DATA_HELP,
     AsJson,
     BatchSize,
     Data,
     FileFormats,
     Model,
+    OptionalData,
     Split,
     Tile,
     TileOverlap,
@@ -138,9 +138,7 @@ def merge(
     parts: Annotated[
         list[Path], typer.Argument(metavar="PART...", help="Parts, or folders with parts.")
     ],
-    data: Annotated[
-        str | None, typer.Option(metavar="DATA", help=f"Of an evaluation's parts: {DATA_HELP}")
-    ] = None,
+    data: OptionalData = None,
     split: Annotated[str, typer.Option(help="Split of the data set that was evaluated.")] = "val",
     output: Annotated[
         Path | None,

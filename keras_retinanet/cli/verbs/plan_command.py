@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_retinanet.cli.arguments import AsJson, Data, Minutes, Overrides, Target
+from keras_retinanet.cli.arguments import AsJson, Data, Minutes, Overrides, Target, output_folder
 from keras_retinanet.cli.console import err, out, plain, tell, usable_dataset
 from keras_retinanet.errors import ConfigError
 
@@ -19,9 +19,9 @@ def plan(
     overrides: Overrides = None,
     minutes: Minutes = 60,
     target: Target = "server",
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The config to write.")] = Path(
-        "plan.yaml"
-    ),
+    output: Annotated[
+        Path | None, output_folder("Folder for plan.yaml; by default, the current one.")
+    ] = None,
     again: Annotated[
         bool, typer.Option("--time-again", help="Time steps anew, not as remembered.")
     ] = False,
@@ -30,25 +30,26 @@ def plan(
     """Make a config for a data set, this machine and a time, each setting with its reason.
 
     A few training steps are timed, once for a data set and machine, and remembered. Settings that
-    are given (KEY=VALUE) are kept. `retinanet train FILE --data DATA` trains with it.
+    are given (KEY=VALUE) are kept. `retinanet train plan.yaml --data DATA` trains with it.
     """
-    if output.exists():
-        raise ConfigError(f"{output} is there already: name another file with --output")
-    if not output.absolute().parent.is_dir():
-        raise ConfigError(f"--output: there is no folder {output.absolute().parent}: make it first")
+    from keras_retinanet.training.runs.run_directory import PLAN_FILE
+
+    path = (output or Path()) / PLAN_FILE
+    if path.exists():
+        raise ConfigError(f"{path} is there already: name another folder with --output")
     planned = planned_config(
-        data, overrides or [], minutes=minutes, target=target, again=again, output=output
+        data, overrides or [], minutes=minutes, target=target, again=again, path=path
     )
     tell(
         {
-            "config": output,
+            "config": path,
             "decisions": [dataclasses.asdict(decision) for decision in planned.decisions],
             "limits": planned.limits,
             "seconds": round(planned.length.seconds),
             "steps": planned.length.steps,
         }
     )
-    out.print(f"config: {output}; train with: retinanet train {output} --data {plain(data)}")
+    out.print(f"config: {path}; train with: retinanet train {path} --data {plain(data)}")
 
 
 def planned_config(
@@ -57,10 +58,10 @@ def planned_config(
     *,
     minutes: float,
     target: str,
-    output: Path,
+    path: Path,
     again: bool = False,
 ) -> "PlannedConfig":
-    """Plan a training, print what was decided and why, and write it."""
+    """Plan a training, print what was decided and why, and write it into a file."""
     from keras_retinanet.data.source import absolute_name, split_names
     from keras_retinanet.system.atomic_files import write_whole
     from keras_retinanet.training.planning.config_text import config_text
@@ -92,5 +93,6 @@ def planned_config(
     out.print(plain(text))
     for limit in planned.limits:
         err.print(f"[yellow]note: {plain(limit)}[/]")
-    write_whole(output, text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text)
     return planned

@@ -86,7 +86,7 @@ def train(
             )
         with new_folder(output, Path("runs") / "planned") as folder:
             planned = planned_config(
-                data, changes, minutes=minutes, output=folder / PLAN_FILE, target="server"
+                data, changes, minutes=minutes, path=folder / PLAN_FILE, target="server"
             )
             _run(planned.config, data, folder)
         return

@@ -152,21 +152,21 @@ class _Server:
         self._canvas = (*input_sides(inference), 3)
         self._max_pixels = max_pixels
 
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec((None, *self._canvas), self._policy.pixels),
-                tf.TensorSpec((None, 2), tf.int32),
-            ],
-            autograph=False,
-        )
         def detect_in_inputs(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
             outputs = with_binary_logits(network(inputs), inference.class_activation)
             return detections_of(inference, outputs, *_sides(inputs), sizes)
 
-        self._detect_in_inputs = detect_in_inputs
+        def detect(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
+            return served_detections(detect_in_inputs(inputs, sizes), sizes)
 
-    def _detect(self, inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-        return served_detections(self._detect_in_inputs(inputs, sizes), sizes)
+        spec = [
+            tf.TensorSpec((None, *self._canvas), self._policy.pixels),
+            tf.TensorSpec((None, 2), tf.int32),
+        ]
+        self._detect, self._detect_in_inputs = (
+            tf.function(function, input_signature=spec, autograph=False)
+            for function in (detect, detect_in_inputs)
+        )
 
     def of_images(self, images: Tensor) -> dict[str, Tensor]:
         """Return what is served for images uint8 [N, H, W, 3]."""
