@@ -10,7 +10,7 @@ from keras_retinanet.reports.evaluation_report.charts import make_charts, traini
 from keras_retinanet.reports.evaluation_report.data_facts import data_facts, recall_rows
 from keras_retinanet.reports.evaluation_report.examples import pick_examples
 from keras_retinanet.reports.evaluation_report.measured import Measured
-from keras_retinanet.reports.pages.figures import as_svg, write_figures
+from keras_retinanet.reports.pages.figures import write_figures
 from keras_retinanet.reports.pages.page import figure_text, write_page
 
 TEMPLATE = "evaluation_report/evaluation_page.html"
@@ -49,7 +49,7 @@ def write_report(
     curves = training_curves(history)
     if curves is not None:
         charts = {"training": curves, **charts}
-    write_figures(charts, folder / PLOTS)
+    svgs = write_figures(charts, folder / PLOTS)
     return write_page(
         TEMPLATE,
         folder / PAGE,
@@ -57,7 +57,7 @@ def write_report(
         headline=_headline(measured),
         advice=advise(measured),
         points=points,
-        charts=[(_CHART_TITLES[name], as_svg(figure)) for name, figure in charts.items()],
+        charts=[(_CHART_TITLES[name], svg) for name, svg in svgs.items()],
         figures=[item for item in measured.metrics.items() if item[0] != "per_class"],
         sizes=measured.missed_by_size,
         classes=_class_rows(measured),
