@@ -74,21 +74,12 @@ def train(
         raise ConfigError("train needs --data DATA for a new run, or --resume DIR")
     settings = load_config(config or own_images.NAME, changes)
     from keras_retinanet.system.workers import this_worker
-    from keras_retinanet.training.runs.run_directory import PLAN_FILE
 
     worker = this_worker()
     if worker.count > 1 and output is None:
         raise ConfigError("several workers need --output, a folder that all of them see")
     if minutes is not None:
-        if worker.count > 1:
-            raise ConfigError(
-                "--minutes plans for one machine: make a config with retinanet plan, and name it"
-            )
-        with new_folder(output, Path("runs") / "planned") as folder:
-            planned = planned_config(
-                data, changes, minutes=minutes, path=folder / PLAN_FILE, target="server"
-            )
-            _run(planned.config, data, folder)
+        _run_planned(data, changes, minutes, output, num_workers=worker.count)
         return
     to_be_sized = changes if config is None else None
     if output is not None and not worker.is_chief:
@@ -96,6 +87,28 @@ def train(
         return
     with new_folder(output, Path("runs") / Path(config or own_images.NAME).stem) as folder:
         _run(settings, data, folder, to_be_sized=to_be_sized)
+
+
+def _run_planned(
+    data: str, changes: list[str], minutes: float, output: Path | None, *, num_workers: int
+) -> None:
+    """Plan a training, and train."""
+    from keras_retinanet.training.runs.run_directory import PLAN_FILE
+
+    if num_workers > 1:
+        raise ConfigError(
+            "--minutes plans for one machine: make a config with retinanet plan, and name it"
+        )
+    with new_folder(output, Path("runs") / "planned") as folder:
+        plan = folder / PLAN_FILE
+        planned = planned_config(data, changes, minutes=minutes, path=plan, target="server")
+        try:
+            _run(planned.config, data, folder)
+        except BaseException:
+            # A start that fails leaves nothing: not even the plan, if that is all there is.
+            if list(folder.iterdir()) == [plan]:
+                plan.unlink()
+            raise
 
 
 def _resume(folder: Path, changes: list[str], data: str | None, output: Path | None) -> None:

@@ -10,7 +10,7 @@ both are rules of thumb with the constants below.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -171,8 +171,3 @@ def best(worths: Sequence[Worth]) -> Worth:
     most = max(worth.total for worth in worths)
     good = [worth for worth in worths if worth.total >= most - LEAST_GAIN]
     return min(good, key=lambda worth: worth.pixels)
-
-
-def with_size(size: InputSize, pixels: int) -> InputSize:
-    """Return an input size with another `image.size`."""
-    return replace(size, policy=replace(size.policy, size=pixels))

@@ -33,6 +33,7 @@ from keras_retinanet.training.planning.input_size import (
 )
 from keras_retinanet.training.planning.model_rules import Target
 from keras_retinanet.training.planning.resources import Resources
+from keras_retinanet.training.planning.starting_weights import StartingWeights
 from keras_retinanet.training.planning.step_trial import StepTimes
 from keras_retinanet.training.planning.training_rules import Length
 
@@ -50,7 +51,7 @@ FEWEST_EPOCHS, FEWEST_STEPS = 4, 20
 # Less than this share of what could be learnt is told.
 LITTLE_LEARNT = 0.6
 
-
+_NO_LIMIT = 1_000_000
 # Settings that say how images enter the network.
 _OF_INPUT = ("image.resize", "image.size", "image.max_size", "image.tile")
 
@@ -95,7 +96,8 @@ def plan_training(
     """
     if train.is_ignored.all():
         raise DataError("the split train has no object: there is nothing to plan for")
-    given = {f"{s}.{k}": v for s, vs in nested_overrides(overrides).items() for k, v in vs.items()}
+    given = _given(overrides)
+    resources = _with_given_backbone(resources, given)
     limits = limits_of_data(train, val)
     usual = training_rules.batch_size_for(resources, len(train))
     batch_size = int(given.get("training.batch_size", usual))
@@ -105,9 +107,10 @@ def plan_training(
     ]
     seconds = minutes * 60 * (1 - MARGIN)
     sample = sampled(train)
-    worth, times = _input_size(
-        _Timed(time_steps, decided, given), sample, len(train), seconds, resources, target=target
+    timed = _Timed(
+        time_steps, decided, given, lambda size: training_rules.cache(train, resources, size)
     )
+    worth, times = _input_size(timed, sample, len(train), seconds, resources, target=target)
     length = _length(times, worth, minutes, batch_size, 0 if val is None else len(val))
     size = worth.size
     cut = sample if size.tiling is None else cut_into_tiles(sample, size.tiling, min_visible=0.25)
@@ -136,6 +139,7 @@ class _Timed:
     time_steps: Callable[[Config], StepTimes]
     decided: list[Decision]
     given: dict[str, Any]
+    cache: Callable[[InputSize], list[Decision]]
 
     def __call__(self, size: InputSize) -> StepTimes:
         policy = size.policy
@@ -143,21 +147,24 @@ class _Timed:
         more["image.max_size"] = policy.max_size
         if size.tiling is not None:
             more["image.tile"] = {"size": size.tiling.size, "overlap": size.tiling.overlap}
-            more["training.cache"] = "memory"
-        found = [Decision(key, value, "") for key, value in more.items()]
+        found = [Decision(key, value, "") for key, value in more.items()] + self.cache(size)
         others = {key: value for key, value in self.given.items() if key not in _OF_INPUT}
         return self.time_steps(config_of(_with_given([*self.decided, *found], others)))
 
-    @property
-    def given_size(self) -> InputSize | None:
-        """The input size that was given, if one was."""
-        size, resize = self.given.get("image.size"), self.given.get("image.resize")
-        if size is None:
+    def given_size(self, resize: str) -> InputSize | None:
+        """Return the input size that was given, if a size or tiles were.
+
+        Args:
+            resize: unless that was given, too.
+        """
+        tile, size = self.given.get("image.tile") or {}, self.given.get("image.size")
+        if size is None and not tile:
             return None
-        policy = policy_of(int(size), resize=resize or "shorter_side")
+        tiling = Tiling(**tile) if tile else None
+        resize = self.given.get("image.resize", "square" if tile else resize)
+        policy = policy_of(size or -(-tile["size"] // 32) * 32, resize=resize)
         policy = replace(policy, max_size=self.given.get("image.max_size", policy.max_size))
-        tile = self.given.get("image.tile")
-        return InputSize(policy, Tiling(**tile) if tile else None)
+        return InputSize(policy, tiling)
 
 
 def _input_size(
@@ -170,7 +177,7 @@ def _input_size(
     target: Target,
 ) -> tuple[Worth, StepTimes]:
     """Return the best input size, and the times of its steps."""
-    resize = "stretch" if target == "edge" else "shorter_side"
+    resize = timed.given.get("image.resize", "stretch" if target == "edge" else "shorter_side")
     probes = [timed(InputSize(policy_of(size, resize=resize))) for size in PROBES]
     low, high = sorted(probes, key=lambda times: times.pixels)
     batch = _batch_size(timed)
@@ -200,7 +207,7 @@ def _input_size(
         cut = weighed(tilings(sample))
         if cut and best(cut).total > chosen.total:
             chosen = best(cut)
-    if (given := timed.given_size) is not None:
+    if (given := timed.given_size(resize)) is not None:
         (chosen,) = weighed([given])
     return chosen, timed(chosen.size)
 
@@ -264,6 +271,35 @@ def _limits_of_time(
     if resources.weights.name is None:
         limits.append(f"training begins from random values: {resources.weights.reason}")
     return limits
+
+
+def _given(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that were given, by key.
+
+    Raises:
+        ConfigError: one is unknown, or has no such value.
+    """
+    values = nested_overrides(overrides)
+    # What the plan chooses itself fits what was given.
+    image = {"size": PROBES[0], "max_size": _NO_LIMIT, **values.get("image", {})}
+    validated(Config, {**values, "image": image}, " ".join(overrides) or "the settings given")
+    return {f"{s}.{k}": v for s, vs in values.items() for k, v in vs.items()}
+
+
+def _with_given_backbone(resources: Resources, given: dict[str, Any]) -> Resources:
+    """Return the resources without the weights of another backbone than the one that was given."""
+    backbone = given.get("model.backbone")
+    if backbone in (None, resources.weights.settings.get("model.backbone")):
+        return resources
+    weights = given.get("model.weights", "none")
+    return replace(
+        resources,
+        weights=StartingWeights(
+            None if weights == "none" else weights,
+            {"model.backbone": backbone, "model.weights": weights},
+            f"none are known for {backbone}, which was given: name some with model.weights",
+        ),
+    )
 
 
 def _with_given(decisions: Sequence[Decision], given: dict[str, Any]) -> list[Decision]:

@@ -1,7 +1,6 @@
 """The planner's rules for the model: from data and machine to settings with reasons.
 
-The constants are rules of thumb, with their source where there is one; docs/planning.md says which
-were measured.
+The constants are rules of thumb, with their source where there is one.
 """
 
 import re

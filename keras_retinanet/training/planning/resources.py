@@ -19,7 +19,7 @@ class Resources:
     """A machine, as far as a config depends on it.
 
     Attributes:
-        memory: bytes that are free.
+        memory: bytes, used ones included: what is free changes from one plan to the next.
         gpus: their names.
         capability: of the first GPU, in CUDA's numbering; None without one.
         units: of the processor; see `system.environment.UNITS`.
@@ -54,14 +54,14 @@ class Resources:
         return "float32", f"{self.device}: no matrix unit for bfloat16"
 
 
-def look_at_machine(*, allow_gpu: bool = True) -> Resources:
+def look_at_machine() -> Resources:
     """Return what this machine has; the network is asked where no weights are at hand."""
-    devices = tf.config.list_physical_devices("GPU") if allow_gpu else []
+    devices = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(device) for device in devices]
     return Resources(
         processor=processor_name(),
         cores=os.cpu_count() or 1,
-        memory=psutil.virtual_memory().available,
+        memory=psutil.virtual_memory().total,
         gpus=tuple(
             about.get("device_name") or device.name
             for about, device in zip(details, devices, strict=True)

@@ -46,7 +46,6 @@ class StepTimer:
         self.resources = resources
         self.again = again
         self.folder = folder or _default_folder()
-        self.num_timed = 0
 
     def __call__(self, config: Config) -> StepTimes:
         """Return a config's times.
@@ -59,7 +58,6 @@ class StepTimer:
         if not self.again and (times := _remembered(path)) is not None:
             return times
         times = _time(StepTrial(config=values, data=self.data))
-        self.num_timed += 1
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(asdict(times)))
         return times

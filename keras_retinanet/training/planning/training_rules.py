@@ -21,7 +21,7 @@ LEARNING_RATE, LEARNING_RATE_BATCH = 0.001, 4
 MANY_VIEWS = 40
 # A class in so small a share of the images is shown more often (Gupta et al. 2019).
 RARE_SHARE, FEW_CLASSES_FOR_REPEATS = 0.05, 3
-# Share of the free memory that decoded images may take.
+# Share of the memory that decoded images may take.
 CACHE_SHARE = 0.25
 
 
@@ -133,7 +133,7 @@ def cache(dataset: DetectionDataset, resources: Resources, size: InputSize) -> l
     needed = 3 * int((heights * widths).sum())
     told = f"decoded, all images take {needed / 1e9:.1f} GB"
     if needed <= CACHE_SHARE * resources.memory:
-        return [Decision("training.cache", "memory", f"{told}, and that much is free")]
+        return [Decision("training.cache", "memory", f"{told} of {resources.memory / 1e9:.0f}")]
     if size.tiling is not None:
         return [
             Decision(

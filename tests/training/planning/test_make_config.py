@@ -7,6 +7,7 @@ import pytest
 
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, DataError
+from keras_retinanet.geometry.tiling import Tiling
 from keras_retinanet.training.planning.config_text import config_text
 from keras_retinanet.training.planning.make_config import (
     FEWEST_EPOCHS,
@@ -116,6 +117,27 @@ def test_given_settings_are_kept(plan):
     }
     with pytest.raises(ConfigError, match=r"image\.siz"):
         plan(overrides=["image.siz=3"])
+
+
+def test_weights_of_another_backbone_are_not_taken(plan):
+    """The one that was given begins from random values, unless weights are named, too."""
+    planned = plan(overrides=["model.backbone=resnet34"])
+    assert (planned.config.model.backbone, planned.config.model.weights) == ("resnet34", "none")
+    assert any("none are known for resnet34" in limit for limit in planned.limits)
+    named = plan(overrides=["model.backbone=resnet34", "model.weights=mine.pth"])
+    assert named.config.model.weights == "mine.pth"
+    assert not any("random values" in limit for limit in named.limits)
+
+
+def test_given_tiles_are_planned_for(plan, make_dataset):
+    """Epochs are counted in tiles, and the input is as large as a tile."""
+    huge = make_dataset([30.0] * 6, num_images=20, height=600, width=800)
+    planned = plan(huge, minutes=60, overrides=["image.tile={size: 300, overlap: 0.2}"])
+    image = planned.config.image
+    assert (image.tile.size, image.size, image.resize) == (300, 320, "square")
+    num_tiles = 20 * len(Tiling(300, 0.2).tiles(600, 800))
+    assert planned.length.views == pytest.approx(planned.length.steps * 4 / num_tiles)
+    assert plan(huge, overrides=["image.resize=stretch"]).config.image.resize == "stretch"
 
 
 def test_too_short_a_time_and_nothing_to_learn(plan, make_dataset):

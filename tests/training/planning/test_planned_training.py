@@ -1,6 +1,7 @@
 """From the command line: a plan, its file, and a training that it was made for."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,6 +61,10 @@ def test_train_plans_for_its_minutes(call, demo, tmp_path, capsys):
         (("train", "--resume", "run", "--minutes", 5), "leave CONFIG out"),
         (("plan", "--target", "phone"), "--target is server or edge, not phone"),
         (("plan", "image.siz=3"), "image.size"),
+        (("plan", "image.size=large"), "image.size"),
+        (("plan", "training.batch_size=many"), "training.batch_size"),
+        (("plan", "image.tile=5"), "image.tile"),
+        (("plan", "image.size=500", "image.max_size=400"), "must not be below"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(
@@ -78,3 +83,22 @@ def test_a_config_that_is_there_is_not_written_over(call, demo, tmp_path, capsys
     assert call("plan", "--data", demo, "--output", tmp_path) == 2
     assert "is there already" in capsys.readouterr().err
     assert (tmp_path / "plan.yaml").read_text() == "mine"
+
+
+def test_a_start_that_fails_leaves_no_plan(call, demo, tmp_path, capsys, monkeypatch):
+    from keras_retinanet.cli.verbs import train_command
+    from keras_retinanet.errors import DataError
+
+    def planned(*_, path, **__):
+        path.write_text("model: {}")
+        return SimpleNamespace(config=load_config("quickstart"))
+
+    def fails(*_):
+        assert (tmp_path / "run" / "plan.yaml").is_file()
+        raise DataError("no image can be read")
+
+    monkeypatch.setattr(train_command, "planned_config", planned)
+    monkeypatch.setattr(train_command, "_run", fails)
+    assert call("train", "--data", demo, "--minutes", 1, "--output", tmp_path / "run") == 2
+    assert "no image can be read" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
