@@ -11,9 +11,10 @@ from keras import layers
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.models.folding import normalized_convolutions
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
-from keras_retinanet.system.private_names import layer_calls, with_constants
+from keras_retinanet.system.private_names import with_constants
 
 Sides = tuple[int | None, int | None]
 
@@ -72,7 +73,7 @@ def fold(model: keras.Model, dtype: str) -> keras.Model:
     """
     # A model of the same layers without loss and optimizer, which a clone would compile anew.
     plain = keras.Model(model.inputs, model.output)
-    normalizers = _foldable(plain)
+    normalizers = normalized_convolutions(plain)
     folded = {conv.name: bn for bn, conv in normalizers.items()}
     names = {bn.name for bn in normalizers}
     clones: dict[str, layers.Layer] = {}
@@ -98,24 +99,6 @@ def fold(model: keras.Model, dtype: str) -> keras.Model:
                 weights = _folded_weights(layer, folded[layer.name])
             result.get_layer(layer.name).set_weights(weights)
     return result
-
-
-def _foldable(model: keras.Model) -> dict[layers.BatchNormalization, layers.Layer]:
-    """Return the convolution of each BatchNormalization that can be folded into it."""
-    # Layers are also called by models that share them: the backbone is one by itself.
-    calls = layer_calls(model)
-    found = {}
-    for bn in model.layers:
-        if not isinstance(bn, layers.BatchNormalization) or len(calls[bn.name].sources) != 1:
-            continue
-        (conv,) = calls[bn.name].sources
-        if (
-            isinstance(conv, layers.Conv2D | layers.DepthwiseConv2D)
-            and len(calls[conv.name].sources) == calls[conv.name].num_uses == 1
-            and conv.activation is keras.activations.linear
-        ):
-            found[bn] = conv
-    return found
 
 
 def _folded_weights(conv: layers.Layer, bn: layers.BatchNormalization) -> list[np.ndarray]:

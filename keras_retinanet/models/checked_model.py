@@ -9,8 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_retinanet.models.folding import FoldedModel
 
-class CheckedModel(keras.Model):
+
+class CheckedModel(FoldedModel):
     """A Keras model that looks at what it is given before Keras does."""
 
     anchor_generator: Any

@@ -1,13 +1,13 @@
 """The subnets of other projects: with norms in their towers, and a scale of each level."""
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 from keras import layers
 
-from keras_retinanet.conventions import HEAD_INIT_STDDEV, LEVELS, Tensor
-from keras_retinanet.models.heads import joined
+from keras_retinanet.conventions import LEVELS, Tensor
+from keras_retinanet.models.heads import joined, kernel_settings
+from keras_retinanet.models.prediction_conv import PredictionConv2D
 
 HEAD_NORM_GROUPS = 32
 # torchvision's GroupNorm, and Keras' (and Model Garden's) BatchNorm.
@@ -52,23 +52,26 @@ def variant_shared_head(
             f"head_norm = group needs head_channels to be a multiple of {HEAD_NORM_GROUPS}, got "
             f"{channels}"
         )
-    initializer = keras.initializers.RandomNormal(stddev=HEAD_INIT_STDDEV)
-    options: dict[str, Any] = {"padding": "same", "kernel_initializer": initializer}
     tower = [
-        layers.Conv2D(channels, 3, use_bias=norm != "group", name=f"{name}_conv_{i}", **options)
+        layers.Conv2D(
+            channels,
+            3,
+            use_bias=norm != "group",
+            name=f"{name}_conv_{i}",
+            **kernel_settings(),
+        )
         for i in range(depth)
     ]
     norms: list = [None] * depth
     if norm != "none":
         epsilon = HEAD_NORM_EPSILONS[norm] if norm_epsilon is None else norm_epsilon
         norms = [_norms(f"{name}_norm_{i}", norm, epsilon, synchronized) for i in range(depth)]
-    predict = layers.Conv2D(
+    predict = PredictionConv2D(
         num_anchors * outputs_per_anchor,
         3,
         bias_initializer=keras.initializers.Constant(bias),
-        dtype="float32",
         name=f"{name}_predictions",
-        **options,
+        **kernel_settings(),
     )
 
     def apply(levels: list[Tensor]) -> Tensor:

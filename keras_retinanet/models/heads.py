@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from keras_retinanet.conventions import HEAD_INIT_STDDEV, LEVELS, Tensor
+from keras_retinanet.models.prediction_conv import PredictionConv2D
 from keras_retinanet.models.separable import batch_norm, separable_conv
 
 
@@ -21,23 +22,16 @@ def shared_head(
     Gaussian with sigma 0.01 (section 4.1, "Initialization"). Predictions are float32.
     """
 
-    def conv(filters: int, suffix: str, **options: Any) -> layers.Conv2D:
-        return layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            kernel_initializer=keras.initializers.RandomNormal(stddev=HEAD_INIT_STDDEV),
-            name=f"{name}_{suffix}",
-            **options,
-        )
-
-    tower = [conv(channels, f"conv_{i}", activation="relu") for i in range(depth)]
-    # float32 whatever the policy: losses and scores need the precision, and it is one layer.
-    predict = conv(
+    tower = [
+        layers.Conv2D(channels, 3, activation="relu", name=f"{name}_conv_{i}", **kernel_settings())
+        for i in range(depth)
+    ]
+    predict = PredictionConv2D(
         num_anchors * outputs_per_anchor,
-        "predictions",
+        3,
         bias_initializer=keras.initializers.Constant(bias),
-        dtype="float32",
+        name=f"{name}_predictions",
+        **kernel_settings(),
     )
 
     def apply(levels: list[Tensor]) -> Tensor:
@@ -49,6 +43,15 @@ def shared_head(
         return joined(maps, outputs_per_anchor, name)
 
     return apply
+
+
+def kernel_settings() -> dict[str, Any]:
+    """Return how a subnet's convolution is padded and starts.
+
+    Each needs an initializer of its own: one gives all of a shape the same values.
+    """
+    initializer = keras.initializers.RandomNormal(stddev=HEAD_INIT_STDDEV)
+    return {"padding": "same", "kernel_initializer": initializer}
 
 
 def light_shared_head(

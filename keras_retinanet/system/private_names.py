@@ -4,7 +4,7 @@ Each with the version it was seen in; tests/system/test_private_names.py tries e
 is imported before it is asked for: modules that use this one stay free of TensorFlow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ class LayerCalls:
 
     Attributes:
         sources: the operation that gives each call its first input.
-        num_uses: how often calls take what this layer gives.
+        num_uses: how often calls, and the model's outputs, take what this layer gives.
     """
 
     sources: Sequence[Any]
@@ -81,14 +81,27 @@ def layer_calls(model: keras.Model) -> dict[str, LayerCalls]:
     Keras 3.15; public is only a copy of the model (`clone_model`) or its description.
     """
     nodes = {id(node) for depth in model._nodes_by_depth.values() for node in depth}
+    last = [output._keras_history.operation for output in model.outputs]
     found = {}
     for layer in model.layers:
         calls = [node for node in layer._inbound_nodes if id(node) in nodes and node.input_tensors]
         found[layer.name] = LayerCalls(
             sources=[node.input_tensors[0]._keras_history.operation for node in calls],
-            num_uses=sum(id(node) in nodes for node in layer._outbound_nodes),
+            num_uses=sum(id(node) in nodes for node in layer._outbound_nodes)
+            + sum(layer is operation for operation in last),
         )
     return found
+
+
+def call_with(model: keras.Model, inputs: Any, calls: Mapping[str, Callable]) -> Any:
+    """Call a functional model, with other calls in place of those of some layers, by their names.
+
+    Within the model's own call: layers know from there whether they train. Keras 3.15; public is
+    only a copy of the model, whose layers then have two calls each.
+    """
+    return model._run_through_graph(
+        model._standardize_inputs(inputs), operation_fn=lambda layer: calls.get(layer.name, layer)
+    )
 
 
 def skip_symbolic_build(model: keras.Model) -> None:

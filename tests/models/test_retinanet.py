@@ -359,8 +359,7 @@ class TestMixedPrecision:
             "class_head_conv_1",
         ):
             assert model.get_layer(name).compute_dtype == "bfloat16", name
-        for name in ("preprocessing", "class_head_predictions", "box_head_predictions"):
-            assert model.get_layer(name).compute_dtype == "float32", name
+        assert model.get_layer("preprocessing").compute_dtype == "float32"
         assert all(v.dtype == "float32" for v in model.weights)
         assert {value.dtype for value in model(images).values()} == {tf.float32}
 

@@ -78,7 +78,18 @@ def test_calls_are_those_of_one_model():
     assert isinstance(first, keras.layers.InputLayer) and second is shared
     assert calls["shared"].num_uses == 3  # by itself, and twice by the sum
     assert [source.name for source in calls["sum"].sources] == ["shared"]
-    assert calls["sum"].num_uses == 0
+    assert calls["sum"].num_uses == 1  # the model's output
+
+
+def test_other_calls_take_the_place_of_layers():
+    inputs = keras.Input((2,))
+    doubled = keras.layers.Rescaling(2.0, name="double")(inputs)
+    outputs = keras.layers.Rescaling(10.0, name="ten")(doubled)
+    model = keras.Model(inputs, {"x": outputs})
+    calls = {"double": lambda x: x + 2.0}
+    result = private_names.call_with(model, np.ones((1, 2), np.float32), calls)
+    np.testing.assert_array_equal(result["x"], [[30.0, 30.0]])
+    np.testing.assert_array_equal(model(np.ones((1, 2), np.float32))["x"], [[20.0, 20.0]])
 
 
 def test_fit_does_not_build_what_is_built(monkeypatch):

@@ -92,13 +92,13 @@ def this_command() -> str:
     return shlex.join(["retinanet", *sys.argv[1:]])
 
 
-def write_run_report(run: Path, val_set: Any) -> Path | None:
+def write_run_report(run: Path, model: Any, val_set: Any) -> Path | None:
     """Write report.html of a run's best model into its folder; None if it was not evaluated.
 
     Args:
+        model: of the run, with any weights: its classes and anchors are the best model's.
         val_set: the validation split that the run was evaluated on.
     """
-    from keras_retinanet.detection.model_files import load_model
     from keras_retinanet.evaluation.evaluate import CocoEvaluator
     from keras_retinanet.training.runs.run_directory import (
         BEST_DETECTIONS_FILE,
@@ -109,7 +109,6 @@ def write_run_report(run: Path, val_set: Any) -> Path | None:
     detections = run / BEST_DETECTIONS_FILE
     if not detections.is_file():
         return None
-    model = load_model(run / BEST_MODEL_FILE)
     results = json.loads(detections.read_text(encoding="utf-8"))
     evaluator = CocoEvaluator.of_results(val_set.with_classes(model.class_names), results)
     with open(run / "metrics.csv", encoding="utf-8", newline="") as file:

@@ -180,7 +180,7 @@ def _run(
             )
         out.print(f"run directory: {output}")
     with _leaving_together():
-        run_training(
+        model = run_training(
             settings,
             train_set,
             val_set,
@@ -190,7 +190,7 @@ def _run(
             progress=sys.stdout.isatty(),
         )
         if is_chief:
-            _summarize_run(output, train_set, val_set)
+            _summarize_run(output, model, train_set, val_set)
 
 
 @contextlib.contextmanager
@@ -222,7 +222,7 @@ def _leaving_together() -> Iterator[None]:
     os._exit(status)
 
 
-def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
+def _summarize_run(output: Path, model: Any, train_set: Any, val_set: Any) -> None:
     tell(
         {
             "run": output,
@@ -234,15 +234,15 @@ def _summarize_run(output: Path, train_set: Any, val_set: Any) -> None:
     left_out = len({*train_set.findings, *(val_set.findings if val_set else ())})
     out.print(f"best model: {output / 'best.keras'}; last model: {output / 'last.keras'}")
     if val_set is not None:
-        _report(output, val_set)
+        _report(output, model, val_set)
     out.print(f"metrics: {output / 'metrics.csv'}; TensorBoard: {output / 'tensorboard'}")
     if left_out:
         out.print(f"{counted(left_out, 'finding')} in the data: {output / 'data_findings.json'}")
 
 
-def _report(output: Path, val_set: Any) -> None:
+def _report(output: Path, model: Any, val_set: Any) -> None:
     try:
-        report = write_run_report(output, val_set)
+        report = write_run_report(output, model, val_set)
     except UserError as error:  # the training is done and saved; the split val was another then
         err.print(f"[yellow]warning: no report: {plain(str(error))}[/]")
         return

@@ -157,7 +157,10 @@ class _Server:
             return detections_of(inference, outputs, *_sides(inputs), sizes)
 
         def detect(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-            return served_detections(detect_in_inputs(inputs, sizes), sizes)
+            count = tf.shape(inputs)[0]
+            inputs, sizes = _at_least_one(inputs, sizes)
+            served = served_detections(detect_in_inputs(inputs, sizes), sizes)
+            return {name: value[:count] for name, value in served.items()}
 
         spec = [
             tf.TensorSpec((None, *self._canvas), self._policy.pixels),
@@ -226,6 +229,18 @@ def _sides(inputs: Tensor) -> tuple[Tensor | int, Tensor | int]:
     known, found = inputs.shape[1:3], tf.shape(inputs)
     height, width = (found[1 + i] if known[i] is None else known[i] for i in range(2))
     return height, width
+
+
+def _at_least_one(inputs: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a batch, and for an empty one a blank image.
+
+    TensorFlow 2.21's convolutions refuse a map without images on CPUs with AMX.
+    """
+    return tf.cond(
+        tf.shape(inputs)[0] > 0,
+        lambda: (inputs, sizes),
+        lambda: (tf.zeros((1, *_sides(inputs), 3), inputs.dtype), tf.ones((1, 2), sizes.dtype)),
+    )
 
 
 def _signature(serve: Callable, name: str, spec: tf.TensorSpec) -> Any:

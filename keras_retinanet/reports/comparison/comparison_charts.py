@@ -52,7 +52,7 @@ def learning_curves(contestants: Sequence[Contestant], column: str, title: str) 
 
 
 def _intervals(contestants: Sequence[Contestant]) -> Any:
-    figure, axes = new_figure(height=1.3 + 0.45 * len(contestants))
+    figure, axes = new_figure(height=1.3 + 0.45 * len(contestants), has_names=True)
     for number, each in enumerate(contestants):
         ap, color = each.figure("AP"), _COLORS[number % len(_COLORS)]
         interval = each.measured.interval if each.measured else None

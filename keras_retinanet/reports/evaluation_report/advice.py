@@ -62,7 +62,7 @@ def _missed(measured: Measured) -> tuple[str, str]:
         return found, "raise image.size, or cut the images into smaller ones"
     return found, (
         "look at them below: are they of a kind that the training images lack? Train longer, and "
-        "try `retinanet anchors` for anchors that fit the shapes"
+        "try the anchors that retinanet anchors --fit finds for the shapes"
     )
 
 
@@ -70,8 +70,8 @@ def _location(measured: Measured) -> tuple[str, str]:
     count = counted(measured.num_errors[ErrorKind.LOCATION], "box", "boxes")
     return (
         f"{count} on the right object overlap it by less than half",
-        "train longer, set loss.box_loss=giou, and look below whether the labels' boxes are tight "
-        "and drawn alike",
+        "train longer, set loss.box_loss=giou unless it is so already, and look below whether the "
+        "labels' boxes are tight and drawn alike",
     )
 
 

@@ -46,7 +46,7 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Any | None:
     losses = [(float(r["epoch"]), float(r["loss"])) for r in rows if r.get("loss")]
     if not losses:
         return None
-    figure, axes = new_figure()
+    figure, axes = new_figure(has_names=True)
     for name, color in (("loss", "black"), ("class_loss", RED), ("box_loss", ORANGE)):
         told = [(float(r["epoch"]), float(r[name])) for r in rows if r.get(name)]
         axes.plot(*zip(*told, strict=True), color=color, lw=1.3, label=name.replace("_", " "))
@@ -67,7 +67,7 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Any | None:
 
 
 def _error_costs(measured: Measured) -> Any:
-    figure, axes = new_figure(height=2.9)
+    figure, axes = new_figure(height=2.9, has_names=True)
     lost = sorted(measured.lost.lost.items(), key=lambda item: item[1])
     values = [100 * value for _, value in lost]
     bars = axes.barh([ERROR_NAMES[kind] for kind, _ in lost], values, color=RED, height=0.65)
@@ -138,7 +138,7 @@ def _confusion(measured: Measured) -> Any:
     chosen = np.append(chosen, len(names) - 1)
     matrix, names = matrix[np.ix_(chosen, chosen)], [names[i] for i in chosen]
     side = max(3.6, 0.42 * len(names) + 1.4)
-    figure, axes = new_figure(side + 1.2, side)
+    figure, axes = new_figure(side + 1.2, side, has_names=True)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix):

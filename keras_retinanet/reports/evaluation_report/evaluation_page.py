@@ -1,6 +1,7 @@
 """report.html: one file that needs no network, for the desk, the phone and the printer."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,10 @@ def write_report(
     curves = training_curves(history)
     if curves is not None:
         charts = {"training": curves, **charts}
-    svgs = write_figures(charts, folder / PLOTS)
+    # Plots are Python's work, and pictures are not: they are made beside each other.
+    with ThreadPoolExecutor(1) as beside:
+        examples = beside.submit(pick_examples, measured)
+        svgs = write_figures(charts, folder / PLOTS)
     return write_page(
         TEMPLATE,
         folder / PAGE,
@@ -61,7 +65,7 @@ def write_report(
         figures=[item for item in measured.metrics.items() if item[0] != "per_class"],
         sizes=measured.missed_by_size,
         classes=_class_rows(measured),
-        examples=pick_examples(measured),
+        examples=examples.result(),
         data=data_facts(measured.dataset),
         recall=recall_rows(recall),
         facts=facts,

@@ -1,6 +1,7 @@
 """The errors that are worth a look, as pictures: what was found, and what is labelled there."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,15 +93,26 @@ def pick_examples(measured: Measured) -> list[Example]:
     by_kind: dict[str, list[_Place]] = {}
     for place in _places(measured):
         by_kind.setdefault(place.kind, []).append(place)
-    examples = []
-    for kind in (*_KINDS.values(), SUSPECT):
-        places = sorted(by_kind.get(kind, []), key=lambda place: -place.weight)
-        for place in places[:MAX_OF_A_KIND]:
-            try:
-                examples.append(_example(measured, place))
-            except DataError:  # the evaluation has told of it
-                continue
-    return examples
+    by_image: dict[int, list[tuple[int, _Place]]] = {}
+    chosen = (
+        place
+        for kind in (*_KINDS.values(), SUSPECT)
+        for place in sorted(by_kind.get(kind, []), key=lambda p: -p.weight)[:MAX_OF_A_KIND]
+    )
+    for rank, place in enumerate(chosen):
+        by_image.setdefault(place.errors.image, []).append((rank, place))
+
+    def of_image(image: int) -> list[tuple[int, Example]]:
+        try:
+            pixels = measured.dataset.read_image(image)
+        except DataError:  # the evaluation has told of it
+            return []
+        return [(rank, _example(measured, pixels, place)) for rank, place in by_image[image]]
+
+    # Decoding and scaling leave Python free, and each image is decoded once.
+    with ThreadPoolExecutor() as threads:
+        examples = dict(pair for pairs in threads.map(of_image, by_image) for pair in pairs)
+    return [examples[rank] for rank in sorted(examples)]
 
 
 def _places(measured: Measured) -> Iterator[_Place]:
@@ -118,7 +130,7 @@ def _places(measured: Measured) -> Iterator[_Place]:
             yield _Place(_KINDS[ErrorKind.MISSED], errors, row, True, area)
 
 
-def _example(measured: Measured, place: _Place) -> Example:
+def _example(measured: Measured, pixels: np.ndarray, place: _Place) -> Example:
     errors = place.errors
     objects, found = measured.objects[errors.image], measured.found_in.get(errors.image)
     names = measured.class_names
@@ -127,7 +139,6 @@ def _example(measured: Measured, place: _Place) -> Example:
     box = truth[place.row] if place.is_object else detections[place.row]
     about = NO_OBJECT if place.is_object else int(errors.objects[place.row])
     around = box if about == NO_OBJECT else _union(box, truth[about])
-    pixels = measured.dataset.read_image(errors.image)
     left, top, right, bottom = _window(around, pixels.shape[1], pixels.shape[0])
     picture = Image.fromarray(pixels[top:bottom, left:right])
     scale = min(SIDE / max(picture.size), 4.0)

@@ -9,17 +9,33 @@ from typing import Any
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A9099"
 GRID = {"color": "#e3e6ea", "lw": 0.6}
 _LONGEST_NAME = 20
+# Room for the numbers at an axis and its title, in inches.
+_LEFT, _BELOW, _BESIDE = 0.6, 0.5, 0.1
 
 
-def new_figure(width: float = 6, height: float = 3.6) -> tuple[Any, Any]:
-    """Return a figure and its axes; sides in inches."""
+def new_figure(
+    width: float = 6, height: float = 3.6, *, has_names: bool = False
+) -> tuple[Any, Any]:
+    """Return a figure and its axes; sides in inches.
+
+    Args:
+        has_names: names stand at its axes, or numbers at the right, too. Room is then made as they
+            need it, which takes as long as all of the drawing.
+    """
     # Not pyplot: no window, no state, and safe beside what the caller plots.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained" if has_names else "none")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    if not has_names:
+        figure.subplots_adjust(
+            left=_LEFT / width,
+            bottom=_BELOW / height,
+            right=1 - _BESIDE / width,
+            top=1 - _BESIDE / height,
+        )
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     return figure, axes
