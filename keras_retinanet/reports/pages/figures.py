@@ -26,7 +26,7 @@ def new_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained" if has_names else "none")
+    figure = Figure(figsize=(width, height), layout="constrained" if has_names else None)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if not has_names:
