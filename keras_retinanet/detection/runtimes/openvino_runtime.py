@@ -17,6 +17,8 @@ from keras_retinanet.errors import UserError, WeightsError
 SETTINGS_KEY = ["keras_retinanet", "settings"]
 PRECISION_KEY = ["keras_retinanet", "precision"]
 PIXELS = "input_tensor"
+# The node that gives a network with one size of inputs that size.
+CANVAS_NODE = "canvas"
 RAW_OUTPUTS = ("class_logits", "box_deltas")
 # OpenVINO takes bfloat16 by itself where a CPU has it, so that float32 has to be asked for.
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -42,7 +44,24 @@ def load_openvino(path: Path) -> Detector:
         raise WeightsError(f"{path} was not made by retinanet export: it has no settings")
     precision = model.get_rt_info(PRECISION_KEY).astype(str)
     settings = json.loads(model.get_rt_info(SETTINGS_KEY).astype(str))
+    _settle_canvas(model)
     return detector_of(compiled(model, precision), DetectorSettings.from_json(settings))
+
+
+def _settle_canvas(model: Any) -> None:
+    """Make the shapes of all maps known, for one image at a time, where images have one canvas.
+
+    Only then does OpenVINO leave numbers where its convolutions put them: the network's outputs are
+    the largest maps of all.
+    """
+    import openvino
+
+    for node in model.get_ordered_ops():
+        if node.get_friendly_name() == CANVAS_NODE:
+            sides = node.get_output_partial_shape(0)[1:3]
+            shape = openvino.opset13.constant([1, *(side.get_length() for side in sides), 3])
+            node.input(1).replace_source_output(shape.output(0))
+            model.validate_nodes_and_infer_types()
 
 
 def compiled(model: Any, precision: str) -> Any:
@@ -71,7 +90,7 @@ def detector_of(network: Any, settings: DetectorSettings) -> Detector:
 
 
 class _WholeImages(ServedDetector):
-    """A model with scaling and NMS inside."""
+    """A model with scaling and NMS inside, which takes one image at a time."""
 
     def __init__(self, network: Any, settings: DetectorSettings) -> None:
         super().__init__(settings, one_by_one=True)
