@@ -1,4 +1,4 @@
-"""The records of TFRecord files as flat arrays, which take a small part of objects' memory."""
+"""The records of TFRecord files as flat arrays, which take half the memory of objects."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
