@@ -1,7 +1,6 @@
 """What the verbs share: the two consoles, tables, log lines, and silence of what is beneath."""
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from keras_retinanet.cli.json_writer import write_json
 from keras_retinanet.conventions import MAX_DETECTIONS
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.system.native_lines import without_native_lines
@@ -111,8 +111,8 @@ def results_as_json() -> Iterator[None]:
         is_json = sys.stdout is not stdout
         sys.stdout = stdout
         for result in _results if is_json else ():
-            text = json.dumps(result, indent=1, ensure_ascii=False, default=str)
-            stdout.write(text + "\n")
+            write_json(result, stdout)
+            stdout.write("\n")
 
 
 def describe(split: str, dataset: Any, *, max_detections: int = MAX_DETECTIONS) -> None:

@@ -66,6 +66,7 @@ NOT_CHANGEABLE = (
     "training.seed",
     "training.repeat_threshold",
     "training.epoch_images",
+    "training.file_shares",
 )
 
 

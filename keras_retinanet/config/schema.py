@@ -363,6 +363,9 @@ class SamplingConfig(_Section):
     repeat_threshold: Share | None = None
     # images that an epoch shows, others each time, where there are more; null: all
     epoch_images: PositiveInt | None = None
+    # shares that the files of TFRecords are divided into: a multiple of the workers, each of which
+    # then reads files of its own. 1: every worker reads from all files
+    file_shares: PositiveInt = 1
 
 
 class TrainingConfig(SamplingConfig):

@@ -36,9 +36,11 @@ def clean(
             reverse; too many image files are missing.
     """
     findings = list(raw.findings)
-    on_image = note_raw(raw)
+    collected = note_raw(raw)
     usable = _refuse_bad_coordinates(raw)
-    headers = inspect_images(raw.image_paths, decode=decode_images, on_image=on_image)
+    headers = (collected.read_headers or inspect_images)(
+        raw.image_paths, decode=decode_images, on_image=collected.on_image
+    )
     missing = [p for p, h in zip(raw.image_paths, headers, strict=True) if h.fault == MISSING]
     refuse_missing_images(raw.source, missing, len(headers), folder)
     for path, header, declared in zip(raw.image_paths, headers, raw.declared_sizes, strict=True):
@@ -64,7 +66,7 @@ def clean(
     row_splits = np.searchsorted(raw.box_images[order], np.arange(len(headers) + 1))
     dataset = DetectionDataset(
         image_paths=raw.image_paths,
-        image_ids=list(raw.image_ids),
+        image_ids=raw.image_ids,
         heights=heights,
         widths=widths,
         row_splits=row_splits.astype(np.int64),
@@ -176,12 +178,14 @@ def _clean_boxes(
         sizes: [N, 4] width, height, width, height of the images, 0 where unknown.
         has_image, is_missing: [N], whether an image can be used, and whether there is no file.
     """
-    has_size = (sizes[:, 0] > 0)[raw.box_images] & usable
-    has_image, is_missing = has_image[raw.box_images], is_missing[raw.box_images]
+    has_size = sizes[:, 0] > 0
     if is_missing.any():
-        where = f"{raw.source}: {int(is_missing.sum())}"
-        findings.append(Finding("boxes of missing images", where, "box dropped"))
-    keep = has_image & usable
+        num_missing = int(is_missing[raw.box_images].sum())
+        if num_missing:
+            where = f"{raw.source}: {num_missing}"
+            findings.append(Finding("boxes of missing images", where, "box dropped"))
+    keep = has_image[raw.box_images]
+    keep &= usable
 
     def report(mask: np.ndarray, start: int, problem: str, action: str) -> None:
         for t in start + np.flatnonzero(mask):
@@ -193,20 +197,21 @@ def _clean_boxes(
     result = np.empty((len(raw.boxes), 4), np.float32)
     for start in range(0, len(raw.boxes), BLOCK_SIZE):
         block = slice(start, start + BLOCK_SIZE)
-        limits = sizes[raw.box_images[block]]
+        images = raw.box_images[block]
+        limits, is_sized = sizes[images], has_size[images] & usable[block]
         boxes = raw.boxes[block].astype(np.float64)
         if raw.boxes_normalized:
             boxes *= limits
         clipped = np.clip(boxes, 0, limits)
-        outside = is_flat(clipped) & ~is_flat(boxes) & has_size[block]
+        outside = is_flat(clipped) & ~is_flat(boxes) & is_sized
         # In float32 the corners of a tiny box may be one.
-        flat = is_flat(clipped.astype(np.float32)) & ~outside & has_size[block]
+        flat = is_flat(clipped.astype(np.float32)) & ~outside & is_sized
         report(flat, start, "box of zero or negative size", "box dropped")
         report(outside, start, "box outside the image", "box dropped")
         moved = np.abs(clipped - boxes).max(axis=1, initial=0) > CLIP_TOLERANCE
         moved &= keep[block] & ~flat & ~outside
         report(moved, start, "box reaches out of the image", "box clipped")
-        lost = ~has_image[block] & ~is_missing[block] & usable[block] & ~flat & ~outside
+        lost = ~has_image[images] & ~is_missing[images] & usable[block] & ~flat & ~outside
         report(lost, start, BOX_OF_NO_IMAGE, "box dropped")
         result[block] = clipped
         keep[block] &= ~flat & ~outside

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ ANY_CLASS = -1
 _NAMES_SHOWN = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something wrong in the user's files.
 
@@ -57,7 +57,7 @@ class DetectionDataset:
     """
 
     image_paths: list[str]
-    image_ids: list[int | str]
+    image_ids: Sequence[int | str]
     heights: np.ndarray
     widths: np.ndarray
     row_splits: np.ndarray
@@ -91,8 +91,8 @@ class DetectionDataset:
     @property
     def num_objects(self) -> np.ndarray:
         """Number of objects in each image [N], ignored regions left out."""
-        objects_before = np.concatenate([[0], np.cumsum(~self.is_ignored)])
-        return np.diff(objects_before[self.row_splits])
+        ignored = np.searchsorted(self.row_splits, np.flatnonzero(self.is_ignored), side="right")
+        return np.diff(self.row_splits) - np.bincount(ignored - 1, minlength=len(self))
 
     def rows(self, image: int) -> slice:
         """Return where the boxes of an image are."""
@@ -204,7 +204,7 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     counts = Counter(f.problem for f in findings)
     path.write_text(
         json.dumps(
-            {"counts": dict(counts), "findings": [vars(f) for f in findings]},
+            {"counts": dict(counts), "findings": [asdict(f) for f in findings]},
             indent=1,
             ensure_ascii=False,
         )

@@ -16,6 +16,7 @@ from keras_retinanet.data.dataset import Finding
 from keras_retinanet.errors import DataError
 
 if TYPE_CHECKING:
+    from keras_retinanet.data.images.inspection import ImageHeader
     from keras_retinanet.data.raw_annotations import RawAnnotations
 
 STOPS_TRAINING = "stops training"
@@ -30,12 +31,14 @@ class CollectedFaults:
         raws: the annotations read, as they were before cleaning; of a mix, those of each source.
         on_read: called with the annotations before the images are looked at.
         on_image: called after each image.
+        read_headers: takes the place of `inspect_images`, with its arguments.
     """
 
     findings: list[Finding] = field(default_factory=list)
     raws: list["RawAnnotations"] = field(default_factory=list)
     on_read: Callable[["RawAnnotations"], None] = lambda raw: None
     on_image: Callable[[], None] = lambda: None
+    read_headers: Callable[..., list["ImageHeader"]] | None = None
 
 
 _collected: ContextVar[CollectedFaults | None] = ContextVar("collected_faults", default=None)
@@ -60,15 +63,15 @@ def is_collecting() -> bool:
     return _collected.get() is not None
 
 
-def note_raw(raw: "RawAnnotations") -> Callable[[], None]:
-    """Keep the annotations as they were read, if faults are collected; return what to call after
-    each image."""
+def note_raw(raw: "RawAnnotations") -> CollectedFaults:
+    """Keep the annotations as they were read, if faults are collected; return what collects them,
+    or what does nothing."""
     collected = _collected.get()
     if collected is None:
-        return lambda: None
+        return CollectedFaults()
     collected.raws.append(raw)
     collected.on_read(raw)
-    return collected.on_image
+    return collected
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from keras_retinanet.data.formats.data_yaml import SOURCES, DataSource, MixSourc
 from keras_retinanet.data.formats.records.tfds import PREFIX
 from keras_retinanet.data.formats.yolo_files.yolo_yaml import NoSuchPlace
 from keras_retinanet.data.layouts.detect_format import DATA_YAML, detect_format
+from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.errors import ConfigError, DataError
 
@@ -62,6 +63,31 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
             + (f" ({'; '.join(problems)})" if problems else "")
         )
     return dataset
+
+
+def read_annotations(data: str | Path, split: str) -> Iterator[RawAnnotations]:
+    """Yield the annotations that `load_dataset` reads for a split, of a mix those of each source,
+    without a look at the images.
+
+    Raises:
+        ConfigError: as `load_dataset`; or the split is a part that `val_share` takes by what the
+            images look like.
+        DataError: the annotations cannot be used.
+    """
+    source, path_of = _read_source(Path(data))
+    names = split_names(data)
+    if split not in names:
+        raise DataError(f"{data} has no split {split!r}: {did_you_mean(split, names)}")
+    if isinstance(source, MixSource):
+        for path, part_split, _ in _parts_of_mix(source, path_of, split):
+            yield from read_annotations(path, part_split)
+        return
+    if source.val_share is not None:
+        raise ConfigError(
+            f"{data}: val_share divides the images by what they look like, which takes all of "
+            f"them: write the splits first: {how_to_split(data)}"
+        )
+    yield source.read_selected(split, path_of)
 
 
 def absolute_name(data: str) -> str:
@@ -153,16 +179,24 @@ def _load_mix(
     source: MixSource, path_of: PathOf, split: str, *, decode_images: bool
 ) -> DetectionDataset:
     datasets, weights, names = [], [], []
-    for number, part in enumerate(source.sources, start=1):
+    for path, part_split, number in _parts_of_mix(source, path_of, split):
+        datasets.append(load_dataset(path, part_split, decode_images=decode_images))
+        weights.append(source.sources[number].weight)
+        names.append(f"{path.stem}-{number + 1}")
+    return mix_datasets(datasets, weights, names)
+
+
+def _parts_of_mix(
+    source: MixSource, path_of: PathOf, split: str
+) -> Iterator[tuple[Path, str, int]]:
+    """Yield data set, its split and its number of each source that has part in a mix's split."""
+    for number, part in enumerate(source.sources):
         path = path_of(part.data)
         part_splits = (
             {name: name for name in split_names(path)} if part.splits is None else part.splits
         )
         if split in part_splits:
-            datasets.append(load_dataset(path, part_splits[split], decode_images=decode_images))
-            weights.append(part.weight)
-            names.append(f"{path.stem}-{number}")
-    return mix_datasets(datasets, weights, names)
+            yield path, part_splits[split], number
 
 
 def _read_source(path: Path) -> tuple[DataSource | MixSource, PathOf]:

@@ -37,7 +37,7 @@ def cut_into_tiles(
         image_paths=[dataset.image_paths[i] for i in images],
         image_ids=[
             f"{dataset.image_ids[i]}@{window[0]},{window[1]}"
-            for i, window in zip(images, windows.tolist())
+            for i, window in zip(images.tolist(), windows.tolist())
         ],
         heights=(windows[:, 3] - windows[:, 1]).astype(np.int32),
         widths=(windows[:, 2] - windows[:, 0]).astype(np.int32),

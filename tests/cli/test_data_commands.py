@@ -146,3 +146,32 @@ def test_more_objects_than_coco_counts_are_said_where_a_split_is_described(capfd
     assert "this AP counts 150 detections an image" in capfd.readouterr().err
     describe("val", dataset, max_detections=300)
     assert capfd.readouterr().err == ""
+
+
+def test_shares_of_a_check_merge_to_its_report(call, data, tmp_path, capfd):
+    whole, parts, merged = (tmp_path / name for name in ("whole", "parts", "merged"))
+    config = ("--config", "quickstart")
+    status = call("data", "check", "--data", data, "--output", whole, *config)
+    for i in range(2):
+        capfd.readouterr()
+        assert call("data", "check", "--data", data, "--output", parts, "--shard", f"{i}/2") == 0
+        assert f"part {i}/2: " in capfd.readouterr().out
+    assert call("merge", parts, "--data", data, "--output", merged, *config) == status
+    assert (merged / "check.json").read_bytes() == (whole / "check.json").read_bytes()
+    capfd.readouterr()
+    call("data", "check", "--data", data, "--output", parts, "--shard", "1/2")
+    assert "nothing was left to do" in capfd.readouterr().out
+    assert call("merge", parts) == 2
+    assert "need --data" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "--shard needs --output"),
+        (("--output", "parts", "--config", "quickstart"), "give --config to merge"),
+    ],
+)
+def test_a_share_of_a_check_needs_a_folder_and_no_config(call, data, options, told, capfd):
+    assert call("data", "check", "--data", data, "--shard", "0/2", *options) == 2
+    assert told in capfd.readouterr().err

@@ -12,6 +12,8 @@ import time
 import numpy as np
 import pytest
 
+from keras_retinanet.cli.local_cluster import cluster_environment
+from keras_retinanet.data.convert.convert import convert
 from keras_retinanet.data.demo.demo import write_demo_dataset
 from keras_retinanet.models.checkpoint_files import (
     checkpoint_path,
@@ -47,6 +49,23 @@ from keras_retinanet.cli import main
 sys.exit(main())
 """
 CLI = ["-m", "keras_retinanet.cli"]
+MANY = 8
+# The command line, leaving each worker's own weights at the end of its training.
+SAVING = """
+import os, sys
+import numpy as np
+from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.workers import this_worker
+fit = RetinaNet.fit
+def saving(model, *arguments, **options):
+    history = fit(model, *arguments, **options)
+    path = os.path.join(os.environ["WEIGHTS_FOLDER"], f"{this_worker().index}.npz")
+    np.savez(path, **{variable.path: np.array(variable) for variable in model.variables})
+    return history
+RetinaNet.fit = saving
+from keras_retinanet.cli import main
+sys.exit(main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +215,94 @@ def test_an_error_of_one_worker_ends_all_without_a_hang(tmp_path):
     bad.write_bytes(b"no image any more")
     assert cluster.wait(timeout=120) == 2
     assert f"{bad}: not an image" in folder.with_suffix(".log").read_text()
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """Sixteen record files of two images each: two steps of sixteen images an epoch."""
+    folder = tmp_path_factory.mktemp("records")
+    data = write_demo_dataset(folder / "set", num_train=32, num_val=1)
+    out, splits = folder / "out", ["train"]  # nothing to evaluate, which takes most of the time
+    return convert(data, out, target="tfrecord", num_shards=16, splits=splits).data_yaml
+
+
+def start_many(data, folder, weights):
+    """Start eight workers, each with record files of its own, on a new run or one to go on with."""
+    weights.mkdir(exist_ok=True)
+    settings = [
+        *SETTINGS,
+        "schedule.length=6",
+        "training.batch_size=16",
+        f"training.file_shares={MANY}",
+    ]
+    new_run = ["quickstart", *settings, "--data", data, "--output", folder]
+    is_begun = (folder / "run.json").is_file()
+    command = ["train", *(["--resume", folder] if is_begun else new_run)]
+    with open(folder.with_suffix(".log"), "a") as log:
+        return [
+            subprocess.Popen(
+                [sys.executable, "-c", SAVING, *map(str, command)],
+                env=os.environ | variables | {"WEIGHTS_FOLDER": str(weights)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+            for variables in cluster_environment(MANY)
+        ]
+
+
+def finish(workers, folder):
+    statuses = [worker.wait() for worker in workers]
+    assert statuses == [0] * MANY, folder.with_suffix(".log").read_text()[-3000:]
+
+
+@pytest.fixture(scope="module")
+def many(records, tmp_path_factory):
+    """A run of eight workers that nothing befell, and the folder of their weights."""
+    folder = tmp_path_factory.mktemp("many")
+    finish(start_many(records, folder / "run", folder / "weights"), folder / "run")
+    return folder / "run", folder / "weights"
+
+
+def test_eight_workers_have_the_same_weights(many):
+    own = [dict(np.load(many[1] / f"{index}.npz")) for index in range(MANY)]
+    assert len(own[0]) > 50
+    for other in own[1:]:
+        assert own[0].keys() == other.keys()
+        for name, array in own[0].items():
+            np.testing.assert_array_equal(array, other[name], err_msg=name)
+    log = many[0].with_suffix(".log").read_text()
+    assert "16 files in 8 shares; each of 8 workers reads its own" in log
+
+
+def test_eight_workers_train_as_one_process_does(records, many, tmp_path):
+    settings = ("schedule.length=6", "training.batch_size=16", f"training.file_shares={MANY}")
+    reference = train(CLI, records, tmp_path / "one", *settings)
+    np.testing.assert_allclose(losses(many[0]), losses(reference), rtol=1e-4)
+    steps = list_checkpoints(reference / "checkpoints")
+    assert [path.name for path in steps] == [
+        path.name for path in list_checkpoints(many[0] / "checkpoints")
+    ]
+    one, other = (newest_checkpoint(f / "checkpoints")[1].arrays for f in (reference, many[0]))
+    largest = difference(one, other, weights_of_momenta(one))
+    print(f"eight workers and one process: all state within {largest:.1e}")
+    assert largest < 1e-4
+
+
+def test_eight_workers_that_are_killed_go_on_to_the_same_weights(records, many, tmp_path):
+    folder, weights = tmp_path / "killed", tmp_path / "weights"
+    workers = start_many(records, folder, weights)
+    deadline = time.monotonic() + 300
+    while len(list_checkpoints(folder / "checkpoints")) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for worker in workers:
+        worker.send_signal(signal.SIGKILL)
+    assert {worker.wait() for worker in workers} == {-signal.SIGKILL}, "the training is too short"
+    finish(start_many(records, folder, weights), folder)
+    assert re.search(r"going on from .*step_\d+\.npz", folder.with_suffix(".log").read_text())
+    one, other = (newest_checkpoint(f / "checkpoints")[1].arrays for f in (many[0], folder))
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(other[name], array, err_msg=name)
 
 
 def worker_process(cluster, index):

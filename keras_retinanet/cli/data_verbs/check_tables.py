@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,23 +38,27 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def print_findings_table(entries: list[dict[str, Any]]) -> None:
+def print_findings_table(entries: Iterable[dict[str, Any]]) -> None:
     """Print one row for each kind of finding, the worst first."""
-    if not entries:
+    kinds: Counter[tuple[str, str, str]] = Counter()
+    first: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for entry in entries:
+        kind = (entry["severity"], entry["problem"], entry["action"])
+        kinds[kind] += 1
+        first.setdefault(kind, entry)
+    if not kinds:
         out.print("[bold green]nothing to report[/]")
         return
-    kinds = Counter((e["severity"], e["problem"], e["action"]) for e in entries)
     order = list(COLORS)
     table = Table("severity", "count", "problem, and the first place", "action", title="findings")
     table.columns[1].justify = "right"
     table.columns[2].overflow = "fold"
     for kind, count in sorted(kinds.items(), key=lambda item: (order.index(item[0][0]), -item[1])):
         level, problem, action = kind
-        first = next(e for e in entries if (e["severity"], e["problem"], e["action"]) == kind)
         table.add_row(
             f"[{COLORS[level]}]{level}[/]",
             str(count),
-            f"{plain(problem)}\n[dim]{plain(_shown(first))}[/]",
+            f"{plain(problem)}\n[dim]{plain(_shown(first[kind]))}[/]",
             plain(action),
         )
     # Tables do not wrap on a console with soft wrapping, which the lines of text need.

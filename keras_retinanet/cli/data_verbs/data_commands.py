@@ -1,8 +1,6 @@
 """The verbs of `retinanet data`."""
 
 import enum
-import functools
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +17,7 @@ from keras_retinanet.cli.console import (
     refuse_unwritable,
     tell,
 )
-from keras_retinanet.cli.data_verbs.check_tables import (
-    print_findings_table,
-    print_statistics,
-    progress_bar,
-)
+from keras_retinanet.cli.data_verbs.check_command import check
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, UserError
 from keras_retinanet.system.shards.shard import Shard
@@ -183,56 +177,7 @@ def split(
         out.print(f"{counted(len(done.findings), 'finding')}: {plain(str(folder / FINDINGS))}")
 
 
-@app.command()
-def check(
-    data: Data,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(help="Split of the data set; may be repeated. Default: all."),
-    ] = None,
-    decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every image, and find lookalikes.")
-    ] = False,
-    config: Annotated[
-        str | None, typer.Option(help="Config whose anchors are matched with every object.")
-    ] = None,
-    output: Annotated[Path | None, output_folder("Folder for check.json and plots as PNG.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Find all faults in a data set, with their locations, and count what is in it.
-
-    Exit status: 0 if there are at most notes (handled on reading), 1 with warnings (something is
-    left out of training, or harms it or its evaluation), 2 with errors (training would stop).
-    """
-    settings = load_config(config) if config else None
-    from keras_retinanet.data.checks.check import check_dataset
-    from keras_retinanet.reports.dataset_plots import plot_statistics
-    from keras_retinanet.training.setup.input_batches import make_anchor_recall
-
-    measure = None  # an IoU that no anchor reaches matters only where IoUs decide
-    if settings and settings.anchors.matching == "iou":
-        measure = functools.partial(make_anchor_recall, settings)
-    with progress_bar() as progress:
-        report = check_dataset(
-            data, split or (), decode=decode, measure_anchors=measure, progress=progress
-        )
-    result = report.as_json()
-    if as_json:
-        tell(result)
-    else:
-        print_statistics(result["statistics"])
-        print_findings_table(result["findings"])
-        counts = ", ".join(counted(n, level) for level, n in reversed(result["counts"].items()))
-        out.print(f"{counted(result['images'], 'image')} read: {counts}")
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "check.json").write_text(
-            json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8"
-        )
-        plots = plot_statistics(result["statistics"], output)
-        if not as_json:
-            out.print(", ".join(str(path) for path in (output / "check.json", *plots)))
-    raise typer.Exit(report.exit_status)
+app.command()(check)
 
 
 @app.command()

@@ -145,13 +145,24 @@ def merge(
         output_folder("Folder for what one process would write; of predictions, needed."),
     ] = None,
     file_format: FileFormats = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="Of a data check: config whose anchors are matched with every object."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Combine the parts that `evaluate --shard` or `predict --shard` wrote."""
+    """Combine the parts that `evaluate`, `predict` or `data check` wrote with --shard."""
+    from keras_retinanet.data.checks.shards.check_shard import KIND as CHECK
     from keras_retinanet.detection.predict_shard import KIND as PREDICTION
     from keras_retinanet.system.shards.part_set import kind_of_parts
 
-    if kind_of_parts(parts) == PREDICTION:
+    kind = kind_of_parts(parts)
+    if config is not None and kind != CHECK:
+        raise ConfigError(f"--config is for a data check, and the parts are of another: {kind}")
+    if kind == CHECK:
+        _merge_checks(parts, data, config, output, file_format, as_json=as_json)
+        return
+    if kind == PREDICTION:
         _merge_predictions(parts, data, output, file_format)
         return
     from keras_retinanet.evaluation.shards.evaluate_shard import merge_parts
@@ -168,6 +179,25 @@ def merge(
         facts={"parts": ", ".join(map(str, parts)), "data": f"{data}, {split}"},
         result={"parts": parts, "data": data, "split": split},
     )
+
+
+def _merge_checks(
+    parts: list[Path],
+    data: str | None,
+    config: str | None,
+    output: Path | None,
+    file_format: list[str] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Make the report of a data check of its parts."""
+    from keras_retinanet.cli.data_verbs.check_command import merge_checks
+
+    if data is None:
+        raise ConfigError("parts of a data check need --data, the data set that was checked")
+    if file_format is not None:
+        raise ConfigError("--format is for predictions, and the parts are of a data check")
+    merge_checks(parts, data, config, output, as_json=as_json)
 
 
 def _merge_predictions(

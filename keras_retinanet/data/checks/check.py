@@ -2,33 +2,32 @@
 
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_retinanet.data.checks.anchor_recall import AnchorRecall
 from keras_retinanet.data.checks.conversion_check import check_conversion
-from keras_retinanet.data.checks.duplicates import (
-    ImageOfSplit,
-    find_duplicates,
-    find_lookalikes,
-    unions,
-)
+from keras_retinanet.data.checks.duplicates import find_duplicates, find_lookalikes, unions
+from keras_retinanet.data.checks.finding_list import FindingList, Kind
+from keras_retinanet.data.checks.image_files import ImageFiles
 from keras_retinanet.data.checks.label_checks import (
     BoxFinder,
     check_anchors,
     check_boxes,
     check_classes,
 )
+from keras_retinanet.data.checks.split_images import SplitImages
 from keras_retinanet.data.checks.statistics import describe_dataset
+from keras_retinanet.data.checks.unused_images import UsedImages, unused_images
 from keras_retinanet.data.cleaning import BOX_OF_NO_IMAGE
 from keras_retinanet.data.dataset import DetectionDataset, Finding
 from keras_retinanet.data.faults import STOPS_TRAINING, CollectedFaults, collect_faults
 from keras_retinanet.data.images.address import file_of
-from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
-from keras_retinanet.data.images.scan import scan_images
 from keras_retinanet.data.lost_labels import BOX_DROPPED, refuse_lost_labels
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.source import (
@@ -55,13 +54,14 @@ class CheckReport:
     """What `check_dataset` found.
 
     Attributes:
-        findings: of all splits; what two splits share is there once.
+        findings: of all splits; what two splits share is there once. Places are written anew each
+            time that they are asked for.
         statistics: `describe_dataset` of each split.
         num_images: images read.
         folder: the data set's; in `as_json`, files below it are named relative to it.
     """
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: FindingList = field(default_factory=FindingList)
     statistics: dict[str, dict[str, Any]] = field(default_factory=dict)
     num_images: int = 0
     folder: Path = Path()
@@ -69,37 +69,50 @@ class CheckReport:
     @property
     def exit_status(self) -> int:
         """0 with notes at most, 1 with warnings, 2 with errors."""
-        return max((SEVERITIES.index(severity(f)) for f in self.findings), default=0)
+        return max((SEVERITIES.index(_severity(*kind)) for kind in self._kinds), default=0)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return all of it, ready for JSON, each finding with its severity and place."""
-        entries = [
-            {
+    @cached_property
+    def _kinds(self) -> dict[Kind, int]:
+        return self.findings.count_kinds()
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield each finding with its severity and place, ready for JSON."""
+        folder = self.folder
+        tops = tuple(dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder))))
+        for f in self.findings:
+            yield {
                 "severity": severity(f),
                 "problem": f.problem,
                 "action": f.action,
-                **_short_place(split_place(f.where), self.folder),
+                **_short_place(split_place(f.where), folder, tops),
             }
-            for f in self.findings
-        ]
-        counts = {level: sum(e["severity"] == level for e in entries) for level in SEVERITIES}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it, ready for JSON; `entries` needs less memory."""
+        return {**self.head(), "findings": list(self.entries()), "statistics": self.statistics}
+
+    def head(self) -> dict[str, Any]:
+        """Return what the JSON begins with: all but the findings and statistics."""
+        counts = dict.fromkeys(SEVERITIES, 0)
+        for kind, number in self._kinds.items():
+            counts[_severity(*kind)] += number
         return {
             "exit_status": self.exit_status,
             "folder": os.path.abspath(self.folder),
             "images": self.num_images,
             "counts": counts,
-            "findings": entries,
-            "statistics": self.statistics,
         }
 
 
 def severity(finding: Finding) -> str:
     """Return "error" if training stops at it, "note" if nothing is lost, else "warning"."""
-    if finding.action == STOPS_TRAINING:
+    return _severity(finding.problem, finding.action)
+
+
+def _severity(problem: str, action: str) -> str:
+    if action == STOPS_TRAINING:
         return "error"
-    is_note = finding.action in ("noted", "left out") and not finding.problem.startswith(
-        _SUSPICIOUS
-    )
+    is_note = action in ("noted", "left out") and not problem.startswith(_SUSPICIOUS)
     return "note" if is_note else "warning"
 
 
@@ -109,6 +122,7 @@ def check_dataset(
     *,
     decode: bool = False,
     measure_anchors: Callable[[DetectionDataset], AnchorRecall] | None = None,
+    files: ImageFiles | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> CheckReport:
     """Read a data set as training does, and go on where training stops.
@@ -117,44 +131,52 @@ def check_dataset(
         splits: by default all.
         decode: decode every image to its end, and compare how images of different splits look.
         measure_anchors: tells how anchors fit a split; objects without an anchor are reported.
+        files: what is known of the image files; by default they are read.
         progress: called after each image.
 
     Raises:
         ConfigError: the YAML cannot be used.
     """
-    known = split_names(data_yaml)
-    # In one order, whatever that of the arguments.
-    wanted = [split for split in known if split in splits] if splits else known
-    wanted += [split for split in splits if split not in known]
+    known, wanted = split_names(data_yaml), wanted_splits(data_yaml, splits)
+    files = files or ImageFiles()
     checked = [
-        _check_split(data_yaml, split, decode, measure_anchors, progress) for split in wanted
+        _check_split(data_yaml, split, decode, measure_anchors, files, progress) for split in wanted
     ]
     folder = data_folder(data_yaml)
-    findings = check_conversion(folder, partial(progress, "checksums"))
-    findings += [finding for part in checked for finding in part.findings]
-    datasets = {part.split: part.dataset for part in checked if part.dataset is not None}
-    unions_of_train = unions(
-        {p.split: {image.path for image in p.images} for p in checked if p.dataset is not None}
+    findings = FindingList(
+        check_conversion(folder, partial(progress, "checksums"), files.fault_of_file)
     )
-    images = [i for part in checked if part.split not in unions_of_train for i in part.images]
-    findings += find_duplicates(images)
-    findings += find_lookalikes(images)
+    for part in checked:
+        findings.extend(part.findings)
+    datasets = {part.split: part.dataset for part in checked if part.dataset is not None}
+    images = [part.images for part in checked if part.images is not None]
+    unions_of_train = unions(images)
+    images = [one for one in images if one.split not in unions_of_train]
+    findings.extend(find_duplicates(images))
+    findings.extend(find_lookalikes(images))
     for split in unions_of_train:
         problem = "split that holds all of train: not compared with the others"
         findings.append(Finding(problem, f"{data_yaml}: {split}", "noted"))
-    findings += check_classes(datasets, str(data_yaml))
+    findings.extend(check_classes(datasets, str(data_yaml)))
     if VAL not in wanted + known:
         where = f"{data_yaml}: to have one: {how_to_split(data_yaml)}"
         findings.append(Finding("no split val: training measures nothing", where, "noted"))
     if set(wanted) == set(known):
-        findings += _unused_images({path for part in checked for path in part.used})
+        findings.extend(unused_images([part.used for part in checked]))
     return CheckReport(
         # Two splits may share images, and all splits share the annotations of a VOC folder.
-        findings=list(dict.fromkeys(findings)),
+        findings=findings.unique(),
         statistics={split: describe_dataset(dataset) for split, dataset in datasets.items()},
         num_images=sum(part.num_images for part in checked),
         folder=folder,
     )
+
+
+def wanted_splits(data_yaml: str | Path, splits: Sequence[str]) -> list[str]:
+    """Return the splits to check in one order, whatever that of `splits`; by default all."""
+    known = split_names(data_yaml)
+    wanted = [split for split in known if split in splits] if splits else known
+    return wanted + [split for split in splits if split not in known]
 
 
 def split_place(where: str) -> dict[str, Any]:
@@ -169,9 +191,12 @@ def split_place(where: str) -> dict[str, Any]:
     return {"file": where[:end], "line": int(line[1]) if line else None, "place": place or None}
 
 
-def _short_place(place: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a place with the files below the data set's folder relative to it."""
-    tops = dict.fromkeys((os.path.abspath(folder), os.path.realpath(folder)))
+def _short_place(place: dict[str, Any], folder: Path, tops: tuple[str, ...]) -> dict[str, Any]:
+    """Return a place with the files below the data set's folder relative to it.
+
+    Args:
+        tops: the folder's absolute paths.
+    """
     file = place["file"]
     if os.path.lexists(file):
         file = os.path.abspath(file)
@@ -191,18 +216,18 @@ class _CheckedSplit:
 
     Attributes:
         findings: what is wrong with it, taken by itself.
-        used: absolute paths of all images that its annotations name.
+        used: the images that its annotations name.
         dataset: what training would read; None if it cannot.
         num_images: images that training would begin with.
-        images: the files among them, with their real paths.
+        images: the files among them.
     """
 
     split: str
-    findings: list[Finding]
-    used: set[str]
+    findings: FindingList
+    used: UsedImages
     dataset: DetectionDataset | None = None
     num_images: int = 0
-    images: list[ImageOfSplit] = field(default_factory=list)
+    images: SplitImages | None = None
 
 
 def _check_split(
@@ -210,52 +235,37 @@ def _check_split(
     split: str,
     decode: bool,
     measure_anchors: Callable[[DetectionDataset], AnchorRecall] | None,
+    files: ImageFiles,
     progress: Progress,
 ) -> _CheckedSplit:
     """Read a split and its images; the arguments are those of `check_dataset`."""
-    dataset, faults = _read(data_yaml, split, decode, progress)
-    checked = _CheckedSplit(
-        split=split,
-        findings=list(faults.findings),
-        used={
-            _same_text(os.path.abspath(path), path)
-            for raw in faults.raws
-            for path in raw.image_paths
-        },
-    )
+    dataset, faults = _read(data_yaml, split, decode, files, progress)
+    findings = FindingList(faults.findings)
+    checked = _CheckedSplit(split, findings, UsedImages(raw.image_paths for raw in faults.raws))
     if dataset is None:
         return checked
-    files = [path for path in dataset.image_paths if os.path.isfile(file_of(path))]
-    on_image = _counter(progress, f"{split}: contents", len(files))
-    scanned = scan_images(files, with_looks=decode, on_image=on_image)
-    damaged = set()
-    for path, image in zip(files, scanned, strict=True):
-        checked.findings += [Finding(remark, path, "noted") for remark in image.remarks]
-        checked.images.append(ImageOfSplit(split, _same_text(os.path.realpath(path), path), image))
-        if image.fault:
-            checked.findings.append(Finding(image.fault, path, "image skipped"))
-            damaged.add(path)
     checked.num_images = len(dataset)
+    paths = dataset.image_paths
+    is_file = np.fromiter((os.path.isfile(file_of(path)) for path in paths), bool, len(paths))
+    in_files = paths if is_file.all() else [paths[i] for i in np.flatnonzero(is_file)]
+    on_image = _counter(progress, f"{split}: contents", len(in_files))
+    scans = files.scans(in_files, with_looks=decode, on_image=on_image)
+    checked.images = SplitImages(split, in_files, scans)
+    findings.extend(checked.images.findings())
+    damaged = {in_files[i] for i in checked.images.damaged}
     if damaged:
-        checked.findings += _boxes_of(damaged, faults.raws, checked.findings)
-        dataset = dataset.select(
-            [i for i, path in enumerate(dataset.image_paths) if path not in damaged]
-        )
+        findings.extend(_boxes_of(damaged, faults.raws, findings))
+        dataset = dataset.select([i for i, path in enumerate(paths) if path not in damaged])
     for raw in faults.raws:
-        checked.findings += check_boxes(raw, dataset)
+        findings.extend(check_boxes(raw, dataset))
     if measure_anchors is not None:
-        checked.findings += check_anchors(faults.raws, dataset, measure_anchors(dataset))
+        findings.extend(check_anchors(faults.raws, dataset, measure_anchors(dataset)))
     checked.dataset = dataset
     return checked
 
 
-def _same_text(found: str, path: str) -> str:
-    """Return `found`, or `path` itself if it is equal: millions of paths are then kept once."""
-    return path if found == path else found
-
-
 def _boxes_of(
-    damaged: Collection[str], raws: Sequence[RawAnnotations], findings: Sequence[Finding]
+    damaged: Collection[str], raws: Sequence[RawAnnotations], findings: Iterable[Finding]
 ) -> list[Finding]:
     """Return the boxes of images whose content turned out to be damaged, but for those that have a
     fault of their own."""
@@ -269,7 +279,7 @@ def _boxes_of(
 
 
 def _read(
-    data_yaml: str | Path, split: str, decode: bool, progress: Progress
+    data_yaml: str | Path, split: str, decode: bool, files: ImageFiles, progress: Progress
 ) -> tuple[DetectionDataset | None, CollectedFaults]:
     """Return a split, if anything of it can be used, and all that is wrong with it."""
     with collect_faults() as faults:
@@ -278,7 +288,7 @@ def _read(
             stage = f"{split}: {'decoding' if decode else 'headers'}"
             faults.on_image = _counter(progress, stage, len(raw.image_paths))
 
-        faults.on_read = on_read
+        faults.on_read, faults.read_headers = on_read, files.headers
         progress(f"{split}: annotations", 0, 0)
         try:
             dataset = load_dataset(data_yaml, split, decode_images=decode)
@@ -307,16 +317,3 @@ def _counter(progress: Progress, stage: str, total: int) -> Callable[[], None]:
         progress(stage, done, total)
 
     return count
-
-
-def _unused_images(used: set[str]) -> list[Finding]:
-    """Return the images that lie beside used ones and are in no split."""
-    findings = []
-    for folder in sorted({os.path.dirname(path) for path in used}):
-        if not os.path.isdir(folder):
-            continue
-        for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-            is_image = entry.name.lower().endswith(IMAGE_SUFFIXES)
-            if is_image and entry.path not in used:
-                findings.append(Finding("image that is in no split", entry.path, "noted"))
-    return findings

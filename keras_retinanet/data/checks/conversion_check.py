@@ -14,13 +14,27 @@ from keras_retinanet.system.digests import sha256
 
 # (files done, files in all)
 Progress = Callable[[int, int], None]
+# (path of a file, what the manifest tells of it) -> what is wrong with it
+FaultOf = Callable[[Path, Mapping[str, Any]], str | None]
 
 
-def check_conversion(folder: Path, progress: Progress) -> list[Finding]:
+def files_of_conversion(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Return what the manifest of a conversion to TFRecords tells of its files, by their places;
+    nothing for a folder without a manifest of files, or with one that cannot be read."""
+    try:
+        return (read_manifest(folder) or {}).get("files", {})
+    except OSError:
+        return {}
+
+
+def check_conversion(
+    folder: Path, progress: Progress, fault_of: FaultOf | None = None
+) -> list[Finding]:
     """Return what is wrong with the files of a conversion to TFRecords; nothing for a folder
     without a manifest of files.
 
-    Every file is read to its end.
+    Args:
+        fault_of: takes the place of reading every file to its end.
     """
     try:
         manifest = read_manifest(folder)
@@ -30,9 +44,10 @@ def check_conversion(folder: Path, progress: Progress) -> list[Finding]:
     if manifest is None or "files" not in manifest:
         return []
     files: Mapping[str, Mapping[str, Any]] = manifest["files"]
+    of_file = fault_of or fault_of_file
     findings: list[Finding] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        faults = pool.map(lambda place: _fault(folder / place, files[place]), files)
+        faults = pool.map(lambda place: of_file(folder / place, files[place]), files)
         for done, (place, fault) in enumerate(zip(files, faults, strict=True), start=1):
             if fault is not None:
                 findings.append(_stopping(fault, str(folder / place)))
@@ -43,7 +58,8 @@ def check_conversion(folder: Path, progress: Progress) -> list[Finding]:
     return findings
 
 
-def _fault(path: Path, told: Mapping[str, Any]) -> str | None:
+def fault_of_file(path: Path, told: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a file of a conversion, by what the manifest tells of it."""
     try:
         if not path.is_file():
             return "file of the conversion that is missing"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_retinanet.data.checks.anchor_recall import AnchorRecall
+from keras_retinanet.data.checks.finding_list import FindingList
 from keras_retinanet.data.cleaning import BLOCK_SIZE, MAX_NORMALIZED
 from keras_retinanet.data.crowded_images import BEYOND_CAP, crowded_images
 from keras_retinanet.data.dataset import DetectionDataset, Finding
@@ -19,50 +20,66 @@ MANY_OBJECTS = 1000
 _Remark = tuple[str, str, str]
 
 
-def check_boxes(raw: RawAnnotations, dataset: DetectionDataset) -> list[Finding]:
+def check_boxes(raw: RawAnnotations, dataset: DetectionDataset) -> FindingList:
     """Return what is remarkable about the images' boxes, as annotated in `raw`."""
+    describe, paths = raw.describe_box, dataset.image_paths
     same_class = _repeated(raw.box_images, raw.labels, raw.boxes)
     any_class = _repeated(raw.box_images, np.zeros_like(raw.labels), raw.boxes)
-    findings = [
-        Finding("box annotated twice", raw.describe_box(t), "remove one") for t in same_class
-    ]
-    known = set(same_class)
-    for t in any_class:
-        if t not in known:
-            findings.append(
-                Finding("box annotated with two classes", raw.describe_box(t), "remove one")
-            )
-    findings += _normalized_images(raw)
+    two_classes = np.setdiff1d(any_class, same_class, assume_unique=True)
+    findings = FindingList()
+    findings.add_kind("box annotated twice", "remove one", same_class, describe)
+    findings.add_kind("box annotated with two classes", "remove one", two_classes, describe)
+    normalized = _normalized_images(raw)
+    findings.add_kind("boxes of an image look normalised", "correct them", normalized, describe)
     counts = np.diff(dataset.row_splits)
-    for i in np.flatnonzero(counts == 0):
-        path = dataset.image_paths[i]
-        findings.append(Finding("image without objects: trained as background", path, "noted"))
+    findings.add_kind(
+        "image without objects: trained as background",
+        "noted",
+        np.flatnonzero(counts == 0),
+        paths.__getitem__,
+    )
+    num_objects = dataset.num_objects
     for i in crowded_images(dataset):
-        where = f"{dataset.image_paths[i]}: {dataset.num_objects[i]} objects"
+        where = f"{paths[i]}: {num_objects[i]} objects"
         findings.append(Finding(BEYOND_CAP, where, "noted"))
     for i in np.flatnonzero(counts >= MANY_OBJECTS):
-        where = f"{dataset.image_paths[i]}: {counts[i]} boxes"
+        where = f"{paths[i]}: {counts[i]} boxes"
         findings.append(Finding(f"image with {MANY_OBJECTS} boxes or more", where, "noted"))
-    for t in np.flatnonzero(raw.is_ignored).tolist():
-        findings.append(
-            Finding("crowd or difficult object: ignored in training", raw.describe_box(t), "noted")
-        )
+    findings.add_kind(
+        "crowd or difficult object: ignored in training",
+        "noted",
+        np.flatnonzero(raw.is_ignored),
+        describe,
+    )
     return findings
 
 
 def check_anchors(
     raws: Sequence[RawAnnotations], dataset: DetectionDataset, recall: AnchorRecall
-) -> list[Finding]:
+) -> FindingList:
     """Return the objects that have no anchor."""
     finders = [BoxFinder(raw) for raw in raws]
+    describe = [raw.describe_box for raw in raws]
+    rows = recall.unmatched
+    images = np.searchsorted(dataset.row_splits, rows, side="right") - 1
+    # Of each, the annotations that it is in, and its place there; or none, and its image.
+    sources, places = np.full(len(rows), -1), images.copy()
+    for i, (image, row) in enumerate(zip(images.tolist(), rows.tolist(), strict=True)):
+        for source, finder in enumerate(finders):
+            place = finder.place(dataset, image, row)
+            if place is not None:
+                sources[i], places[i] = source, place
+                break
+    paths = dataset.image_paths
 
-    def place(row: int) -> str:
-        image = int(np.searchsorted(dataset.row_splits, row, side="right")) - 1
-        places = (finder.place(dataset, image, row) for finder in finders)
-        return next(filter(None, places), dataset.image_paths[image])
+    def where(i: int) -> str:
+        place = int(places[i])
+        return paths[place] if sources[i] < 0 else describe[sources[i]](place)
 
+    findings = FindingList()
     problem, mend = "object that no anchor matches", "see retinanet anchors"
-    return [Finding(problem, place(row), mend) for row in recall.unmatched]
+    findings.add_kind(problem, mend, np.arange(len(rows)), where)
+    return findings
 
 
 def check_classes(datasets: dict[str, DetectionDataset], source: str) -> list[Finding]:
@@ -116,18 +133,27 @@ class BoxFinder:
 
     def __init__(self, raw: RawAnnotations) -> None:
         self._raw = raw
-        self._order = np.argsort(raw.box_images, kind="stable")
-        counts = np.bincount(raw.box_images, minlength=len(raw.image_paths))
+        images = raw.box_images
+        is_sorted = len(images) < 2 or bool((images[1:] >= images[:-1]).all())
+        self._order = None if is_sorted else np.argsort(images, kind="stable")
+        counts = np.bincount(images, minlength=len(raw.image_paths))
         self._splits = np.concatenate([[0], np.cumsum(counts)])
-        self._image_of = {path: i for i, path in enumerate(raw.image_paths)}
+        # Hashes in order, since a table of millions of paths needs much memory.
+        hashes = np.fromiter(map(hash, raw.image_paths), np.int64, len(raw.image_paths))
+        self._by_hash = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._by_hash]
 
     def boxes_of(self, path: str) -> np.ndarray:
         """Return the indices in the annotations of an image's boxes."""
-        i = self._image_of.get(path)
-        return self._order[slice(*self._splits[i : i + 2])] if i is not None else self._order[:0]
+        image = self._image_of(path)
+        if image is None:
+            return np.zeros(0, np.int64)
+        start, end = self._splits[image : image + 2]
+        return np.arange(start, end) if self._order is None else self._order[start:end]
 
-    def place(self, dataset: DetectionDataset, image: int, row: int) -> str | None:
-        """Return where an object of the cleaned data set is written, if it is in these files."""
+    def place(self, dataset: DetectionDataset, image: int, row: int) -> int | None:
+        """Return the index in the annotations of an object of the cleaned data set, if it is in
+        these files."""
         name = dataset.class_names[dataset.labels[row]]
         if name not in self._raw.class_names:
             return None
@@ -141,7 +167,17 @@ class BoxFinder:
             boxes = boxes * np.array([dataset.widths[image], dataset.heights[image]] * 2)
         # Clipping may have moved it a little.
         moved = np.abs(boxes - dataset.boxes[row]).sum(axis=1)
-        return self._raw.describe_box(int(candidates[np.nanargmin(moved)]))
+        return int(candidates[np.nanargmin(moved)])
+
+    def _image_of(self, path: str) -> int | None:
+        """Return the last image in the annotations that has this path."""
+        end = int(np.searchsorted(self._hashes, hash(path), side="right"))
+        while end > 0 and self._hashes[end - 1] == hash(path):
+            end -= 1
+            image = int(self._by_hash[end])
+            if self._raw.image_paths[image] == path:
+                return image
+        return None
 
 
 def count_objects(dataset: DetectionDataset) -> dict[str, int]:
@@ -150,7 +186,7 @@ def count_objects(dataset: DetectionDataset) -> dict[str, int]:
     return {name: int(n) for name, n in zip(dataset.class_names, counts, strict=True) if n}
 
 
-def _repeated(images: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> list[int]:
+def _repeated(images: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Return, in order, the rows that repeat an earlier row."""
     found = [np.zeros(0, np.int64)]
     for rows in _blocks_of_images(images):
@@ -158,7 +194,7 @@ def _repeated(images: np.ndarray, labels: np.ndarray, boxes: np.ndarray) -> list
         order = np.lexsort(table.T[::-1])  # stable: of equal rows the earlier comes first
         is_same = (table[order[1:]] == table[order[:-1]]).all(axis=1)
         found.append(rows[order[1:][is_same]])
-    return np.sort(np.concatenate(found)).tolist()
+    return np.sort(np.concatenate(found))
 
 
 def _blocks_of_images(images: np.ndarray) -> Iterator[np.ndarray]:
@@ -178,22 +214,19 @@ def _blocks_of_images(images: np.ndarray) -> Iterator[np.ndarray]:
         start = end
 
 
-def _normalized_images(raw: RawAnnotations) -> list[Finding]:
-    """Return the images of a data set in pixels whose boxes are not."""
+def _normalized_images(raw: RawAnnotations) -> np.ndarray:
+    """Return the first box of each image of a data set in pixels whose boxes are not."""
     largest = np.full(len(raw.image_paths), -1.0)  # of an image without boxes
     for start in range(0, len(raw.boxes), BLOCK_SIZE):
         block = slice(start, start + BLOCK_SIZE)
         sides = np.abs(np.nan_to_num(raw.boxes[block])).max(axis=1)
         np.maximum.at(largest, raw.box_images[block], sides)
     if largest.max(initial=0) <= MAX_NORMALIZED:
-        return []
+        return np.zeros(0, np.int64)
     small = (largest >= 0) & (largest <= MAX_NORMALIZED)
     rows = np.flatnonzero(small[raw.box_images])
     _, first = np.unique(raw.box_images[rows], return_index=True)
-    return [
-        Finding("boxes of an image look normalised", raw.describe_box(int(t)), "correct them")
-        for t in rows[first]
-    ]
+    return rows[first]
 
 
 def _alike(names: Sequence[str]) -> list[list[str]]:

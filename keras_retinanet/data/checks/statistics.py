@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_retinanet.data.checks.anchor_recall import SIZE_CLASSES
+from keras_retinanet.data.cleaning import BLOCK_SIZE
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.inspection import IMAGES_AT_ONCE
 
@@ -31,27 +32,22 @@ def describe_dataset(dataset: DetectionDataset) -> dict[str, Any]:
     Ignored regions are counted as such and are no objects. Sizes are COCO's, by area; sides and
     ratios are those of the boxes, in pixels of the original images.
     """
-    is_object = ~dataset.is_ignored
-    boxes, areas, labels = (
-        values[is_object] for values in (dataset.boxes, dataset.areas, dataset.labels)
-    )
-    sides = boxes[:, 2:] - boxes[:, :2]
-    limits = [low for low, _ in SIZE_CLASSES.values()] + [np.inf]
-    objects_of = np.bincount(labels, minlength=len(dataset.class_names))
-    images_of = _images_of_classes(dataset)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        aspects = sides[:, 0] / sides[:, 1]
+    num_objects = dataset.num_objects
+    objects_of, images_of = _by_class(dataset)
+    roots, sizes, aspects = _of_boxes(dataset)
     return {
         "images": len(dataset),
-        "objects": int(is_object.sum()),
+        "objects": len(roots),
         "ignored_regions": int(dataset.is_ignored.sum()),
-        "images_without_objects": int((dataset.num_objects == 0).sum()),
+        "images_without_objects": int((num_objects == 0).sum()),
         "image_heights": _spread(dataset.heights),
         "image_widths": _spread(dataset.widths),
-        "box_sides": _spread(np.sqrt(sides.prod(axis=1))),
-        "objects_per_image": _counts(dataset.num_objects, PER_IMAGE_LIMITS, PER_IMAGE_NAMES),
-        "sizes": _counts(areas, limits, list(SIZE_CLASSES)),
-        "aspect_ratios": _counts(aspects, ASPECT_LIMITS, ASPECT_NAMES),
+        "box_sides": _spread(roots),
+        "objects_per_image": _named(
+            _counts(num_objects, PER_IMAGE_LIMITS, len(PER_IMAGE_NAMES)), PER_IMAGE_NAMES
+        ),
+        "sizes": _named(sizes, list(SIZE_CLASSES)),
+        "aspect_ratios": _named(aspects, ASPECT_NAMES),
         "classes": {
             name: {"objects": int(objects_of[label]), "images": int(images_of[label])}
             for label, name in enumerate(dataset.class_names)
@@ -59,19 +55,41 @@ def describe_dataset(dataset: DetectionDataset) -> dict[str, Any]:
     }
 
 
-def _images_of_classes(dataset: DetectionDataset) -> np.ndarray:
-    """Return how many images have an object of each class [K]."""
+def _of_boxes(dataset: DetectionDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the roots of the objects' areas [n], and how many there are of each size and shape."""
+    limits = [low for low, _ in SIZE_CLASSES.values()] + [np.inf]
+    sizes, aspects = np.zeros(len(SIZE_CLASSES), int), np.zeros(len(ASPECT_NAMES), int)
+    roots = np.empty(dataset.num_boxes - int(dataset.is_ignored.sum()), dataset.boxes.dtype)
+    count = 0
+    # In blocks: what is made on the way needs more memory than the boxes.
+    for start in range(0, dataset.num_boxes, BLOCK_SIZE):
+        block = slice(start, start + BLOCK_SIZE)
+        is_object = ~dataset.is_ignored[block]
+        boxes = dataset.boxes[block][is_object]
+        sides = boxes[:, 2:] - boxes[:, :2]
+        roots[count : count + len(boxes)] = np.sqrt(sides.prod(axis=1))
+        count += len(boxes)
+        sizes += _counts(dataset.areas[block][is_object], limits, len(sizes))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            aspects += _counts(sides[:, 0] / sides[:, 1], ASPECT_LIMITS, len(aspects))
+    return roots, sizes, aspects
+
+
+def _by_class(dataset: DetectionDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many objects of each class there are [K], and how many images have one [K]."""
     num_classes = len(dataset.class_names)
-    counts = np.zeros(num_classes, np.int64)
+    num_objects, num_images = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     # In blocks: of millions of boxes, their images and classes need as much memory as the boxes.
     for start in range(0, len(dataset), IMAGES_AT_ONCE):
         splits = dataset.row_splits[start : start + IMAGES_AT_ONCE + 1]
         rows = slice(int(splits[0]), int(splits[-1]))
         is_object = ~dataset.is_ignored[rows]
+        labels = dataset.labels[rows][is_object]
         images = np.repeat(np.arange(len(splits) - 1), np.diff(splits))[is_object]
-        pairs = np.unique(images * max(1, num_classes) + dataset.labels[rows][is_object])
-        counts += np.bincount(pairs % max(1, num_classes), minlength=num_classes)
-    return counts
+        pairs = np.unique(images * max(1, num_classes) + labels)
+        num_objects += np.bincount(labels, minlength=num_classes)
+        num_images += np.bincount(pairs % max(1, num_classes), minlength=num_classes)
+    return num_objects, num_images
 
 
 def _spread(values: np.ndarray) -> dict[str, float] | None:
@@ -81,8 +99,11 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
     return {f"p{p}": round(float(v), 1) for p, v in zip(PERCENTILES, found, strict=True)}
 
 
-def _counts(values: np.ndarray, limits: Sequence[float], names: Sequence[str]) -> dict[str, int]:
-    """Return how many values there are from each limit to the next."""
+def _counts(values: np.ndarray, limits: Sequence[float], number: int) -> np.ndarray:
+    """Return how many values there are from each limit to the next [number]."""
     index = np.searchsorted(np.asarray(limits)[1:], values, side="right")
-    counts = np.bincount(np.minimum(index, len(names) - 1), minlength=len(names))
+    return np.bincount(np.minimum(index, number - 1), minlength=number)
+
+
+def _named(counts: np.ndarray, names: Sequence[str]) -> dict[str, int]:
     return {name: int(count) for name, count in zip(names, counts, strict=True)}

@@ -2,13 +2,13 @@
 arrays of the least width, filled block by block."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from keras_retinanet.data.cleaning import mend_swapped_corners
+from keras_retinanet.data.cleaning import BLOCK_SIZE, mend_swapped_corners
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
 from keras_retinanet.data.formats.image_finder import ImageFinder
@@ -16,6 +16,7 @@ from keras_retinanet.data.formats.open_images_rows import count_lines, read_rows
 from keras_retinanet.data.formats.text_lines import read_lines, read_names, split_cells
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES
 from keras_retinanet.data.raw_annotations import RawAnnotations
+from keras_retinanet.data.text_array import TextArray
 from keras_retinanet.errors import DataError
 
 
@@ -62,7 +63,8 @@ def read_open_images(
     label_of = _Numbering(descriptions)
     table = _read_table(annotations, image_of, label_of, classes)
 
-    labels, lines, names = table.labels, table.lines, label_of.names
+    labels, names = table.labels, label_of.names
+    lines = _without_array(table.lines)
 
     def describe_box(t: int) -> str:
         return f"{annotations}:{lines[t]}"
@@ -75,7 +77,8 @@ def read_open_images(
     if table.num_dropped:
         where = f"{annotations}: {table.num_dropped}"
         findings.append(Finding(f"boxes of images not in {image_list}", where, "box dropped"))
-    ids, images_folder = image_of.names, str(images)
+    ids, images_folder = image_of.as_array(), str(images)
+    del image_of  # what tells the numbers of millions of ids takes more memory than the rest
     finder = ImageFinder(images, below=images)
     return RawAnnotations(
         source=str(annotations),
@@ -129,6 +132,16 @@ def _read_table(
     )
 
 
+def _without_array(lines: np.ndarray) -> Sequence[int]:
+    """Return numbers that follow each other as a range, others as they are."""
+    if len(lines) and all(
+        (np.diff(lines[start : start + BLOCK_SIZE + 1]) == 1).all()
+        for start in range(0, len(lines), BLOCK_SIZE)
+    ):
+        return range(int(lines[0]), int(lines[-1]) + 1)
+    return lines  # type: ignore[return-value]
+
+
 def _image_path(folder: str, image_id: str, finder: ImageFinder) -> str:
     name = image_id if image_id.lower().endswith(IMAGE_SUFFIXES) else f"{image_id}.jpg"
     path = os.path.join(folder, name)  # pathlib takes ten times as long
@@ -148,6 +161,9 @@ class _Numbering:
     @property
     def names(self) -> list[str]:
         return [name.decode() for name in self._number_of]
+
+    def as_array(self) -> TextArray:
+        return TextArray(np.array(list(self._number_of), bytes))
 
     def __call__(self, texts: np.ndarray) -> np.ndarray:
         """Return the number of each text [n] int32, -1 where it is not in the list."""

@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,22 +65,27 @@ class ScannedImage:
 def scan_images(
     paths: Sequence[str], *, with_looks: bool, on_image: Callable[[], None] = lambda: None
 ) -> list[ScannedImage]:
-    """Read image files in parallel.
+    """Return what is in each image file; the arguments are those of `iterate_scans`."""
+    return list(iterate_scans(paths, with_looks=with_looks, on_image=on_image))
+
+
+def iterate_scans(
+    paths: Sequence[str], *, with_looks: bool, on_image: Callable[[], None] = lambda: None
+) -> Iterator[ScannedImage]:
+    """Yield what is in each image file, read in parallel.
 
     Args:
         with_looks: decode them, small, to tell how they look.
         on_image: called after each image, in the caller's thread.
     """
-    scanned = []
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         warnings.simplefilter("ignore")  # Pillow's, on sizes and broken metadata
         # In blocks: the pool holds a task of a kilobyte for each image that it is given.
         for start in range(0, len(paths), IMAGES_AT_ONCE):
             block = paths[start : start + IMAGES_AT_ONCE]
             for one in pool.map(lambda path: scan_image(path, with_look=with_looks), block):
-                scanned.append(one)
                 on_image()
-    return scanned
+                yield one
 
 
 def scan_image(path: str, *, with_look: bool) -> ScannedImage:

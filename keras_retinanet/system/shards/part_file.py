@@ -27,7 +27,7 @@ class PartHeader:
     """What a part belongs to; all parts of one piece of work differ in `shard` alone.
 
     Attributes:
-        kind: of the work: "evaluation", "prediction" or "conversion".
+        kind: of the work: "evaluation", "prediction", "conversion" or "check".
         shard, count: the part's number from 0 on, and how many there are.
         work: what makes it this work and no other, as JSON has it: what changes with the model and
             with the data, and all options on which the result depends.
@@ -90,8 +90,10 @@ def _writer(path: Path, header: PartHeader, stack: ExitStack) -> PartWriter | No
     path.parent.mkdir(parents=True, exist_ok=True)
     stack.enter_context(file_lock(unfinished, wait=False))
     if path.is_file():  # asked under the lock: another process may have finished it just now
-        _refuse_other(read_header(path), header, path)
-        unfinished.unlink()
+        try:
+            _refuse_other(read_header(path), header, path)
+        finally:
+            unfinished.unlink()  # the lock alone: to `merge` the part would seem to be unfinished
         return None
     done = _done(unfinished, header)
     if not unfinished.stat().st_size:

@@ -89,7 +89,9 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     if unfinished:
         raise DataError(f"{unfinished[0]} is not finished: run its shard again")
     if not files:
-        raise DataError(f"{paths[0]} holds no parts: `evaluate` and `predict --shard` write them")
+        raise DataError(
+            f"{paths[0]} holds no parts: evaluate, predict and data check write them with --shard"
+        )
     return list(dict.fromkeys(path.resolve() for path in files))
 
 

@@ -30,3 +30,7 @@ class Shard:
     def of(self, number: int) -> range:
         """Return which of `number` pieces of work are this shard's."""
         return range(self.index, number, self.count)
+
+    def __contains__(self, number: int) -> bool:
+        """Whether a piece of work is this shard's."""
+        return number % self.count == self.index

@@ -6,11 +6,11 @@ import numpy as np
 
 from keras_retinanet.data.checks.duplicates import (
     LEAKAGE,
-    ImageOfSplit,
     find_duplicates,
     find_lookalikes,
 )
 from keras_retinanet.data.checks.label_checks import count_objects
+from keras_retinanet.data.checks.split_images import SplitImages
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.images.scan import scan_images
 from keras_retinanet.training.planning.input_size import SPOT
@@ -75,15 +75,14 @@ def _shared_images(train: DetectionDataset, val: DetectionDataset) -> int:
     """Return how many images of val are in train, or look like one there."""
     if len(train) + len(val) > MOST_COMPARED:
         return len(set(train.image_paths) & set(val.image_paths))
-    images = [*_scanned("train", train), *_scanned("val", val)]
+    images = [_scanned("train", train), _scanned("val", val)]
     found = [f for f in find_duplicates(images) if f.problem == LEAKAGE]
     return len({f.where for f in (*found, *find_lookalikes(images))})
 
 
-def _scanned(split: str, dataset: DetectionDataset) -> list[ImageOfSplit]:
+def _scanned(split: str, dataset: DetectionDataset) -> SplitImages:
     paths = dataset.image_paths
-    scanned = scan_images(paths, with_looks=True)
-    return [ImageOfSplit(split, path, image) for path, image in zip(paths, scanned, strict=True)]
+    return SplitImages(split, paths, scan_images(paths, with_looks=True))
 
 
 def _named(names: Sequence[str]) -> str:

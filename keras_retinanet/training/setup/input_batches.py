@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_retinanet.config.schema import Config
@@ -12,6 +13,7 @@ from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.pipeline.augment.settings import Augmentation, make_augmentation
 from keras_retinanet.data.pipeline.batches import training_batches
 from keras_retinanet.data.pipeline.cache import DiskCache, ImageCache, MemoryCache, default_folder
+from keras_retinanet.data.pipeline.file_shares import by_file
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
 from keras_retinanet.data.tiles import cut_into_tiles
@@ -50,20 +52,23 @@ def _augmentation(config: Config) -> Augmentation:
 
 
 def make_plan(config: Config, dataset: DetectionDataset) -> TrainingPlan:
-    augmentation = _augmentation(config)
-    return TrainingPlan(
+    augmentation, num_shares = _augmentation(config), config.training.file_shares
+    plan = TrainingPlan(
         heights=dataset.heights,
         widths=dataset.widths,
         input_policy=make_input_policy(config),
         batch_size=config.training.batch_size,
         seed=config.training.seed,
         sizes=config.image.jitter_sizes,
-        repeats=image_repeats(
-            dataset, config.training.repeat_threshold, config.training.epoch_images
-        ),
+        repeats=_repeats(config, dataset),
         mosaic=augmentation.mosaic,
         mixup=augmentation.mixup,
     )
+    return by_file(plan, dataset.image_paths, num_shares, num_workers=this_worker().count)
+
+
+def _repeats(config: Config, dataset: DetectionDataset) -> np.ndarray | None:
+    return image_repeats(dataset, config.training.repeat_threshold, config.training.epoch_images)
 
 
 def make_batches(

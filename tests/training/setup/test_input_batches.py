@@ -1,3 +1,4 @@
+from keras_retinanet.system.workers import Worker
 from keras_retinanet.training.setup import input_batches
 
 
@@ -11,6 +12,19 @@ class TestBatches:
         plan = input_batches.make_plan(tiny_config("training.repeat_threshold=1"), demo[0])
         assert (plan.mosaic, plan.mixup) == (0, 0)
         assert len(plan.repeats) == 8 and plan.repeats.max() > 1
+
+    def test_record_files_are_shared_out(self, demo, tiny_config, monkeypatch):
+        given = []
+        monkeypatch.setattr(
+            input_batches, "by_file", lambda plan, *args, **options: given.append((args, options))
+        )
+        input_batches.make_plan(tiny_config("training.file_shares=4"), demo[0])
+        monkeypatch.setattr(input_batches, "this_worker", lambda: Worker(1, 2))
+        input_batches.make_plan(tiny_config(), demo[0])
+        assert given == [
+            ((demo[0].image_paths, 4), {"num_workers": 1}),
+            ((demo[0].image_paths, 1), {"num_workers": 2}),
+        ]
 
     def test_a_batch_s_files_name_the_partners(self, demo, tiny_config):
         config = tiny_config("augment.mosaic=1")

@@ -5,13 +5,19 @@ Images are left where they are: their paths are addresses within the files (data
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from keras_retinanet.data.dataset import Finding
 from keras_retinanet.data.faults import stop
+from keras_retinanet.data.formats.records.record_table import (
+    ClassPair,
+    Record,
+    RecordTable,
+    record_place,
+    tabulated,
+)
 from keras_retinanet.data.formats.records.shards import (
     Features,
     for_each_shard,
@@ -33,8 +39,6 @@ AREA, IS_CROWD, DIFFICULT = (f"image/object/{key}" for key in ("area", "is_crowd
 
 # The names by id, in the order of the labels; and the ids by name, synonyms included.
 LabelMap = tuple[dict[int, str], dict[str, int]]
-# Label and text of an object's class, each None where the record does not have it.
-ClassPair = tuple[int | None, str | None]
 
 _SUFFIXES = {
     b"\xff\xd8\xff": ".jpg",
@@ -45,22 +49,6 @@ _SUFFIXES = {
     b"\xff\x0a": ".jxl",
     b"\0\0\0\x0cJXL": ".jxl",
 }
-
-
-@dataclass(frozen=True)
-class _Record:
-    """An image, and its n objects."""
-
-    where: str
-    path: str
-    source_id: str
-    filename: str
-    size: tuple[int, int] | None
-    boxes: np.ndarray  # [n, 4] xyxy, shares of the image
-    labels: list[int]  # n, or none
-    texts: list[str]  # n, or none
-    areas: np.ndarray  # [n]
-    is_ignored: np.ndarray  # [n]
 
 
 def read_tfrecord(
@@ -83,38 +71,37 @@ def read_tfrecord(
         DataError: a record is damaged or lacks something (with file and record number), or a
             class is unknown.
     """
-    per_shard = for_each_shard(list(shards), lambda path: _read_shard(path, images))
-    records = without_faults(record for shard in per_shard for record in shard)
+    files = list(shards)
+    table = RecordTable(
+        files, for_each_shard(files, lambda path: tabulated(_read_shard(path, images)))
+    )
+    without_faults(table.faults)
     if label_map is None:
         others = [path for path in class_shards if path not in shards]
         pairs = without_faults(p for found in for_each_shard(others, _class_pairs) for p in found)
-        label_map = _occurring_classes([*map(_pairs, records), *pairs], str(shards[0]))
+        label_map = _occurring_classes([set(table.classes), *pairs], str(shards[0]))
     names, id_of = label_map
-    label_of = {class_id: label for label, class_id in enumerate(names)}
     findings: list[Finding] = []
-    class_ids = [
-        _class_id(record, k, names, id_of, findings)
-        for record in records
-        for k in range(len(record.boxes))
-    ]
-    known = np.array([class_id is not None for class_id in class_ids], bool)
-    counts = [len(record.boxes) for record in records]
-    places = np.concatenate([np.arange(c) for c in counts]) if records else np.zeros(0, int)
-    places = places[known]
-    box_images = np.repeat(np.arange(len(records)), counts)[known]
+    labels = _labels(table, names, id_of, findings)
+    rows = None if (labels >= 0).all() else np.flatnonzero(labels >= 0)
+    keep, places = slice(None) if rows is None else rows, table.places
+
+    def describe_box(t: int) -> str:
+        return places.of_object(t if rows is None else int(rows[t]))
+
     return RawAnnotations(
         source=_describe(shards),
-        image_paths=[record.path for record in records],
-        image_ids=_image_ids(records, findings),
-        declared_sizes=[record.size for record in records],
-        box_images=box_images,
-        boxes=joined([record.boxes for record in records], (0, 4))[known],
-        labels=np.array([label_of[i] for i in class_ids if i is not None], np.int32),
-        is_ignored=joined([record.is_ignored for record in records], 0).astype(bool)[known],
-        areas=joined([record.areas for record in records], 0)[known],
+        image_paths=table.paths,
+        image_ids=_image_ids(table, findings),
+        declared_sizes=table.sizes,
+        box_images=table.box_images[keep],
+        boxes=table.boxes[keep],
+        labels=labels[keep],
+        is_ignored=table.is_ignored[keep],
+        areas=table.areas[keep],
         class_names=tuple(names.values()),
         category_ids=tuple(names),
-        describe_box=lambda t: f"{records[box_images[t]].where}, object {places[t]}",
+        describe_box=describe_box,
         findings=findings,
         boxes_normalized=True,
     )
@@ -138,15 +125,16 @@ def joined(arrays: Sequence[np.ndarray], empty_shape: int | tuple[int, ...]) -> 
     return np.concatenate(arrays) if arrays else np.zeros(empty_shape)
 
 
-def _read_shard(path: Path, images: Path | None) -> list[_Record | DataError]:
+def _read_shard(path: Path, images: Path | None) -> list[Record | DataError]:
     return [
-        parsed_or_not(_parse, offset, data, f"{path}: record {number}", path, images)
+        parsed_or_not(_parse, offset, data, number, path, images)
         for number, (offset, data) in enumerate(iterate_records(path))
     ]
 
 
-def _parse(offset: int, data: bytes, where: str, path: Path, images: Path | None) -> _Record:
+def _parse(offset: int, data: bytes, number: int, path: Path, images: Path | None) -> Record:
     """Return the record whose data begins at `offset` in the file `path`."""
+    where = record_place(path, number)
     features = Features(data, where)
     encoded = b"".join(features.bytes(ENCODED)[:1])
     source_id, filename = (_text(b"".join(features.bytes(k)[:1])) for k in (SOURCE_ID, FILENAME))
@@ -163,10 +151,14 @@ def _parse(offset: int, data: bytes, where: str, path: Path, images: Path | None
         raise DataError(f"{where} has neither {ENCODED} nor {FILENAME}")
     else:
         image = str(images / filename)
-    return _with_objects(features, path=image, source_id=source_id, filename=filename)
+    return _with_objects(
+        features, number=number, path=image, source_id=source_id, filename=filename
+    )
 
 
-def _with_objects(features: Features, *, path: str, source_id: str, filename: str) -> _Record:
+def _with_objects(
+    features: Features, *, number: int, path: str, source_id: str, filename: str
+) -> Record:
     """Return the record of an image, with the objects that its features hold."""
     where = features.where
     corners = [features.numbers(key) for key in BOX_KEYS]
@@ -189,44 +181,44 @@ def _with_objects(features: Features, *, path: str, source_id: str, filename: st
     for flags in (crowd, difficult):
         if len(flags):
             is_ignored |= flags != 0
-    return _Record(
-        where=where,
+    return Record(
+        number=number,
         path=path,
         source_id=source_id,
         filename=filename,
         size=(height, width) if min(height, width) > 0 else None,
         boxes=np.stack(corners, axis=1),
-        labels=labels,
-        texts=texts,
+        classes=_zipped(labels, texts),
         areas=areas if len(areas) else np.full(count, np.nan),
         is_ignored=is_ignored,
     )
 
 
 def _class_pairs(path: Path) -> list[set[ClassPair] | DataError]:
-    """Return the classes that occur in each record of a file."""
+    """Return the classes that occur in a file, and what is wrong with records of it."""
 
-    def pairs(data: bytes, where: str) -> set[ClassPair]:
+    def pairs(data: bytes, where: str) -> list[ClassPair]:
         features = Features(data, where)
         return _zipped(features.integers(LABEL), [_text(v) for v in features.bytes(TEXT)])
 
-    return [
-        parsed_or_not(pairs, data, f"{path}: record {number}")
-        for number, (_, data) in enumerate(iterate_records(path))
-    ]
+    found: set[ClassPair] = set()
+    faults: list[set[ClassPair] | DataError] = []
+    for number, (_, data) in enumerate(iterate_records(path)):
+        one = parsed_or_not(pairs, data, record_place(path, number))
+        if isinstance(one, DataError):
+            faults.append(one)
+        else:
+            found.update(one)
+    return [*faults, found]
 
 
-def _pairs(record: _Record) -> set[ClassPair]:
-    return _zipped(record.labels, record.texts)
-
-
-def _zipped(labels: list[int], texts: list[str]) -> set[ClassPair]:
+def _zipped(labels: list[int], texts: list[str]) -> list[ClassPair]:
     """Return labels with their texts; one of the lists may be empty."""
     if not labels:
-        return {(None, text) for text in texts}
+        return [(None, text) for text in texts]
     if not texts:
-        return {(label, None) for label in labels}
-    return set(zip(labels, texts, strict=False))
+        return [(label, None) for label in labels]
+    return list(zip(labels, texts, strict=False))
 
 
 def _occurring_classes(found: Sequence[set[ClassPair]], source: str) -> LabelMap:
@@ -245,51 +237,72 @@ def _occurring_classes(found: Sequence[set[ClassPair]], source: str) -> LabelMap
     return {i: text for text, i in sorted(id_of.items(), key=lambda item: item[1])}, id_of
 
 
-def _class_id(
-    record: _Record, k: int, names: dict[int, str], id_of: dict[str, int], findings: list[Finding]
-) -> int | None:
-    """Return the id of an object's class: its text's, or without a text its label; stop at an
-    unknown one."""
-    problem, where = "object of an unknown class", f"{record.where}, object {k}"
-    if record.texts and record.texts[k]:
-        text = record.texts[k]
-        if text not in id_of:
-            stop(
-                problem,
-                f"{where}: {text!r}",
-                f"{record.where}: object {k} has the unknown class {text!r}; known: "
-                f"{list(names.values())[:20]}",
+def _labels(
+    table: RecordTable, names: dict[int, str], id_of: dict[str, int], findings: list[Finding]
+) -> np.ndarray:
+    """Return the label of each object [T] int32, -1 for an unknown class, at which it stops."""
+    label_of = {class_id: label for label, class_id in enumerate(names)}
+    ids = [_class_id(pair, names, id_of) for pair in table.classes]
+    labels = np.array([-1 if i is None else label_of[i] for i in ids] + [-1], np.int32)
+    is_remarkable = np.array(
+        [i is None or _differs(pair, i, names) for i, pair in zip(ids, table.classes)] + [False]
+    )
+    for row in np.flatnonzero(is_remarkable[table.codes]).tolist():
+        code = int(table.codes[row])
+        if ids[code] is None:
+            _stop_at_unknown(table.classes[code], table.places.of_object(row), names)
+        else:
+            findings.append(
+                Finding("class label and class text differ", table.places.of_object(row), "noted")
             )
-            return None
-        if record.labels and record.labels[k] in names and record.labels[k] != id_of[text]:
-            findings.append(Finding("class label and class text differ", where, "noted"))
-        return id_of[text]
-    if not record.labels or record.labels[k] not in names:
-        label = record.labels[k] if record.labels else None
+    return labels[table.codes]
+
+
+def _class_id(pair: ClassPair, names: dict[int, str], id_of: dict[str, int]) -> int | None:
+    """Return the id of a class: its text's, or without a text its label; None if it is unknown."""
+    label, text = pair
+    if text:
+        return id_of.get(text)
+    return label if label in names else None
+
+
+def _differs(pair: ClassPair, class_id: int, names: dict[int, str]) -> bool:
+    label, text = pair
+    return bool(text) and label in names and label != class_id
+
+
+def _stop_at_unknown(pair: ClassPair, where: str, names: dict[int, str]) -> None:
+    (label, text), problem = pair, "object of an unknown class"
+    record, _, k = where.rpartition(", object ")
+    if text:
         stop(
             problem,
-            f"{where}: label {label}",
-            f"{record.where}: object {k} has the unknown class label {label}; known: "
-            f"{dict(list(names.items())[:20])}",
+            f"{where}: {text!r}",
+            f"{record}: object {k} has the unknown class {text!r}; known: "
+            f"{list(names.values())[:20]}",
         )
-        return None
-    return record.labels[k]
+        return
+    stop(
+        problem,
+        f"{where}: label {label}",
+        f"{record}: object {k} has the unknown class label {label}; known: "
+        f"{dict(list(names.items())[:20])}",
+    )
 
 
-def _image_ids(records: Sequence[_Record], findings: list[Finding]) -> list[int | str]:
+def _image_ids(table: RecordTable, findings: list[Finding]) -> list[int | str]:
     """Return what tells the images apart: source_id, or else the file name, or else the place."""
-    source_ids = [record.source_id for record in records]
-    if len(set(source_ids)) == len(records) and all(source_ids):
+    source_ids, filenames = table.source_ids, table.filenames
+    if len(set(source_ids)) == len(source_ids) and all(source_ids):
         if all(re.fullmatch(r"0|[1-9]\d{0,17}", s, re.ASCII) for s in source_ids):
             return [int(s) for s in source_ids]
         return list(source_ids)
     if any(source_ids):
         problem = "image/source_id is missing or the same for several images; file names are used"
-        findings.append(Finding(problem, _describe([r.path for r in records]), "noted"))
-    filenames = [record.filename for record in records]
-    if len(set(filenames)) == len(records) and all(filenames):
+        findings.append(Finding(problem, _describe(table.paths), "noted"))
+    if len(set(filenames)) == len(filenames) and all(filenames):
         return [re.sub(r"\.\w{2,5}$", "", name) for name in filenames]
-    return [record.where for record in records]
+    return [table.places.of_record(record) for record in range(len(filenames))]
 
 
 def _describe(files: Sequence[str | Path]) -> str:
