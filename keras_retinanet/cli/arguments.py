@@ -12,7 +12,9 @@ from keras_retinanet.errors import ConfigError, WeightsError
 from keras_retinanet.system.buckets.incoming import staged
 
 _CONFIG_HELP = "YAML file, or the name of a shipped config."
-DATA_HELP = "Data YAML, a folder or file in a known format, or tfds:NAME."
+DATA_HELP = (
+    "Data YAML, a folder or file in a known format, here or in a bucket (s3://...), or tfds:NAME."
+)
 _MODEL_HELP = (
     "A run directory (its best.keras), a .keras, .tflite, .onnx or .xml file, or an export's "
     "version."
@@ -23,7 +25,7 @@ _KERAS_MODEL_HELP = "A run directory (its best.keras), a .keras file or a checkp
 def output_folder(help: str) -> Any:
     """Return the option --output; a folder that cannot be written is refused before the work.
 
-    Of an address, the verb gets the local folder whose files are sent there.
+    Of an address in a bucket, the verb gets the local folder whose files are sent there.
     """
     return typer.Option("--output", metavar="FOLDER", help=help, callback=_writable)
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_retinanet.conventions import MAX_DETECTIONS
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.errors import ConfigError, UserError
 from keras_retinanet.system.buckets.bucket_address import address_of, told
 from keras_retinanet.system.buckets.outgoing import drop_all, outgoing, send_all
 from keras_retinanet.system.native_lines import without_native_lines
@@ -86,14 +86,22 @@ def writable(folder: Path, option: str = "") -> Path:
 def results_sent() -> Iterator[None]:
     """What was written for buckets inside this context is sent at its end, if all went well."""
     try:
-        try:
-            yield
-        except typer.Exit:  # an exit status, such as that of what was checked
-            send_all()
-            raise
-        send_all()
+        yield
+    except typer.Exit:  # an exit status, such as that of what was checked
+        _send_results()
+        raise
+    else:
+        _send_results()
     finally:
         drop_all()
+
+
+def _send_results() -> None:
+    try:
+        send_all()
+    except UserError:
+        _results.clear()  # a verb that fails prints no JSON
+        raise
 
 
 def refuse_unwritable(folder: Path, option: str = "--output ") -> None:

@@ -132,10 +132,14 @@ def test_a_network_that_fails_is_no_damaged_image(sets, new_bucket, monkeypatch)
     bucket = new_bucket()
     bucket.fill(sets / "coco", "coco/")
 
-    def fail(*_):
-        raise BucketError("no network")
+    real = remote_files.download
 
-    monkeypatch.setattr(remote_files, "read", fail)
+    def fail(address, target):
+        if address.endswith(".jpg"):
+            raise BucketError("no network")
+        real(address, target)
+
+    monkeypatch.setattr(remote_files, "download", fail)
     with pytest.raises(BucketError, match="no network"):
         load_dataset(bucket / "coco", "train")
 

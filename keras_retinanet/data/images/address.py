@@ -107,6 +107,15 @@ def num_readers(paths: Sequence[str]) -> int:
     return max(num_cores, AT_ONCE) if any(map(is_elsewhere, map(file_of, paths))) else num_cores
 
 
+def reading_options(paths: Sequence[str]) -> tf.data.Options:
+    """Return what a stream of images needs: of some in a bucket, many are asked for at once."""
+    options = tf.data.Options()
+    if num_readers(paths) > (os.cpu_count() or 1):
+        options.threading.private_threadpool_size = AT_ONCE
+        options.autotune.cpu_budget = AT_ONCE
+    return options
+
+
 def image_reader(paths: Sequence[str]) -> Callable[[Tensor], Tensor]:
     """Return a graph function from one of `paths` to the bytes of its image.
 

@@ -128,15 +128,16 @@ def contents(path: str | os.PathLike, start: int = 0, length: int | None = None)
     Raises:
         BucketError: it cannot be read.
     """
-    address = str(address_of(path))
+    path, address = Path(path), str(address_of(path))
     if length is not None:
         return remote_files.read(address, start, length)
-    content, path = remote_files.read(address), Path(path)
+    num_bytes = path.stat().st_size
+    if _has_room(num_bytes):
+        _download(path, address)
+        return path.read_bytes()
+    # By its range: to be told of all of it, some file systems ask for its size again.
+    content = remote_files.read(address, 0, num_bytes + 1)
     _refuse_changed(path, address, len(content))
-    if _has_room(len(content)):
-        with whole_file(path) as scratch:
-            scratch.write_bytes(content)
-            _take_over(path, scratch)
     return content
 
 
@@ -247,6 +248,10 @@ def _fetch(path: Path) -> None:
             f"{address}: there is no room for its {num_bytes / 1e9:.1f} GB below {top_folder()}: "
             f"remove what is not needed there, or name another folder, {FOLDER_VARIABLE}"
         )
+    _download(path, address)
+
+
+def _download(path: Path, address: str) -> None:
     try:
         with whole_file(path) as scratch:
             remote_files.download(address, scratch)

@@ -67,12 +67,10 @@ def is_file(address: str) -> bool:
         return bool(system.isfile(path))
 
 
-def read(address: str, start: int = 0, length: int | None = None) -> bytes:
-    """Return the bytes of a file, or a range of them."""
+def read(address: str, start: int, length: int) -> bytes:
+    """Return a range of the bytes of a file, cut off where that ends."""
     with _one_line(address, "read"):
         system, path = _opened(address)
-        if length is None:
-            return bytes(system.cat_file(path))
         return bytes(system.cat_file(path, start=start, end=start + length))
 
 

@@ -19,6 +19,7 @@ from keras_retinanet.system.buckets import incoming, remote_files
 # Says, in a bucket, which process writes there.
 CLAIM = ".written-by.json"
 _LOCK_SUFFIX = ".lock"
+_CLAIM_BYTES = 4096
 
 
 class SentFolder:
@@ -121,7 +122,7 @@ class SentFolder:
         if not remote_files.is_file(address):
             return None
         try:
-            return dict(json.loads(remote_files.read(address)))
+            return dict(json.loads(remote_files.read(address, 0, _CLAIM_BYTES)))
         except ValueError:
             return None
 

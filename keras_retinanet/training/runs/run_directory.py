@@ -67,7 +67,7 @@ def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
     if not resume:
         refuse_used(folder)
     # A checkpoint comes after all that belongs to its step.
-    with claimed_in_bucket(folder, last=(f"{CHECKPOINTS}/*",)), _made(folder, resume=resume):
+    with claimed_in_bucket(folder, last=(f"*{CHECKPOINTS}/*",)), _made(folder, resume=resume):
         yield
 
 
