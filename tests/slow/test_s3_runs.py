@@ -24,20 +24,17 @@ moto_server = pytest.importorskip("moto.server", reason=f"needs a local S3 serve
 s3fs = pytest.importorskip("s3fs", reason=f"needs s3fs: {INSTALL}")
 pytestmark = pytest.mark.slow
 
-KILLS = 3
+KILLS = 2
 SETTINGS = (
-    "model.backbone=mobilenet_v2",  # of a megabyte: the server is Python
-    "model.width=0.35",
     "model.fpn_channels=8",
     "model.head_channels=8",
     "model.head_depth=1",
     "image.size=64",
-    "schedule.length=6",
-    "schedule.warmup_iterations=10",
-    "optimizer.ema=0.95",
+    "schedule.length=3",
+    "schedule.warmup_iterations=4",
     "training.batch_size=4",
     "training.evaluate_every=3",
-    "training.checkpoint_every=1",
+    "training.checkpoint_every=2",
     "training.deterministic=true",
     "inference.score_threshold=0.001",
 )
@@ -65,7 +62,7 @@ def server():
 def data(tmp_path_factory):
     """The folder of a small data set."""
     folder = tmp_path_factory.mktemp("s3") / "set"
-    write_demo_dataset(folder, num_train=16, num_val=4)
+    write_demo_dataset(folder, num_train=16, num_val=2)
     return folder
 
 
@@ -140,7 +137,7 @@ def checkpoints(files, name):
 def assert_same_weights(one, two):
     """All that training goes on from, and both models, bit for bit."""
     (_, here, _), (_, there, _) = (newest_checkpoint(run / "checkpoints") for run in (one, two))
-    assert here.state["step"] == there.state["step"] and here.state["epoch"] == 5
+    assert [here.state[k] for k in ("epoch", "step")] == [there.state[k] for k in ("epoch", "step")]
     assert here.arrays.keys() == there.arrays.keys()
     for key, array in here.arrays.items():
         np.testing.assert_array_equal(array, there.arrays[key], err_msg=key)
