@@ -23,6 +23,10 @@ class DataError(UserError):
     """A data set, an annotation file or an image cannot be used."""
 
 
+class BucketError(UserError):
+    """Something in a bucket cannot be had or written."""
+
+
 class WeightsError(UserError):
     """Weights or a saved model cannot be read or had."""
 

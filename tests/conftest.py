@@ -16,6 +16,8 @@ from keras_retinanet.geometry.matching import match_anchors
 from keras_retinanet.models.backbones import resnet
 from keras_retinanet.models.backbones.build import BACKBONES
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.buckets.bucket_address import FOLDER_VARIABLE
+from keras_retinanet.system.buckets.outgoing import drop_all
 from keras_retinanet.training.strategies import make_strategy
 
 # Two replicas without a GPU; possible only before TensorFlow initialises. For the same reason
@@ -168,3 +170,53 @@ def call():
         return 0
 
     return run
+
+
+class Bucket:
+    """A bucket that tests fill and look into without this package."""
+
+    def __init__(self, address):
+        self.address = address
+        fsspec = pytest.importorskip("fsspec", reason="buckets need fsspec: pip install fsspec")
+        self.files, self._path = fsspec.core.url_to_fs(address)
+
+    def __truediv__(self, name):
+        return f"{self.address}/{name}"
+
+    def put(self, name, content):
+        self.files.makedirs(f"{self._path}/{name}".rpartition("/")[0], exist_ok=True)
+        self.files.pipe_file(f"{self._path}/{name}", content)
+
+    def fill(self, folder, below=""):
+        """Copy a local folder, to a folder of the bucket if one is named."""
+        for path in folder.rglob("*"):
+            if path.is_file():
+                self.put(f"{below}{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+    def read(self, name):
+        return self.files.cat_file(f"{self._path}/{name}")
+
+    def remove(self, name):
+        self.files.rm(f"{self._path}/{name}", recursive=True)
+
+    def names(self, below=""):
+        top = f"{self._path}/{below}"
+        return sorted(key[len(self._path) + 1 :] for key in self.files.find(top))
+
+
+@pytest.fixture
+def new_bucket(monkeypatch, tmp_path):
+    """A function: "memory" or "file" -> an empty bucket of that kind; local copies are its own."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "local"))
+    drop_all()
+
+    def make(kind="memory"):
+        if kind == "file":
+            return Bucket(f"file://{tmp_path}/bucket")
+        bucket = Bucket("memory://bucket")
+        bucket.files.store.clear()
+        bucket.files.pseudo_dirs[:] = [""]
+        return bucket
+
+    yield make
+    drop_all()

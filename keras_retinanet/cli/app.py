@@ -22,6 +22,7 @@ from keras_retinanet.cli.console import (
     plain,
     quiet_libraries,
     results_as_json,
+    results_sent,
     tell,
 )
 from keras_retinanet.cli.data_verbs.data_commands import app as data_app
@@ -100,6 +101,7 @@ def _options(
 ) -> None:
     """Train, evaluate, inspect and export RetinaNet detectors."""
     context.with_resource(results_as_json())
+    context.with_resource(results_sent())
 
 
 @app.command()

@@ -5,13 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_retinanet.cli.console import lines_to_stderr, refuse_unwritable
+from keras_retinanet.cli.console import lines_to_stderr, writable
 from keras_retinanet.config.yaml_files import did_you_mean
 from keras_retinanet.conventions import TILE_OVERLAP
 from keras_retinanet.errors import ConfigError, WeightsError
+from keras_retinanet.system.buckets.incoming import staged
 
 _CONFIG_HELP = "YAML file, or the name of a shipped config."
-DATA_HELP = "Data YAML, a folder or file in a known format, or tfds:NAME."
+DATA_HELP = (
+    "Data YAML, a folder or file in a known format, here or in a bucket (s3://...), or tfds:NAME."
+)
 _MODEL_HELP = (
     "A run directory (its best.keras), a .keras, .tflite, .onnx or .xml file, or an export's "
     "version."
@@ -20,14 +23,15 @@ _KERAS_MODEL_HELP = "A run directory (its best.keras), a .keras file or a checkp
 
 
 def output_folder(help: str) -> Any:
-    """Return the option --output; a folder that cannot be written is refused before the work."""
+    """Return the option --output; a folder that cannot be written is refused before the work.
+
+    Of an address in a bucket, the verb gets the local folder whose files are sent there.
+    """
     return typer.Option("--output", metavar="FOLDER", help=help, callback=_writable)
 
 
 def _writable(value: Path | None) -> Path | None:
-    if value is not None:
-        refuse_unwritable(value)
-    return value
+    return None if value is None else writable(value, "--output ")
 
 
 def _known_target(value: str) -> str:
@@ -140,6 +144,7 @@ def model_file(model: Path) -> Path:
     """
     from keras_retinanet.training.runs.run_directory import BEST_MODEL_FILE, is_run
 
+    model = staged(model)
     if not is_run(model):
         return model
     best = model / BEST_MODEL_FILE

@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from keras_retinanet.cli.json_writer import write_json
 from keras_retinanet.conventions import MAX_DETECTIONS
-from keras_retinanet.errors import ConfigError
+from keras_retinanet.errors import ConfigError, UserError
+from keras_retinanet.system.buckets.bucket_address import address_of, told
+from keras_retinanet.system.buckets.outgoing import drop_all, outgoing, send_all
 from keras_retinanet.system.native_lines import without_native_lines
 from keras_retinanet.system.shards.shard import Shard
 from keras_retinanet.system.silence import quiet_loggers
@@ -24,8 +27,16 @@ EXIT_USER_ERROR = 2
 # EX_TEMPFAIL of sysexits.h: call again with --resume. A scheduler can tell it from a failure.
 EXIT_INTERRUPTED = 75
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Console(Console):
+    """Prints addresses as they were given, and not the local paths that stand for them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(told(o) if isinstance(o, str) else o for o in objects), **options)
+
+
+out = _Console(highlight=False, soft_wrap=True)
+err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -61,6 +72,36 @@ def _made_folder(wanted: Path | None, default: Path) -> tuple[Path, list[Path]]:
             number += 1
             folder = default.with_name(f"{default.name}-{number:03d}")
             made = [folder]
+
+
+def writable(folder: Path, option: str = "") -> Path:
+    """Return the folder to write into, see `outgoing`; raises as `refuse_unwritable`."""
+    local = outgoing(folder, option=option)
+    if address_of(local) is None:
+        refuse_unwritable(local, option)
+    return local
+
+
+@contextlib.contextmanager
+def results_sent() -> Iterator[None]:
+    """What was written for buckets inside this context is sent at its end, if all went well."""
+    try:
+        yield
+    except typer.Exit:  # an exit status, such as that of what was checked
+        _send_results()
+        raise
+    else:
+        _send_results()
+    finally:
+        drop_all()
+
+
+def _send_results() -> None:
+    try:
+        send_all()
+    except UserError:
+        _results.clear()  # a verb that fails prints no JSON
+        raise
 
 
 def refuse_unwritable(folder: Path, option: str = "--output ") -> None:

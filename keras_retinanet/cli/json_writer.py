@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from keras_retinanet.system.buckets.bucket_address import told
+
 
 @dataclass(frozen=True)
 class LongList:
@@ -36,5 +38,5 @@ def _write_list(items: Iterator[Any], file: TextIO) -> None:
 
 def _text(value: Any, depth: int) -> str:
     # A line's end in a string is written as "\n": what is found here is the layout's.
-    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    text = told(json.dumps(value, indent=1, ensure_ascii=False, default=str))
     return text.replace("\n", "\n" + " " * depth)

@@ -9,6 +9,8 @@ import yaml
 from keras_retinanet.config.schema import Config
 from keras_retinanet.config.yaml_files import did_you_mean, read_yaml, validated
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.buckets.bucket_address import place_in
+from keras_retinanet.system.buckets.incoming import fetched
 
 # The wheel holds the configs inside the package; a checkout beside it.
 CONFIG_FOLDER = next(
@@ -98,6 +100,7 @@ def find_config(path: Path) -> Path:
     Raises:
         ConfigError: there is neither.
     """
+    path = fetched(path)
     if path.is_file():
         return path
     # "retinanet_r50_600", "configs/retinanet_r50_600.yaml": works without a checkout, too.
@@ -116,7 +119,7 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
-    base_path = path.parent / str(base)
+    base_path = fetched(place_in(path.parent, str(base)))
     if not base_path.is_file():
         raise ConfigError(f"{path}: base: there is no file {base_path}")
     return _merged(_read_with_base(base_path, (*seen, path.resolve())), values)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.buckets.bucket_address import told
 
 # Label of a region to ignore whatever the class, such as KITTI's DontCare.
 ANY_CLASS = -1
@@ -204,7 +205,10 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     counts = Counter(f.problem for f in findings)
     path.write_text(
         json.dumps(
-            {"counts": dict(counts), "findings": [asdict(f) for f in findings]},
+            {
+                "counts": dict(counts),
+                "findings": [{**asdict(f), "where": told(f.where)} for f in findings],
+            },
             indent=1,
             ensure_ascii=False,
         )

@@ -18,6 +18,8 @@ from keras_retinanet.data.layouts.detect_format import DATA_YAML, detect_format
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.data.sampling import mix_datasets
 from keras_retinanet.errors import ConfigError, DataError
+from keras_retinanet.system.buckets.bucket_address import place_in
+from keras_retinanet.system.buckets.incoming import staged
 
 VAL = "val"
 _CONFIG_SECTIONS = {"base", "model", "anchors", "image", "loss", "schedule", "training"}
@@ -29,7 +31,7 @@ def load_dataset(data: str | Path, split: str, *, decode_images: bool = True) ->
 
     Args:
         data: a data YAML, whose paths are relative to it and may hold ${VARIABLES}; a folder, a CSV
-            or a COCO JSON file, where its format can be told; or tfds:NAME.
+            or a COCO JSON file, where its format can be told, also in buckets; or tfds:NAME.
         decode_images: read every image to its end before use, which finds truncated files.
 
     Raises:
@@ -205,6 +207,7 @@ def _read_source(path: Path) -> tuple[DataSource | MixSource, PathOf]:
         values = {"format": "tfds", "name": path.as_posix().removeprefix(PREFIX)}
         folder = Path()
     else:
+        path = staged(path)
         values, folder = detect_format(path)
     if "format" not in values:
         _refuse_without_format(path, values)
@@ -217,7 +220,9 @@ def _read_source(path: Path) -> tuple[DataSource | MixSource, PathOf]:
     def path_of(text: str) -> Path:
         if text.startswith(PREFIX):
             return Path(text)
-        place = folder / expand_variables(text, str(path))
+        place = place_in(folder, expand_variables(text, str(path)))
+        if text != ".":  # of the data YAML's own folder, only what it names is listed
+            place = staged(place)
         if "\\" in text and not os.path.exists(place):  # Path.exists raises for too long names
             return Path(str(place).replace("\\", "/"))  # written on Windows
         return place

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from keras_retinanet.detection.detector import Detector
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.system.buckets.bucket_address import told
+from keras_retinanet.system.buckets.incoming import fetched, staged
 
 SAVED_MODEL_FILE = "saved_model.pb"
 
@@ -18,10 +20,11 @@ def load_detector(path: str | Path) -> Detector:
     Raises:
         WeightsError: there is no such file, it is damaged, or it is of another kind.
         UserError: the package that runs it is not installed.
+        BucketError: it is in a bucket, and cannot be had.
     """
-    path = Path(path)
+    path = _fetched(path)
     if not path.exists():
-        raise WeightsError(f"there is no model file or folder {path}")
+        raise WeightsError(f"there is no model file or folder {told(str(path))}")
     if path.is_dir():
         path = _model_in(path)
     kind = "saved_model" if path.is_dir() else path.suffix
@@ -30,6 +33,16 @@ def load_detector(path: str | Path) -> Detector:
             f"{path} is none of the kinds of model that can be run: {', '.join(RUNTIMES)}"
         )
     return RUNTIMES[kind](path)
+
+
+def _fetched(place: str | Path) -> Path:
+    """Return the local path of a model, with all that belongs to it: of an export, its folder."""
+    path = staged(place)
+    if path.is_dir() and not ((path / SAVED_MODEL_FILE).is_file() or any(path.glob("model.*"))):
+        return path  # of versions, or of something else
+    is_alone = path.is_dir() or RUNTIMES.get(path.suffix) is _keras
+    fetched(path if is_alone else path.parent)
+    return path
 
 
 def _model_in(folder: Path) -> Path:

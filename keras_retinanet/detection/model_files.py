@@ -11,6 +11,8 @@ from keras_retinanet.errors import WeightsError
 from keras_retinanet.models.checkpoint_files import SUFFIX, put_group, read_checkpoint
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.optimizers import schedules, weight_decay  # noqa: F401
+from keras_retinanet.system.buckets.bucket_address import told
+from keras_retinanet.system.buckets.incoming import fetched
 
 # The name that Keras' optimizers give to it, in checkpoints.
 _AVERAGE = re.compile(r"optimizer/.*_average")
@@ -21,10 +23,11 @@ def load_model(path: str | Path) -> RetinaNet:
 
     Raises:
         WeightsError: there is no such file, it is damaged, or it holds another model.
+        BucketError: it is in a bucket, and cannot be had.
     """
-    path = Path(path)
+    path = fetched(path)
     if not path.is_file():
-        raise WeightsError(f"there is no model file {path}")
+        raise WeightsError(f"there is no model file {told(str(path))}")
     if path.suffix == SUFFIX:
         return _from_checkpoint(path)
     if path.suffix != ".keras":

@@ -18,6 +18,7 @@ from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.drawing import draw_detections
 from keras_retinanet.detection.prediction_files import (
     PICTURES,
+    TEXT_NAMES,
     ImagePrediction,
     Wanted,
     make_place,
@@ -35,6 +36,7 @@ from keras_retinanet.detection.video.frames import Pace
 from keras_retinanet.detection.video.predict_video import VideoPrediction, predict_video
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.system.buckets.outgoing import outgoing, send
 
 # Of the files passed over, those that a message names where none is left.
 _MAX_REASONS = 3
@@ -87,7 +89,9 @@ def predict(
     Raises:
         DataError: there is no image and no video.
         ConfigError: the model has no class of a name.
+        BucketError: what is in a bucket cannot be read or written.
     """
+    output = outgoing(output, last=TEXT_NAMES)
     detector = detector_for(model)
     wanted = what_is_wanted(detector, min_score=min_score, keep_all=keep_all, classes=classes)
     given = given_images([images] if isinstance(images, str | Path) else images, lines)
@@ -119,6 +123,7 @@ def predict(
         formats,
         videos=[video.as_json(output) for video in summary.videos],
     )
+    send(output)
     return summary
 
 

@@ -11,6 +11,8 @@ from keras_retinanet.data.images.download import download, url_place
 from keras_retinanet.data.images.given_images import PASSED_OVER, GivenImages, is_video
 from keras_retinanet.data.images.inspection import ImageHeader, inspect_image, inspect_images
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.buckets.bucket_address import told
+from keras_retinanet.system.buckets.incoming import fetched
 
 _DOWNLOADS_AT_ONCE = 8
 
@@ -54,8 +56,10 @@ def usable_images(given: GivenImages, folder: Path) -> Usable:
     Args:
         folder: for what is fetched from the web, and what has to be converted to be read.
     """
-    files = [_File(str(f), f, f.relative_to(root)) for f, root in given.roots.items()]
-    videos = [_File(str(f), f, f.relative_to(root)) for f, root in given.videos.items()]
+    files = [_File(told(str(f)), f, f.relative_to(root)) for f, root in given.roots.items()]
+    videos = [
+        _File(told(str(f)), fetched(f), f.relative_to(root)) for f, root in given.videos.items()
+    ]
     for file in _fetched(given, folder):
         (videos if is_video(file.place.name) else files).append(file)
     places = _Places()

@@ -16,7 +16,7 @@ from keras_retinanet.export.exporter import Exporter
 from keras_retinanet.export.keras_exporter import KerasExporter
 from keras_retinanet.export.onnx_exporter import OnnxExporter
 from keras_retinanet.export.openvino.openvino_exporter import OpenVINOExporter
-from keras_retinanet.export.publish import publish
+from keras_retinanet.export.publish import MARKS, publish
 from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
 from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.export.torchvision_exporter import TorchvisionExporter
@@ -25,6 +25,7 @@ from keras_retinanet.export.write_manifest import describe_source, write_manifes
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
+from keras_retinanet.system.buckets.outgoing import outgoing
 from keras_retinanet.system.silence import silence
 
 # By the name in `retinanet export --format`.
@@ -66,7 +67,9 @@ def export_model(
         WeightsError: weights are not finite or missing, labels are wrong, or the export computes
             something else; nothing is published then.
         DataError: an image or the data set cannot be used.
+        BucketError: the folder is in a bucket, and cannot be written.
     """
+    folder = outgoing(folder, last=MARKS)
     refuse_broken_weights(model)
     policy = model.input_policy
     model = exporter.as_clients_run_it(model)
@@ -93,7 +96,7 @@ def export_model(
         write_manifest(place, {**content, "parity": parity})
         read_manifest(place)
 
-    return publish(Path(folder), write), measured[0]
+    return publish(folder, write), measured[0]
 
 
 def export_saved_model(

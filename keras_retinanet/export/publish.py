@@ -11,11 +11,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from keras_retinanet.detection.load_detector import SAVED_MODEL_FILE
+from keras_retinanet.detection.manifest import MANIFEST_FILE
 from keras_retinanet.system.atomic_files import sync_to_disk
+from keras_retinanet.system.buckets.outgoing import outgoing, send
 from keras_retinanet.system.locks import file_lock
 
 # Hidden, and no number: TensorFlow Serving takes it for no version.
 _TEMPORARY = ".export-"
+# In buckets, where nothing can be renamed, these come after all else of a version: the file that
+# makes it one for TensorFlow Serving, and that without which it is no export.
+MARKS = (f"*/{SAVED_MODEL_FILE}", f"*/{MANIFEST_FILE}")
 
 
 def publish(folder: Path, write: Callable[[Path], None]) -> Path:
@@ -23,7 +29,11 @@ def publish(folder: Path, write: Callable[[Path], None]) -> Path:
 
     Nobody sees the version before it is whole and on the disk. If `write` raises, nothing is left.
     What killed exports have left in `folder` is removed; exports that still run are left alone.
+
+    Raises:
+        BucketError: the folder is in a bucket, and the version cannot be written there.
     """
+    folder = outgoing(folder, last=MARKS)
     folder.mkdir(parents=True, exist_ok=True)
     with _workplace(folder) as temporary:
         write(temporary)
@@ -32,6 +42,7 @@ def publish(folder: Path, write: Callable[[Path], None]) -> Path:
             version = folder / str(next_version(folder))
             temporary.rename(version)
             sync_to_disk(folder)
+    send(version)
     return version
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet.detection.manifest import MANIFEST_FILE
+from keras_retinanet.system.buckets.bucket_address import told
 from keras_retinanet.system.digests import sha256
 from keras_retinanet.system.distribution import DISTRIBUTION
 
@@ -49,9 +50,9 @@ def describe_source(model_file: Path) -> dict[str, Any]:
     configs = (folder / _RUN_CONFIG for folder in model_file.resolve().parents[:2])
     config = next((path for path in configs if path.is_file()), None)
     return {
-        "model_file": str(model_file),
+        "model_file": told(str(model_file)),
         "sha256": sha256(model_file),
-        "run": str(config.parent) if config else None,
+        "run": told(str(config.parent)) if config else None,
         "config": config.read_text(encoding="utf-8") if config else None,
     }
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_retinanet.errors import CheckpointError
 from keras_retinanet.system.atomic_files import remove_unfinished, whole_file
+from keras_retinanet.system.buckets.incoming import fetched
 
 SUFFIX = ".npz"
 _STATE = "state.json"
@@ -65,7 +66,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: it is damaged, or no checkpoint.
+        BucketError: it is in a bucket, and cannot be had.
     """
+    path = fetched(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Hidden, so that no pattern for the real files finds them.
-_PREFIX = ".unfinished-"
+UNFINISHED_PREFIX = ".unfinished-"
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def whole_file(path: Path, *, suffix: str = ".tmp", sync: bool = False) -> Itera
         suffix: the new file's, for writers that insist on one.
         sync: the file outlasts a loss of power, too.
     """
-    unfinished = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}{suffix}")
+    unfinished = path.with_name(f"{UNFINISHED_PREFIX}{secrets.token_hex(8)}{suffix}")
     try:
         yield unfinished
         if sync:
@@ -46,7 +46,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed writers have left in a folder into which no one else writes."""
-    for path in folder.glob(f"{_PREFIX}*"):
+    for path in folder.glob(f"{UNFINISHED_PREFIX}*"):
         path.unlink(missing_ok=True)
 
 

@@ -3,10 +3,12 @@
 import hashlib
 from pathlib import Path
 
+from keras_retinanet.system.buckets.incoming import fetched
+
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder's names and files, as hexadecimal digits."""
-    digest = hashlib.sha256()
+    digest, path = hashlib.sha256(), fetched(path)
     if path.is_dir():
         for inside in sorted(p for p in path.rglob("*") if p.is_file()):
             digest.update(f"{inside.relative_to(path).as_posix()}\0{sha256(inside)}\n".encode())

@@ -22,6 +22,7 @@ OPTIONAL = {
     "openvino": "export to OpenVINO, and its files",
     "nncf": "int8 for OpenVINO",
     "tensorflow-datasets": "data sets of TensorFlow Datasets",
+    "fsspec": "data and runs in buckets",
     "av": "videos",
     "opencv-python-headless": "cameras",
 }

@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 # Loggers that write to the terminal by handlers of their own.
 _LOGGERS = ("absl", "tensorflow", "tf2onnx")
+# Loggers of file systems, whose errors are also raised.
+_TOLD_OTHERWISE = ("fsspec", "gcsfs", "s3fs")
 _STDOUT, _STDERR = 1, 2
 
 
@@ -37,10 +39,14 @@ def silence(what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def quiet_loggers() -> Iterator[None]:
     """Let the loggers of other packages tell of errors alone."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    wanted = {
+        **dict.fromkeys(_LOGGERS, logging.ERROR),
+        **dict.fromkeys(_TOLD_OTHERWISE, logging.CRITICAL),
+    }
+    loggers = [logging.getLogger(name) for name in wanted]
     levels = [each.level for each in loggers]
-    for each in loggers:
-        each.setLevel(logging.ERROR)
+    for each, level in zip(loggers, wanted.values(), strict=True):
+        each.setLevel(level)
     try:
         yield
     finally:

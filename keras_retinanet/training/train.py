@@ -18,6 +18,7 @@ from keras_retinanet.models.checkpoint_files import Checkpoint, newest_checkpoin
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import save_for_inference
 from keras_retinanet.optimizers.weight_average import keep_averaged_weights
+from keras_retinanet.system.buckets.outgoing import outgoing, send
 from keras_retinanet.system.workers import this_worker
 from keras_retinanet.training.best_thresholds import save_best_thresholds
 from keras_retinanet.training.runs.description import describe_run
@@ -70,7 +71,7 @@ def train(
         TrainingDiverged: the loss became NaN.
         TrainingInterrupted: SIGTERM or Ctrl-C came; the state is saved.
     """
-    output, run = Path(output), Run(data, train_set.fingerprint())
+    output, run = outgoing(output), Run(data, train_set.fingerprint())
     with contextlib.ExitStack() as stack:
         if this_worker().is_chief:
             stack.enter_context(claimed(output, resume=resume))
@@ -136,6 +137,9 @@ def _describe(setup: Setup, val_set: DetectionDataset | None, output: Path) -> N
         transfer=setup.transfer,
         matches_by_iou=setup.config.anchors.matching == "iou",
     )
+    send(
+        output, is_last_word=False
+    )  # a run that is killed before its first checkpoint resumes, too
 
 
 def _fit(setup: Setup, val_set: DetectionDataset | None, callbacks: RunCallbacks) -> None:

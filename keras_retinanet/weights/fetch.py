@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from keras_retinanet.errors import WeightsError
+from keras_retinanet.system.buckets.incoming import fetched
 from keras_retinanet.system.locks import file_lock
 from keras_retinanet.weights.published import PublishedWeights, published_weights
 
@@ -135,8 +136,8 @@ def _installed(entry: PublishedWeights) -> Path | None:
 
 
 def file_of(name_or_path: str | Path) -> Path:
-    """Return the path of a file of weights; one that is named in the table is fetched."""
-    path = Path(name_or_path)
+    """Return the path of a file of weights; one in a bucket, or named in the table, is fetched."""
+    path = fetched(name_or_path)
     entry = published_weights().get(str(name_or_path))
     if entry is None or path.exists():
         return path

@@ -9,6 +9,9 @@ import time
 import pytest
 
 from keras_retinanet.export.publish import next_version, publish
+from keras_retinanet.system.buckets import remote_files
+from keras_retinanet.system.buckets.bucket_address import told
+from keras_retinanet.system.buckets.outgoing import drop_all
 
 
 def write(folder):
@@ -85,3 +88,35 @@ def test_two_exports_at_once_get_versions_of_their_own(tmp_path):
 
     assert publish(tmp_path, write_another).name == "2"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_in_a_bucket_the_files_that_make_a_version_come_last(new_bucket, monkeypatch):
+    bucket, sent = new_bucket(), []
+    real = remote_files.upload
+    monkeypatch.setattr(
+        remote_files, "upload", lambda s, a: sent.append(a.rpartition("/")[2]) or real(s, a)
+    )
+
+    def write(place):
+        for name in ("manifest.json", "saved_model.pb", "labels.txt", "variables"):
+            (place / name).write_text(name)
+
+    for number in (1, 2):
+        assert told(str(publish(bucket / "serving", write))) == f"{bucket / 'serving'}/{number}"
+        assert set(sent[:-2]) == {"labels.txt", "variables"}
+        assert sent[-2:] == ["saved_model.pb", "manifest.json"]
+        sent.clear()
+    assert len(bucket.names("serving")) == 8
+
+
+def test_what_fails_publishes_nothing_in_a_bucket(new_bucket):
+    bucket = new_bucket()
+
+    def write(place):
+        (place / "half").touch()
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        publish(bucket / "serving", write)
+    drop_all()
+    assert not bucket.names()

@@ -14,8 +14,8 @@ from keras_retinanet.cli.console import (
     out,
     plain,
     print_findings,
-    refuse_unwritable,
     tell,
+    writable,
 )
 from keras_retinanet.cli.data_verbs.check_command import check
 from keras_retinanet.config.load import load_config
@@ -55,6 +55,7 @@ def demo(
     """Make a small data set of drawn objects, in COCO's format."""
     from keras_retinanet.data.demo.demo import write_demo_dataset
 
+    folder = writable(folder)
     try:
         path = write_demo_dataset(folder, num_train=num_train, num_val=num_val, seed=seed)
     except FileExistsError as error:
@@ -153,7 +154,7 @@ def split(
     """
     from keras_retinanet.data.convert.split_writer import FINDINGS, write_split
 
-    refuse_unwritable(folder, "")
+    folder = writable(folder)
     shares = {name: share for name, share in (("val", val), ("test", test)) if share}
     done = write_split(data, folder, shares=shares, divided=split, seed=seed, by=groups.value)
     print_findings(done.findings)

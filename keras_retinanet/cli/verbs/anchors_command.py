@@ -11,6 +11,7 @@ from rich.table import Table
 from keras_retinanet.cli.arguments import AsJson, ConfigName, Data, Overrides, Split, output_folder
 from keras_retinanet.cli.console import counted, err, out, plain, print_findings, tell
 from keras_retinanet.config.load import find_config, load_config, nested_overrides
+from keras_retinanet.system.buckets.bucket_address import told
 
 # The classes with the lowest recall are what one looks for; the file has them all.
 CLASSES_SHOWN = 10
@@ -133,7 +134,8 @@ def _fit(
     out.print(plain(_as_yaml(fragment)), end="")
     if output is not None:
         # Absolute, since `base` is looked for beside the file that names it.
-        base = {"base": str(find_config(Path(config)).resolve()), **nested_overrides(overrides)}
+        file = told(str(find_config(Path(config)).resolve()))
+        base = {"base": file, **nested_overrides(overrides)}
         base["anchors"] = {**base.get("anchors", {}), **values}
         path = output / "anchors.yaml"
         path.write_text(_as_yaml(base), encoding="utf-8")

@@ -9,6 +9,7 @@ from rich.table import Table
 from keras_retinanet.cli.arguments import AsJson, OptionalData, output_folder
 from keras_retinanet.cli.console import err, out, plain, tell
 from keras_retinanet.cli.verbs.evaluation_report import this_command, versions
+from keras_retinanet.system.buckets.incoming import staged
 
 
 def compare(
@@ -34,6 +35,7 @@ def compare(
     from keras_retinanet.reports.comparison.contestant import DataSets, load_contestants
     from keras_retinanet.reports.comparison.differences import Comparison
 
+    folders = [staged(folder) for folder in folders]
     comparison = Comparison(load_contestants(folders, DataSets(data, split)))
     _print_figures(comparison)
     _print_rows("Settings that differ", comparison.names, comparison.settings.items())

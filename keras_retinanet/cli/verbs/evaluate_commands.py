@@ -36,6 +36,8 @@ from keras_retinanet.cli.console import (
 )
 from keras_retinanet.cli.verbs.evaluation_report import write_evaluation_report
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.buckets.bucket_address import told
+from keras_retinanet.system.buckets.incoming import staged
 from keras_retinanet.system.shards.shard import Shard
 
 EvaluationOutput = Annotated[
@@ -98,7 +100,7 @@ def evaluate(
         output,
         title=f"{file.stem} on {Path(data).name}, {split}",
         facts={
-            "model": str(file),
+            "model": told(str(file)),
             "data": f"{data}, {split}",
             "tiles": str(tiling_in_use(loaded)),
             "speed": f"{seconds / len(dataset):.3f} s an image, start included",
@@ -156,6 +158,7 @@ def merge(
     from keras_retinanet.detection.predict_shard import KIND as PREDICTION
     from keras_retinanet.system.shards.part_set import kind_of_parts
 
+    parts = [staged(part) for part in parts]
     kind = kind_of_parts(parts)
     if config is not None and kind != CHECK:
         raise ConfigError(f"--config is for a data check, and the parts are of another: {kind}")
@@ -176,7 +179,7 @@ def merge(
         evaluator,
         output,
         title=f"{Path(data).name}, {split}",
-        facts={"parts": ", ".join(map(str, parts)), "data": f"{data}, {split}"},
+        facts={"parts": told(", ".join(map(str, parts))), "data": f"{data}, {split}"},
         result={"parts": parts, "data": data, "split": split},
     )
 
@@ -257,7 +260,7 @@ def _tell_evaluation(
     if output is not None:
         write_evaluation(metrics, evaluator.results, output)
         EvaluationRecord(
-            model=None if model is None else str(model.absolute()),
+            model=None if model is None else told(str(model.absolute())),
             data=absolute_name(result["data"]),
             split=result["split"],
             max_detections=evaluator.max_detections,

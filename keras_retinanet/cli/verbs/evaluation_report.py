@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_retinanet import __version__
+from keras_retinanet.system.buckets.bucket_address import told
 
 
 def write_evaluation_report(
@@ -114,8 +115,8 @@ def write_run_report(run: Path, model: Any, val_set: Any) -> Path | None:
     with open(run / "metrics.csv", encoding="utf-8", newline="") as file:
         history = list(csv.DictReader(file))
     facts = {
-        "model": str(run / BEST_MODEL_FILE),
-        "settings": str(run / CONFIG_FILE),
+        "model": told(str(run / BEST_MODEL_FILE)),
+        "settings": told(str(run / CONFIG_FILE)),
         "epochs": history[-1]["epoch"] if history else "0",
         "seconds": history[-1].get("seconds", "") if history else "",
     }

@@ -35,6 +35,7 @@ from keras_retinanet.config import own_images
 from keras_retinanet.config.load import load_config, refuse_changes
 from keras_retinanet.config.schema import Config
 from keras_retinanet.errors import ConfigError, TrainingInterrupted, UserError
+from keras_retinanet.system.buckets.outgoing import drop_all, outgoing, send_all
 
 
 def train(
@@ -118,6 +119,7 @@ def _resume(folder: Path, changes: list[str], data: str | None, output: Path | N
         raise ConfigError(f"--resume takes all from the run, settings as KEY=VALUE aside: {given}")
     from keras_retinanet.training.runs.run_directory import CONFIG_FILE, read_run
 
+    folder = outgoing(folder)
     run = read_run(folder)
     before = load_config(folder / CONFIG_FILE)
     settings = load_config(folder / CONFIG_FILE, changes)
@@ -208,6 +210,7 @@ def _leaving_together() -> Iterator[None]:
     status = 0
     try:
         yield
+        send_all()
     except TrainingInterrupted as error:
         err.print(plain(str(error)))
         status = EXIT_INTERRUPTED
@@ -217,6 +220,7 @@ def _leaving_together() -> Iterator[None]:
     except BaseException:
         traceback.print_exc()
         status = 1
+    drop_all()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -9,6 +9,8 @@ import typer
 from keras_retinanet.cli.arguments import AsJson
 from keras_retinanet.cli.console import err, out, plain, tell
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.buckets.bucket_address import address_of
+from keras_retinanet.system.buckets.incoming import fetched
 
 app = typer.Typer(help="List, download and import weights of other projects.", no_args_is_help=True)
 
@@ -100,6 +102,9 @@ def import_file(
 
     The file is read without running anything that is in it.
     """
+    if (address := address_of(output)) is not None:
+        raise ConfigError(f"--output {address}: name a local file, and copy it into the bucket")
+    file = fetched(file)
     if output.suffix != ".keras":
         raise ConfigError(f"--output {output}: name a file that ends in .keras")
     if output.exists():

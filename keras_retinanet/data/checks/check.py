@@ -38,6 +38,7 @@ from keras_retinanet.data.source import (
     split_names,
 )
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.buckets.bucket_address import told
 
 SEVERITIES = ("note", "warning", "error")
 # Noted, and read; but the boxes may be those of another picture.
@@ -98,7 +99,7 @@ class CheckReport:
             counts[_severity(*kind)] += number
         return {
             "exit_status": self.exit_status,
-            "folder": os.path.abspath(self.folder),
+            "folder": told(os.path.abspath(self.folder)),
             "images": self.num_images,
             "counts": counts,
         }
@@ -181,7 +182,7 @@ def wanted_splits(data_yaml: str | Path, splits: Sequence[str]) -> list[str]:
 
 def split_place(where: str) -> dict[str, Any]:
     """Return "file", "line" (or None) and "place" within it of a finding's `where`."""
-    ends = [m.start() for m in re.finditer(r":", where)] + [len(where)]
+    ends = [m.start() for m in re.finditer(r":(?!//)", where)] + [len(where)]
     # File names may hold colons: the longest that is there is meant.
     there = [end for end in ends if os.path.lexists(where[:end])]
     end = max(there) if there else ends[0]
@@ -207,7 +208,7 @@ def _short_place(place: dict[str, Any], folder: Path, tops: tuple[str, ...]) -> 
     for top in (*tops, os.fspath(folder)):
         if rest and not is_command and top not in ("", "."):
             rest = rest.replace(f"{top}{os.sep}", "")
-    return {**place, "file": file, "place": rest}
+    return {**place, "file": told(file), "place": rest and told(rest)}
 
 
 @dataclass

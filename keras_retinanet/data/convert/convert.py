@@ -17,7 +17,7 @@ from keras_retinanet.data.convert.naming import (
     refuse_bad_split_names,
     with_common_classes,
 )
-from keras_retinanet.data.convert.output import Output
+from keras_retinanet.data.convert.output import MANIFEST, Output
 from keras_retinanet.data.convert.record_shards import Entries, RecordConversion
 from keras_retinanet.data.convert.run_jobs import run_jobs
 from keras_retinanet.data.convert.split import Plan, Split
@@ -29,6 +29,8 @@ from keras_retinanet.data.images.address import file_of
 from keras_retinanet.data.lost_labels import refuse_lost_labels
 from keras_retinanet.data.source import load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
+from keras_retinanet.system.buckets.bucket_address import address_of, told
+from keras_retinanet.system.buckets.outgoing import outgoing, send
 from keras_retinanet.system.shards.shard import Shard
 
 # What to write each format with that has a file for each image.
@@ -40,6 +42,8 @@ PLANNERS: dict[str, Callable[[Sequence[Split], Output], Plan]] = {
 TFRECORD = "tfrecord"
 TARGETS = (*PLANNERS, TFRECORD)
 DATA_YAML, FINDINGS = "data.yaml", "data_findings.json"
+# In a bucket these come after all else: with a data YAML, a folder is complete.
+MARKS = (MANIFEST, DATA_YAML)
 
 
 @dataclass
@@ -88,8 +92,10 @@ def convert(
     Raises:
         ConfigError: a setting does not fit the format, or the data has no such split.
         DataError: the data cannot be used, or the folder holds something else.
+        BucketError: the folder is in a bucket, and cannot be written.
     """
     _refuse_misfits(target, num_shards=num_shards, link=link, shard=shard)
+    output = outgoing(output, last=MARKS)
     if target == TFRECORD:
         conversion = record_conversion(
             data,
@@ -102,8 +108,11 @@ def convert(
         share = shard or Shard(0, 1)
         own, num_kept = conversion.write_share(share, on_progress)
         every, missing = conversion.complete(share.count)
+        send(output)
         return summary(conversion, every or own, output, num_kept=num_kept, missing=missing)
     datasets, findings = _load_splits(data, splits, check_images=check_images)
+    if link:
+        _refuse_links(datasets, output)
     named = _named(datasets, target, findings)
     out = Output(output, _fingerprint(named, target, num_shards, link), link=link)
     plan = PLANNERS[target](named, out)
@@ -113,6 +122,7 @@ def convert(
     findings += plan.findings
     out.write_text(DATA_YAML, yaml.safe_dump(plan.data_yaml, sort_keys=False, allow_unicode=True))
     out.complete(partial(write_findings, findings), FINDINGS)
+    send(output)
     return Conversion(
         data_yaml=output / DATA_YAML,
         num_images=sum(len(split.dataset) for split in named),
@@ -189,6 +199,12 @@ def _refuse_misfits(
         raise ConfigError("TFRecords hold the images themselves: there is nothing to link")
 
 
+def _refuse_links(datasets: dict[str, DetectionDataset], output: Path) -> None:
+    paths = [path for dataset in datasets.values() for path in dataset.image_paths]
+    if address_of(output) is not None or any(address_of(path) is not None for path in paths):
+        raise ConfigError("--link is for local folders: there are no links from or to a bucket")
+
+
 def _load_splits(
     data: str | Path, splits: Sequence[str] | None, *, check_images: bool
 ) -> tuple[dict[str, DetectionDataset], list[Finding]]:
@@ -243,7 +259,7 @@ def _fingerprint(splits: Iterable[Split], *options: object) -> str:
         add([split.name, dataset.class_names, dataset.category_ids])
         # One by one: the texts of millions of images take more memory than their boxes.
         for one in zip(dataset.image_ids, split.image_names, dataset.image_paths, strict=True):
-            add((*one[:2], os.path.abspath(one[2]), *_stat(file_of(one[2]))))
+            add((*one[:2], told(os.path.abspath(one[2])), *_stat(file_of(one[2]))))
         for array in (
             *(dataset.heights, dataset.widths, dataset.row_splits, dataset.boxes),
             *(dataset.labels, dataset.is_ignored, dataset.areas),

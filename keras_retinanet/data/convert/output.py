@@ -11,6 +11,7 @@ from typing import Any
 from keras_retinanet.data.images.address import is_address, num_image_bytes, read_image_bytes
 from keras_retinanet.errors import DataError
 from keras_retinanet.system.atomic_files import remove_unfinished, whole_file
+from keras_retinanet.system.buckets.incoming import fetched
 from keras_retinanet.system.locks import file_lock
 
 MANIFEST = "conversion.json"
@@ -74,7 +75,7 @@ class Output:
             elif is_address(source):
                 self._publish(target, lambda scratch: scratch.write_bytes(read_image_bytes(source)))
             else:
-                self._publish(target, lambda scratch: shutil.copyfile(source, scratch))
+                self._publish(target, lambda scratch: shutil.copyfile(fetched(source), scratch))
         except OSError as error:
             raise _cannot_write(target, error) from error
         return False

@@ -23,6 +23,7 @@ from keras_retinanet.data.lost_labels import refuse_lost_labels
 from keras_retinanet.data.source import in_order, load_dataset, split_names
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.system.atomic_files import whole_file, write_whole
+from keras_retinanet.system.buckets.bucket_address import address_of
 
 DATA_YAML, FINDINGS = "data.yaml", "data_findings.json"
 
@@ -139,7 +140,7 @@ def _write(datasets: dict[str, DetectionDataset], findings: list[Finding], outpu
             folder, image_names = _image_names(dataset.image_paths)
             content = coco_content(Split(name, dataset, image_names))
             write_whole(output / f"{name}.json", json.dumps(content, ensure_ascii=False))
-            images = os.path.relpath(folder, os.path.realpath(output)).replace(os.sep, "/")
+            images = _named(folder, output)
             splits[name] = {"images": images, "annotations": f"{name}.json"}
         with whole_file(output / FINDINGS) as path:
             write_findings(findings, path)
@@ -151,6 +152,23 @@ def _write(datasets: dict[str, DetectionDataset], findings: list[Finding], outpu
         ) from error
     except OSError as error:
         raise DataError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def _named(folder: str, output: Path) -> str:
+    """Return the folder of images as the data YAML is to name it: relative to it, or its address.
+
+    Raises:
+        ConfigError: the data YAML is to lie in a bucket, and the images are on this machine.
+    """
+    address = address_of(folder)
+    if address is not None:
+        return address
+    if address_of(output) is not None:
+        raise ConfigError(
+            f"{output}: the images stay in {folder}, on this machine: name a local folder, or "
+            "convert the data into the bucket first"
+        )
+    return os.path.relpath(folder, os.path.realpath(output)).replace(os.sep, "/")
 
 
 def _image_names(paths: list[str]) -> tuple[str, list[str]]:

@@ -29,6 +29,8 @@ from keras_retinanet.data.formats.yolo import read_yolo
 from keras_retinanet.data.formats.yolo_files.yolo_yaml import YoloYaml, present_splits, split_entry
 from keras_retinanet.data.raw_annotations import RawAnnotations
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.buckets.bucket_address import place_in
+from keras_retinanet.system.buckets.incoming import staged
 
 
 class CocoSplit(Settings):
@@ -77,7 +79,7 @@ class VocSource(DataSource):
     first_pixel: Literal[0, 1] | None = None
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
-        root = path_of(self.root)
+        root = staged(path_of(self.root))
         images, annotations, image_set = self._places(split, root)
         return read_voc(
             root,
@@ -96,8 +98,8 @@ class VocSource(DataSource):
         annotations = own.annotations or self.annotations or own.images or "Annotations"
         images = own.images or self.images or (own.annotations or "JPEGImages")
         return (
-            root / images.replace("\\", "/"),
-            root / annotations.replace("\\", "/"),
+            staged(place_in(root, images.replace("\\", "/"))),
+            staged(place_in(root, annotations.replace("\\", "/"))),
             own.image_set,
         )
 
@@ -175,7 +177,7 @@ class KittiSource(DataSource):
         return self
 
     def read(self, split: str, path_of: PathOf) -> RawAnnotations:
-        root, files = path_of(self.root), self.splits[split]
+        root, files = staged(path_of(self.root)), self.splits[split]
         return read_kitti(
             root / files.folder,
             None if files.image_list is None else root / files.image_list,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keras_retinanet.data.images.address import is_in_file
 from keras_retinanet.data.images.listing import IMAGE_SUFFIXES, walk
+from keras_retinanet.system.buckets.incoming import staged
 
 
 class ImageFinder:
@@ -22,8 +23,8 @@ class ImageFinder:
     """
 
     def __init__(self, *folders: Path, below: Path | None = None) -> None:
-        self._folders = [os.fspath(folder) for folder in dict.fromkeys(folders)]
-        self._searched = self._folders if below is None else [os.fspath(below)]
+        self._folders = [os.fspath(staged(folder)) for folder in dict.fromkeys(folders)]
+        self._searched = self._folders if below is None else [os.fspath(staged(below))]
         self._listings: dict[str, frozenset[str]] = {}
         self._below: dict[str, list[str]] | None = None
 

@@ -2,7 +2,8 @@
 
 A data set stored in records keeps its images there: the "path" of such an image is an address
 `shard.tfrecord@OFFSET+LENGTH/NAME`. It reads like a file in a folder, and NAME is what a person
-sees; whatever reads images by path reads them through this module.
+sees; whatever reads images by path reads them through this module. A file whose content is still
+in a bucket alone is read from there.
 """
 
 import io
@@ -17,6 +18,8 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.buckets.incoming import contents, is_elsewhere
+from keras_retinanet.system.buckets.remote_files import AT_ONCE
 
 _ADDRESS = re.compile(r"(.+)@(\d+)\+(\d+)/([^/]+)", re.DOTALL)
 
@@ -57,17 +60,23 @@ def open_image(path: str) -> BinaryIO:
     Raises:
         OSError: there is no such file.
         DataError: the file ends before the range of bytes does.
+        BucketError: it is in a bucket, and cannot be read.
     """
     address = _address(path)
     if not address:
-        return open(path, "rb")
-    offset, length = int(address[2]), int(address[3])
-    with open(address[1], "rb") as file:
-        file.seek(offset)
-        image_bytes = file.read(length)
-    if len(image_bytes) != length:
+        return io.BytesIO(contents(path)) if is_elsewhere(path) else open(path, "rb")
+    image_bytes = _range(address[1], int(address[2]), int(address[3]))
+    if len(image_bytes) != int(address[3]):
         raise DataError(f"{path}: the file ends before the image: was it written anew?")
     return io.BytesIO(image_bytes)
+
+
+def _range(file: str, offset: int, length: int) -> bytes:
+    if is_elsewhere(file):
+        return contents(file, offset, length)
+    with open(file, "rb") as opened:
+        opened.seek(offset)
+        return opened.read(length)
 
 
 def read_image_bytes(path: str) -> bytes:
@@ -92,13 +101,28 @@ def _address(path: str) -> re.Match[str] | None:
     return None if match is None or os.path.isdir(f"{match[1]}@{match[2]}+{match[3]}") else match
 
 
+def num_readers(paths: Sequence[str]) -> int:
+    """Return how many threads read images best: one a core; more where they wait for a bucket."""
+    num_cores = os.cpu_count() or 1
+    return max(num_cores, AT_ONCE) if any(map(is_elsewhere, map(file_of, paths))) else num_cores
+
+
+def reading_options(paths: Sequence[str]) -> tf.data.Options:
+    """Return what a stream of images needs: of some in a bucket, many are asked for at once."""
+    options = tf.data.Options()
+    if num_readers(paths) > (os.cpu_count() or 1):
+        options.threading.private_threadpool_size = AT_ONCE
+        options.autotune.cpu_budget = AT_ONCE
+    return options
+
+
 def image_reader(paths: Sequence[str]) -> Callable[[Tensor], Tensor]:
     """Return a graph function from one of `paths` to the bytes of its image.
 
-    Files are read by TensorFlow; a Python function takes its place only where a path is an address,
-    since no op of TensorFlow's reads a range of bytes at a bearable price.
+    Files are read by TensorFlow; a Python function takes its place only where one is in a bucket,
+    or a path is an address: no op of TensorFlow's reads a range of bytes at a bearable price.
     """
-    if not any(map(is_address, paths)):
+    if not any(is_address(path) or is_elsewhere(path) for path in paths):
         return tf.io.read_file
 
     def read_one(path: bytes | np.ndarray) -> bytes:

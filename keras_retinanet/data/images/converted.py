@@ -6,7 +6,8 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from keras_retinanet.data.images.decoding import read_pixels
-from keras_retinanet.errors import DataError
+from keras_retinanet.errors import BucketError, DataError
+from keras_retinanet.system.buckets.incoming import fetched
 
 
 def convert_to_png(source: Path, target: Path) -> int:
@@ -24,7 +25,7 @@ def convert_to_png(source: Path, target: Path) -> int:
         _learn_heic(is_needed=source.suffix.lower() in (".heic", ".heif"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, on sizes and broken metadata
-            with Image.open(source) as image:
+            with Image.open(fetched(source)) as image:
                 image.load()
                 Image.fromarray(read_pixels(image)).save(target)
                 return getattr(image, "n_frames", 1)
@@ -35,6 +36,8 @@ def convert_to_png(source: Path, target: Path) -> int:
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(f"image of more than {limit:,} pixels") from error
+    except BucketError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError("not an image, or one of an unknown kind") from error
     except Exception as error:  # Pillow's OSError, SyntaxError, struct.error, ...

@@ -15,6 +15,8 @@ from keras_retinanet.data.images.listing import (
     list_files,
 )
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.buckets.bucket_address import told
+from keras_retinanet.system.buckets.incoming import staged
 
 SUFFIXES = (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES)
 PASSED_OVER = "file passed over"
@@ -65,7 +67,7 @@ class GivenImages:
                 self.pass_over(file, "file that is no image by its name")
 
     def pass_over(self, file: Path, problem: str) -> None:
-        self.findings.append(Finding(problem, str(file), PASSED_OVER))
+        self.findings.append(Finding(problem, told(str(file)), PASSED_OVER))
 
 
 def is_video(name: str) -> bool:
@@ -74,8 +76,8 @@ def is_video(name: str) -> bool:
 
 
 def given_images(given: Sequence[str | Path], lines: Iterable[str] = ()) -> GivenImages:
-    """Return the images and videos of files, folders, patterns such as "photos/**/*.jpg", URLs and
-    cameras.
+    """Return the images and videos of files, folders, patterns such as "photos/**/*.jpg", also in
+    buckets, URLs and cameras.
 
     Args:
         given: STDIN stands for `lines`.
@@ -88,11 +90,11 @@ def given_images(given: Sequence[str | Path], lines: Iterable[str] = ()) -> Give
     for name in given:
         if str(name) == STDIN:
             for line in filter(None, (line.strip() for line in lines)):
-                if not images.add_name(line) and not _add(images, Path(line)):
-                    images.pass_over(Path(line), "there is no file or folder of this name")
+                if not images.add_name(line) and not _add(images, staged(line)):
+                    images.pass_over(staged(line), "there is no file or folder of this name")
         elif images.add_name(str(name)):
             continue
-        elif not _add(images, Path(name)) and not _add_pattern(images, str(name)):
+        elif not _add(images, staged(name)) and not _add_pattern(images, str(staged(name))):
             is_pattern = glob.has_magic(str(name))
             raise DataError(
                 f"no file matches {name}" if is_pattern else f"there is no file or folder {name}"

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from keras_retinanet.data.images.address import open_image
+from keras_retinanet.data.images.address import num_readers, open_image
 from keras_retinanet.data.images.orientation import (
     FIRST_TRANSPOSED_ORIENTATION,
     file_orientation,
@@ -22,6 +22,7 @@ from keras_retinanet.data.images.webp_and_jpeg_xl import (
     is_still_webp,
     jpeg_xl_size,
 )
+from keras_retinanet.errors import BucketError
 
 # What TensorFlow decodes; MPO is a JPEG with more pictures behind the first. JPEG XL is, too, which
 # Pillow does not know.
@@ -58,7 +59,7 @@ def inspect_images(
         on_image: called after each image, in the caller's thread.
     """
     # The filter is for all threads: set in each, one's exit would bring back another's.
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(num_readers(paths)) as pool:
         # Large images are the user's choice; Pillow's own limit still refuses bombs.
         warnings.simplefilter("ignore")
         headers: list[ImageHeader] = []
@@ -74,12 +75,18 @@ def inspect_images(
 
 
 def inspect_image(path: str, *, decode: bool = True) -> ImageHeader:
-    """Return the header of one image file; never raises for a bad file."""
+    """Return the header of one image file; never raises for a bad file.
+
+    Raises:
+        BucketError: its bucket cannot be read.
+    """
     try:
         with open_image(path) as file:
             header = _read_header(file, decode=decode)
     except FileNotFoundError:
         return ImageHeader(fault="missing image file")
+    except BucketError:
+        raise
     except PermissionError:
         return ImageHeader(fault="no permission to read the image file")
     except Image.DecompressionBombError:

@@ -3,7 +3,6 @@ reading copes with but their owner may not know."""
 
 import hashlib
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_retinanet.data.images.address import read_image_bytes
+from keras_retinanet.data.images.address import num_readers, read_image_bytes
 from keras_retinanet.data.images.decoding import decode_at_once
 from keras_retinanet.data.images.inspection import IMAGES_AT_ONCE, starts_as_jpeg_xl
 from keras_retinanet.data.images.orientation import UPRIGHT, file_orientation
+from keras_retinanet.errors import BucketError
 
 # Beyond these an image is read all the same, but takes memory, or is hard to believe.
 LARGE_IMAGE_PIXELS = 50_000_000
@@ -78,7 +78,7 @@ def iterate_scans(
         with_looks: decode them, small, to tell how they look.
         on_image: called after each image, in the caller's thread.
     """
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(num_readers(paths)) as pool:
         warnings.simplefilter("ignore")  # Pillow's, on sizes and broken metadata
         # In blocks: the pool holds a task of a kilobyte for each image that it is given.
         for start in range(0, len(paths), IMAGES_AT_ONCE):
@@ -89,7 +89,11 @@ def iterate_scans(
 
 
 def scan_image(path: str, *, with_look: bool) -> ScannedImage:
-    """Read one image file whose header is known to be good; never raises for a bad one."""
+    """Read one image file whose header is known to be good; never raises for a bad one.
+
+    Raises:
+        BucketError: its bucket cannot be read.
+    """
     try:
         content = read_image_bytes(path)
         digest = hashlib.blake2b(content, digest_size=16).digest()
@@ -101,6 +105,8 @@ def scan_image(path: str, *, with_look: bool) -> ScannedImage:
                 return ScannedImage(TRUNCATED, digest, remarks)
             look = _look(image) if with_look else None
         return ScannedImage(None, digest, remarks, look)
+    except BucketError:
+        raise
     except Exception:  # OSError, SyntaxError, struct.error, ... as in `inspect_image`
         return ScannedImage(TRUNCATED)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from keras_retinanet.config.yaml_files import read_yaml
 from keras_retinanet.data.layouts.coco_layouts import coco_layout, json_settings
 from keras_retinanet.data.layouts.csv_layouts import csv_file, csv_layout, open_images_layout
+from keras_retinanet.data.layouts.image_folders import base_of
 from keras_retinanet.data.layouts.kitti_layouts import kitti_layout
 from keras_retinanet.data.layouts.places import Settings, as_yaml
 from keras_retinanet.data.layouts.record_layouts import tfrecord_layout
@@ -15,6 +16,7 @@ from keras_retinanet.data.layouts.tool_layouts import TOOL_SUFFIXES, tool_file, 
 from keras_retinanet.data.layouts.voc_layouts import voc_layout
 from keras_retinanet.data.layouts.yolo_layouts import yolo_layout, yolo_settings
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.buckets.incoming import staged
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ def detect_format(path: Path) -> tuple[Settings, Path]:
     if path.is_dir():
         return _folder_settings(path)
     suffix = path.suffix.lower()
+    if suffix not in (".yaml", ".yml"):  # what it belongs to is told by what is around it
+        staged(base_of(path))
     if suffix in TOOL_SUFFIXES and path.is_file():
         settings = tool_file(path)
         if settings is not None:

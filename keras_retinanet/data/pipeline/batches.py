@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_retinanet.conventions import NEGATIVE_IOU, POSITIVE_IOU, Tensor
 from keras_retinanet.data.dataset import DetectionDataset
-from keras_retinanet.data.images.address import image_reader
+from keras_retinanet.data.images.address import image_reader, reading_options
 from keras_retinanet.data.images.decoding import decode_image
 from keras_retinanet.data.pipeline.augment.recipe import NUM_TILES, augment
 from keras_retinanet.data.pipeline.augment.settings import Augmentation
@@ -122,7 +122,7 @@ def training_batches(
                 num_workers=num_workers,
             )
         )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(reading_options(dataset.image_paths))
 
 
 def network_inputs(
@@ -133,7 +133,7 @@ def network_inputs(
     read = image_reader(image_paths)
     return scaled_inputs(
         lambda index: decode_image(read(paths[index])), heights, widths, input_policy
-    )
+    ).with_options(reading_options(image_paths))
 
 
 def scaled_inputs(

@@ -16,6 +16,7 @@ from keras_retinanet.errors import ConfigError, DataError, UserError
 from keras_retinanet.evaluation.evaluate import CocoEvaluator
 from keras_retinanet.evaluation.evaluation_record import EvaluationRecord
 from keras_retinanet.reports.evaluation_report.measured import Measured
+from keras_retinanet.system.buckets.incoming import staged
 from keras_retinanet.training.runs.run_directory import (
     BEST_DETECTIONS_FILE,
     CONFIG_FILE,
@@ -136,8 +137,9 @@ def _run(folder: Path, name: str, data_sets: DataSets) -> Contestant:
 def _evaluation(folder: Path, name: str, data_sets: DataSets) -> Contestant:
     record = EvaluationRecord.read(folder)
     settings = None
-    if record is not None and record.model is not None and is_run(Path(record.model).parent):
-        settings = _settings(Path(record.model).parent / CONFIG_FILE)
+    if record is not None and record.model is not None:
+        run = staged(Path(record.model).parent)
+        settings = _settings(run / CONFIG_FILE) if is_run(run) else None
     given = Contestant(name, folder, _read_json(folder / METRICS), settings=settings)
     if record is None:
         return _measured(given, folder / DETECTIONS, data_sets, None, VAL)

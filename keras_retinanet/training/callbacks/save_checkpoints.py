@@ -15,6 +15,7 @@ from keras_retinanet.models.checkpoint_files import (
     remove_old_checkpoints,
     write_checkpoint,
 )
+from keras_retinanet.system.buckets.outgoing import send
 from keras_retinanet.system.replicas import agree_on_statistics
 from keras_retinanet.training.progress import Progress
 from keras_retinanet.training.runs.interruption import Interruption
@@ -183,6 +184,7 @@ class _Writer:
             try:
                 write_checkpoint(path, checkpoint)
                 remove_old_checkpoints(path.parent, keep=keep)
+                send(path.parent.parent, is_last_word=False)
             except Exception as error:
                 self._error = error
 

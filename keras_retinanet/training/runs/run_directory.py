@@ -17,6 +17,7 @@ from keras_retinanet.errors import (
     TrainingInterrupted,
 )
 from keras_retinanet.system.atomic_files import remove_unfinished, write_whole
+from keras_retinanet.system.buckets.outgoing import claimed_in_bucket
 from keras_retinanet.system.locks import file_lock
 
 RUN_FILE = "run.json"
@@ -57,13 +58,21 @@ def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
     """Make a run directory, unless it is there, and keep it to this process.
 
     A new run that fails before it has saved anything leaves nothing behind; one that was stopped,
-    or that diverged, does.
+    or that diverged, does. One in a bucket is sent there, whatever ends it.
 
     Raises:
         ConfigError: another process has it, or a new run is to be written into a used one.
+        BucketError: its bucket cannot be written.
     """
     if not resume:
         refuse_used(folder)
+    # A checkpoint comes after all that belongs to its step.
+    with claimed_in_bucket(folder, last=(f"*{CHECKPOINTS}/*",)), _made(folder, resume=resume):
+        yield
+
+
+@contextlib.contextmanager
+def _made(folder: Path, *, resume: bool) -> Iterator[None]:
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     has_failed = False

@@ -17,6 +17,8 @@ from keras_retinanet.data.pipeline.file_shares import by_file
 from keras_retinanet.data.pipeline.plan import TrainingPlan
 from keras_retinanet.data.sampling import image_repeats
 from keras_retinanet.data.tiles import cut_into_tiles
+from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.buckets.bucket_address import is_address
 from keras_retinanet.system.workers import this_worker
 from keras_retinanet.training.setup.model_and_loss import (
     make_anchor_generator,
@@ -135,5 +137,10 @@ def make_cache(config: Config, dataset: DetectionDataset) -> ImageCache | None:
         return MemoryCache(dataset)
     if config.training.cache == "disk":
         folder = config.training.cache_folder
+        if folder and is_address(folder):
+            raise ConfigError(
+                f"training.cache_folder = {folder}: name a local folder; what is read from "
+                "buckets is kept on this machine already"
+            )
         return DiskCache(dataset, Path(folder) if folder else default_folder())
     return None

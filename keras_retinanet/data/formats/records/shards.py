@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from keras_retinanet.data.faults import stop
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.buckets.incoming import fetched
 
 Result = TypeVar("Result")
 
@@ -61,6 +62,7 @@ def iterate_records(path: Path) -> Iterator[tuple[int, bytes]]:
         DataError: the file cannot be read, is compressed, or is damaged (with the record's number,
             from 0 on).
     """
+    path = fetched(path)
     try:
         with open(path, "rb") as file:
             if file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC:

@@ -10,6 +10,8 @@ from typing import Any
 from keras_retinanet.config.yaml_files import did_you_mean, shown
 from keras_retinanet.data.formats.text_lines import read_lines
 from keras_retinanet.errors import DataError
+from keras_retinanet.system.buckets.bucket_address import place_in
+from keras_retinanet.system.buckets.incoming import staged
 
 # What the file calls splits; other keys may be splits, too, where they are named.
 SPLIT_KEYS = ("train", "val", "test")
@@ -187,9 +189,9 @@ def roots(yaml: YoloYaml) -> list[Path]:
     """
     here, given = yaml.folder, yaml.values.get("path") or yaml.values.get("images")
     if not isinstance(given, str | int) or isinstance(given, bool) or given == "":
-        return [here]
+        return [staged(here)]
     text = os.path.expanduser(os.path.expandvars(_portable(str(given))))
-    return [here] if text in (".", "./") else [here / text, here]
+    return [staged(here)] if text in (".", "./") else [staged(place_in(here, text)), staged(here)]
 
 
 def _find(yaml: YoloYaml, text: str) -> tuple[Path, str | None]:
@@ -203,7 +205,7 @@ def _find(yaml: YoloYaml, text: str) -> tuple[Path, str | None]:
     # A quote that closes nothing is a part of a plain text in YAML.
     spellings = dict.fromkeys((text, spelt, spelt.strip("'\""), os.path.expanduser(spelt)))
     tops = roots(yaml)
-    tried = [top / s for top in tops for s in spellings]
+    tried = [staged(place_in(top, s)) for top in tops for s in spellings]
     found = next((place for place in tried if os.path.exists(place)), None)
     inside = re.sub(r"^(\.\./)+", "", spelt)  # Roboflow writes ../train/images for train/images
     if inside != spelt:
