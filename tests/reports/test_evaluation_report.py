@@ -23,6 +23,7 @@ from keras_retinanet.reports.evaluation_report.charts import training_curves
 from keras_retinanet.reports.evaluation_report.evaluation_page import write_report
 from keras_retinanet.reports.evaluation_report.examples import SUSPECT, pick_examples
 from keras_retinanet.reports.evaluation_report.measured import Measured, size_of
+from keras_retinanet.reports.pages.figures import as_svg, new_figure, room_for, short_name
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CAT, DOG = (10.0, 10.0, 40.0, 40.0), (50.0, 10.0, 90.0, 50.0)
@@ -276,3 +277,23 @@ def test_curves_of_a_training(measured, tmp_path):
     path = write_report(measured, tmp_path, title="t", facts={}, command="", history=history)
     assert "The training" in path.read_text(encoding="utf-8")
     assert (tmp_path / "plots" / "training.png").is_file()
+
+
+@pytest.mark.parametrize(("loss", "ap"), [("nan", "nan"), ("inf", "0"), ("0", "0"), ("1.5", "0.2")])
+def test_curves_of_any_training_can_be_drawn(loss, ap):
+    row = {"epoch": "1", "loss": loss, "class_loss": loss, "box_loss": "0.1", "AP": ap}
+    svg = as_svg(training_curves([row, {**row, "epoch": "2", "AP": ""}]))
+    assert "class loss" in svg and svg.rstrip().endswith("</svg>")
+
+
+@pytest.mark.parametrize("name", ["a", "a name of many letters, W"])
+def test_names_fit_beside_an_axis(name):
+    """The room for names is reckoned, and nothing of them may be outside of the picture."""
+    names = [short_name(name)] * 3
+    figure, axes = new_figure(left=room_for(names), below=room_for(names))
+    axes.set_yticks(range(3), names)
+    axes.set_xticks(range(3), names, rotation=90)
+    as_svg(figure)
+    for label in (*axes.get_yticklabels(), *axes.get_xticklabels()):
+        box = label.get_window_extent()
+        assert box.x0 >= 0 and box.y0 >= 0

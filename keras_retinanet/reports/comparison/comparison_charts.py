@@ -13,6 +13,7 @@ from keras_retinanet.reports.pages.figures import (
     ORANGE,
     RED,
     new_figure,
+    room_for,
     short_name,
 )
 
@@ -52,7 +53,8 @@ def learning_curves(contestants: Sequence[Contestant], column: str, title: str) 
 
 
 def _intervals(contestants: Sequence[Contestant]) -> Any:
-    figure, axes = new_figure(height=1.3 + 0.45 * len(contestants), has_names=True)
+    names = [short_name(each.name) for each in contestants]
+    figure, axes = new_figure(height=1.3 + 0.45 * len(contestants), left=room_for(names))
     for number, each in enumerate(contestants):
         ap, color = each.figure("AP"), _COLORS[number % len(_COLORS)]
         interval = each.measured.interval if each.measured else None
@@ -63,7 +65,7 @@ def _intervals(contestants: Sequence[Contestant]) -> Any:
             axes.annotate(
                 f"{ap:.3f}", (ap, number), (0, 8), textcoords="offset points", ha="center"
             )
-    axes.set_yticks(range(len(contestants)), [short_name(each.name) for each in contestants])
+    axes.set_yticks(range(len(contestants)), names)
     axes.set(xlabel="AP", ylim=(len(contestants) - 0.4, -0.8))
     axes.margins(x=0.1)
     axes.grid(axis="x", **GRID)

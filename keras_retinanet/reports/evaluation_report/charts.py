@@ -1,6 +1,6 @@
 """The plots of a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from keras_retinanet.reports.pages.figures import (
     GRID,
     ORANGE,
     RED,
+    ROOM,
     new_figure,
+    room_for,
     short_name,
 )
 
@@ -46,19 +48,19 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Any | None:
     losses = [(float(r["epoch"]), float(r["loss"])) for r in rows if r.get("loss")]
     if not losses:
         return None
-    figure, axes = new_figure(has_names=True)
+    figure, axes = new_figure(right=ROOM)  # AP's axis
     for name, color in (("loss", "black"), ("class_loss", RED), ("box_loss", ORANGE)):
         told = [(float(r["epoch"]), float(r[name])) for r in rows if r.get(name)]
         axes.plot(*zip(*told, strict=True), color=color, lw=1.3, label=name.replace("_", " "))
     measured = [(float(r["epoch"]), float(r["AP"])) for r in rows if r.get("AP")]
-    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, _above(loss for _, loss in losses)))
     axes.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = axes.get_legend_handles_labels()
     if measured:
         right = axes.twinx()
         right.spines["top"].set_visible(False)
         right.plot(*zip(*measured, strict=True), color=BLUE, lw=2, marker="o", ms=3, label="AP")
-        right.set(ylabel="AP", ylim=(0, None))
+        right.set(ylabel="AP", ylim=(0, _above(ap for _, ap in measured)))
         more = right.get_legend_handles_labels()
         handles, labels = handles + more[0], labels + more[1]
     axes.legend(handles, labels, frameon=False, fontsize=8, loc="upper center", ncols=4)
@@ -66,8 +68,14 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Any | None:
     return figure
 
 
+def _above(values: Iterable[float]) -> float | None:
+    """Return where an axis ends that leaves room above the curves for their names."""
+    finite = [value for value in values if np.isfinite(value) and value > 0]
+    return 1.15 * max(finite) if finite else None
+
+
 def _error_costs(measured: Measured) -> Any:
-    figure, axes = new_figure(height=2.9, has_names=True)
+    figure, axes = new_figure(height=2.9, left=room_for(list(ERROR_NAMES.values())))
     lost = sorted(measured.lost.lost.items(), key=lambda item: item[1])
     values = [100 * value for _, value in lost]
     bars = axes.barh([ERROR_NAMES[kind] for kind, _ in lost], values, color=RED, height=0.65)
@@ -138,7 +146,8 @@ def _confusion(measured: Measured) -> Any:
     chosen = np.append(chosen, len(names) - 1)
     matrix, names = matrix[np.ix_(chosen, chosen)], [names[i] for i in chosen]
     side = max(3.6, 0.42 * len(names) + 1.4)
-    figure, axes = new_figure(side + 1.2, side, has_names=True)
+    room = room_for(names, size=8)
+    figure, axes = new_figure(side + 1.2, side, left=room + 0.4, below=0.7 * room + 0.4)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix):

@@ -50,9 +50,10 @@ def write_report(
     curves = training_curves(history)
     if curves is not None:
         charts = {"training": curves, **charts}
-    # Plots are Python's work, and pictures are not: they are made beside each other.
+    # Plots are Python's work; pictures and draws of images are not, and are made beside them.
     with ThreadPoolExecutor(1) as beside:
         examples = beside.submit(pick_examples, measured)
+        beside.submit(lambda: measured.interval)
         svgs = write_figures(charts, folder / PLOTS)
     return write_page(
         TEMPLATE,

@@ -1,7 +1,7 @@
 """Figures of matplotlib: a blank one in the pages' style, as SVG inside a page, and as files."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +9,42 @@ from typing import Any
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A9099"
 GRID = {"color": "#e3e6ea", "lw": 0.6}
 _LONGEST_NAME = 20
-# Room for the numbers at an axis and its title, in inches.
-_LEFT, _BELOW, _BESIDE = 0.6, 0.5, 0.1
+# Room for the numbers at an axis and its title, and where there is nothing, in inches.
+ROOM, _NO_ROOM = 0.6, 0.1
+# Of a letter, at matplotlib's size of 10 points and at 8, in inches: wide ones among others.
+_LETTERS = {10: 0.088, 8: 0.07}
 
 
 def new_figure(
-    width: float = 6, height: float = 3.6, *, has_names: bool = False
+    width: float = 6,
+    height: float = 3.6,
+    *,
+    left: float = ROOM,
+    below: float = ROOM,
+    right: float = _NO_ROOM,
 ) -> tuple[Any, Any]:
-    """Return a figure and its axes; sides in inches.
+    """Return a figure and its axes; sides, and the room beside the axes, in inches.
 
-    Args:
-        has_names: names stand at its axes, or numbers at the right, too. Room is then made as they
-            need it, which takes as long as all of the drawing.
+    matplotlib finds out by itself what room is needed, but takes as long for it as for drawing.
     """
     # Not pyplot: no window, no state, and safe beside what the caller plots.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained" if has_names else None)
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    if not has_names:
-        figure.subplots_adjust(
-            left=_LEFT / width,
-            bottom=_BELOW / height,
-            right=1 - _BESIDE / width,
-            top=1 - _BESIDE / height,
-        )
+    figure.subplots_adjust(
+        left=left / width, bottom=below / height, right=1 - right / width, top=1 - 0.1 / height
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def room_for(names: Sequence[str], *, size: int = 10) -> float:
+    """Return the inches that names beside an axis take, in letters of so many points."""
+    return _LETTERS[size] * max(map(len, names), default=0) + 0.15
 
 
 def as_svg(figure: Any) -> str:
@@ -49,7 +55,6 @@ def as_svg(figure: Any) -> str:
     # The same picture is the same bytes: no date, and ids that are not random.
     with matplotlib.rc_context({"svg.hashsalt": "report", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    figure.set_layout_engine("none")  # what is laid out stays so: that is a third of the time
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
 
