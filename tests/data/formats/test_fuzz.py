@@ -295,5 +295,5 @@ def check_dataset(dataset, case):
     assert len(set(dataset.class_names)) == len(dataset.category_ids), case
     assert all(isinstance(name, str) and name for name in dataset.class_names), case
     # Reports and messages can be written.
-    json.dumps([dataset.image_ids, dataset.category_ids])
+    json.dumps([list(dataset.image_ids), dataset.category_ids])
     "".join([*dataset.class_names, *(f.problem + f.where for f in dataset.findings)]).encode()
