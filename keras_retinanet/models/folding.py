@@ -20,17 +20,18 @@ def normalized_convolutions(
 ) -> dict[layers.BatchNormalization, layers.Layer]:
     """Return the convolution of each BatchNormalization that can be folded into it.
 
-    It has outputs that nothing else uses, no activation, and is called once.
+    It has outputs that nothing else uses, no activation, and is called once. Both are Keras' own
+    layers: what a subclass makes of its weights is not known.
     """
     # Layers are also called by models that share them: the backbone is one by itself.
     calls = layer_calls(model)
     found = {}
     for norm in model.layers:
-        if not isinstance(norm, layers.BatchNormalization) or len(calls[norm.name].sources) != 1:
+        if type(norm) is not layers.BatchNormalization or len(calls[norm.name].sources) != 1:
             continue
         (conv,) = calls[norm.name].sources
         if (
-            isinstance(conv, layers.Conv2D | layers.DepthwiseConv2D)
+            type(conv) in (layers.Conv2D, layers.DepthwiseConv2D)
             and len(calls[conv.name].sources) == calls[conv.name].num_uses == 1
             and conv.activation is keras.activations.linear
         ):
@@ -98,16 +99,12 @@ class FoldedConvolution(layers.Layer):
         kernel = conv.kernel
         if isinstance(conv, layers.DepthwiseConv2D):  # channel = input * multiplier + number
             scale = ops.reshape(scale, kernel.shape[-2:])
-        return self._convolve(
-            ops.cast(inputs, conv.compute_dtype),
-            ops.cast(kernel * scale, conv.compute_dtype),
-            ops.cast(shift, conv.compute_dtype),
+        inputs, kernel, shift = (
+            ops.cast(value, conv.compute_dtype) for value in (inputs, kernel * scale, shift)
         )
-
-    def _convolve(self, inputs: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
-        conv = self.conv
-        convolve = ops.depthwise_conv if isinstance(conv, layers.DepthwiseConv2D) else ops.conv
-        outputs = convolve(
+        if not isinstance(conv, layers.DepthwiseConv2D):
+            return conv.convolution_op(inputs, kernel) + shift
+        outputs = ops.depthwise_conv(
             inputs, kernel, strides=conv.strides, padding=conv.padding,
             dilation_rate=conv.dilation_rate, data_format=conv.data_format,
         )  # fmt: skip

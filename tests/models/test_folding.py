@@ -101,6 +101,22 @@ def test_only_norms_after_convolutions_of_their_own_are_folded():
     assert set(folded_calls(model)) == {"own", "norm_0"}
 
 
+def test_layers_of_others_are_called_as_they_are():
+    """A convolution of one's own may do something else with its kernel."""
+
+    class Doubled(keras.layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, 2.0 * kernel)
+
+    class OwnNorm(keras.layers.BatchNormalization):
+        pass
+
+    inputs = keras.Input((8, 8, 3))
+    after_own_conv = keras.layers.BatchNormalization(trainable=False)(Doubled(4, 1)(inputs))
+    own_norm = OwnNorm(trainable=False)(keras.layers.Conv2D(4, 1)(inputs))
+    assert folded_calls(keras.Model(inputs, [after_own_conv, own_norm])) == {}
+
+
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_values_by_hand(use_bias):
     conv = keras.layers.Conv2D(1, 1, use_bias=use_bias)

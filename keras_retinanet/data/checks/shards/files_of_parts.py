@@ -136,6 +136,11 @@ class _ImageTable:
         return header
 
     def scanned(self, image: int) -> ScannedImage:
+        if self._remarks_of[image] < 0:
+            raise DataError(
+                "images have changed since the parts were made, in which some of them had no "
+                "content: make the parts again"
+            )
         damage, remarks, has_digest = self._known_remarks[self._remarks_of[image]]
         look = None
         if self._look_of[image] >= 0:

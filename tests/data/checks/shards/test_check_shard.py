@@ -11,6 +11,7 @@ from keras_retinanet.data.checks.check import check_dataset
 from keras_retinanet.data.checks.shards import check_shard as module
 from keras_retinanet.data.checks.shards import image_lists
 from keras_retinanet.data.checks.shards.check_shard import check_shard, merge_check
+from keras_retinanet.data.checks.shards.files_of_parts import _ImageTable
 from keras_retinanet.data.convert.convert import convert
 from keras_retinanet.errors import ConfigError, DataError, UserError
 from keras_retinanet.system.shards.part_file import part_path
@@ -211,3 +212,13 @@ def test_files_of_a_conversion_are_read_by_shares(coco, tmp_path, monkeypatch):
     assert len(read) == 5 and set(read.values()) == {1}
     monkeypatch.setattr("keras_retinanet.data.checks.conversion_check.sha256", None)
     assert text(merge_check([tmp_path / "parts"], done.data_yaml)) == text(whole)
+
+
+def test_an_image_without_content_in_the_parts_is_not_taken_for_another():
+    table = _ImageTable(2)
+    table.put(0, {"size": [1, 1], "digest": "ab", "remarks": ["of another"]})
+    table.put(1, {"size": [1, 1]})
+    table.refuse_missing()
+    assert table.scanned(0).remarks == ("of another",)
+    with pytest.raises(DataError, match="images have changed since the parts were made"):
+        table.scanned(1)
