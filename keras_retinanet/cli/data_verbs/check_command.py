@@ -16,6 +16,7 @@ from keras_retinanet.cli.data_verbs.check_tables import (
 from keras_retinanet.cli.json_writer import LongList, write_json
 from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError
+from keras_retinanet.system.atomic_files import whole_file
 from keras_retinanet.system.shards.shard import Shard
 
 SHARD_HELP = (
@@ -107,7 +108,7 @@ def tell_check(report: Any, output: Path | None, *, as_json: bool) -> None:
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         path = output / "check.json"
-        with open(path, "w", encoding="utf-8") as file:
+        with whole_file(path) as unfinished, open(unfinished, "w", encoding="utf-8") as file:
             write_json(result, file)
         plots = plot_statistics(report.statistics, output)
         if not as_json:

@@ -14,6 +14,8 @@ from keras_retinanet.errors import DataError, UserError
 from keras_retinanet.system.shards.part_file import read_part
 from keras_retinanet.system.shards.part_set import PartSet
 
+_AGAIN = "make them again"
+
 
 def image_row(header: ImageHeader, scanned: ScannedImage | None) -> dict[str, Any]:
     """Return what a part tells of an image file; `scanned` is None for one with a fault."""
@@ -56,7 +58,7 @@ class FilesOfParts(ImageFiles):
         if start is None:
             raise UserError(
                 f"the parts are of other data: they do not tell of {len(paths):,} images like "
-                f"{paths[0] if paths else 'none'}: make them again"
+                f"{paths[0] if paths else 'none'}: {_AGAIN}"
             )
         self._asked.append((paths, start))
         return [self._images.header(start + i) for i in range(len(paths))]
@@ -68,7 +70,10 @@ class FilesOfParts(ImageFiles):
         # Images of a data set follow each other as those of its annotations do.
         numbered = ((p, start + i) for listed, start in asked for i, p in enumerate(listed))
         for path in paths:
-            yield self._images.scanned(next(number for p, number in numbered if p == path))
+            number = next((number for p, number in numbered if p == path), None)
+            if number is None:
+                raise DataError(f"the parts do not tell of {path}, or in another order: {_AGAIN}")
+            yield self._images.scanned(number)
 
     def fault_of_file(self, path: Path, told: Mapping[str, Any]) -> str | None:
         return self._faults[path.name]
@@ -120,9 +125,7 @@ class _ImageTable:
     def refuse_missing(self) -> None:
         missing = int((self._fault_of < 0).sum())
         if missing:
-            raise DataError(
-                f"the parts lack {missing} of {len(self._fault_of)} images: make them again"
-            )
+            raise DataError(f"the parts lack {missing} of {len(self._fault_of)} images: {_AGAIN}")
         self._known_faults = list(self._faults)
         self._known_remarks = list(self._remarks)
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from keras_retinanet.data.checks.check import check_dataset
 from keras_retinanet.data.checks.shards import check_shard as module
 from keras_retinanet.data.checks.shards import image_lists
 from keras_retinanet.data.checks.shards.check_shard import check_shard, merge_check
-from keras_retinanet.data.checks.shards.files_of_parts import _ImageTable
+from keras_retinanet.data.checks.shards.files_of_parts import FilesOfParts, _ImageTable
 from keras_retinanet.data.convert.convert import convert
 from keras_retinanet.errors import ConfigError, DataError, UserError
 from keras_retinanet.system.shards.part_file import part_path
@@ -222,3 +223,10 @@ def test_an_image_without_content_in_the_parts_is_not_taken_for_another():
     assert table.scanned(0).remarks == ("of another",)
     with pytest.raises(DataError, match="images have changed since the parts were made"):
         table.scanned(1)
+
+
+def test_an_image_that_no_list_names_is_an_error():
+    files = FilesOfParts(SimpleNamespace(files=[]), SimpleNamespace(num_images=0))
+    scans = files.scans(["new.jpg"], with_looks=False, on_image=lambda: None)
+    with pytest.raises(DataError, match=r"do not tell of new\.jpg.*make them again"):
+        next(scans)
