@@ -1,6 +1,7 @@
 """`retinanet evaluate`, whole or one process' share, and `merge`, which makes one of the shares."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +35,7 @@ from keras_retinanet.cli.console import (
     print_shard,
     tell,
 )
-from keras_retinanet.cli.verbs.evaluation_report import write_evaluation_report
+from keras_retinanet.cli.verbs.evaluation_report import prepare_report, write_evaluation_report
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.system.buckets.bucket_address import told
 from keras_retinanet.system.buckets.incoming import staged
@@ -91,9 +92,13 @@ def evaluate(
         _run_shard(file, loaded, dataset, share, output, batch_size, max_detections)
         return
     start = time.perf_counter()
-    evaluator = DatasetEvaluation(
+    evaluation = DatasetEvaluation(
         loaded, dataset, batch_size=batch_size, max_detections=max_detections
-    ).run()
+    )
+    with ThreadPoolExecutor(1) as beside:
+        if output is not None:
+            beside.submit(prepare_report)
+        evaluator = evaluation.run()
     seconds = time.perf_counter() - start
     _tell_evaluation(
         evaluator,

@@ -13,6 +13,13 @@ from keras_retinanet import __version__
 from keras_retinanet.system.buckets.bucket_address import told
 
 
+def prepare_report() -> None:
+    """Load what a report takes: in a thread, it costs no time while a network runs."""
+    from keras_retinanet.reports.evaluation_report.evaluation_page import get_ready
+
+    get_ready()
+
+
 def write_evaluation_report(
     evaluator: Any,
     folder: Path,

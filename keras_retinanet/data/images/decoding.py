@@ -1,6 +1,9 @@
 """From the bytes of an image to its pixels: in graphs, and at once."""
 
 import os
+import threading
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import tensorflow as tf
@@ -44,10 +47,24 @@ def _decode_to_rgb(image_bytes: Tensor) -> Tensor:
     )
 
 
-# Outside of graphs: op by op, finding the orientation takes as long as decoding a small image.
-decode_at_once = tf.function(
-    decode_image, input_signature=[tf.TensorSpec((), tf.string)], autograph=False
-)
+def decode_at_once(image_bytes: bytes) -> np.ndarray:
+    """Return what `decode_image` does, outside of graphs; threads may call it.
+
+    By one graph: op by op, finding the orientation takes as long as decoding a small image. Threads
+    that all came first would each make it.
+    """
+    with _MAKING_IT:
+        decode = _decoder()
+    return decode(tf.constant(image_bytes)).numpy()
+
+
+_MAKING_IT = threading.Lock()
+
+
+@cache
+def _decoder() -> Callable[[Tensor], Tensor]:
+    function = tf.function(decode_image, autograph=False)
+    return function.get_concrete_function(tf.TensorSpec((), tf.string))
 
 
 def read_pixels(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarray:
@@ -74,7 +91,7 @@ def read_pixels(image: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarr
     fault = inspect_image(path, decode=False).fault
     if fault is None:
         try:
-            return decode_at_once(tf.constant(read_image_bytes(path))).numpy()
+            return decode_at_once(read_image_bytes(path))
         except (tf.errors.OpError, OSError):
             fault = inspect_image(path).fault or "truncated or damaged image file"
     raise DataError(f"{path}: {fault}")

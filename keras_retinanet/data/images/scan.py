@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from keras_retinanet.data.images.address import num_readers, read_image_bytes
@@ -113,7 +112,7 @@ def scan_image(path: str, *, with_look: bool) -> ScannedImage:
 
 def _scan_jpeg_xl(path: str, content: bytes, digest: bytes, *, with_look: bool) -> ScannedImage:
     """Pillow does not read JPEG XL, and its end cannot be told without decoding."""
-    pixels = decode_at_once(tf.constant(content)).numpy()
+    pixels = decode_at_once(content)
     image = Image.fromarray(pixels)
     image.format = "JPEG XL"
     remarks = _remarks(image, content, Path(path).suffix.lower())

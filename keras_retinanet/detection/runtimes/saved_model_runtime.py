@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_retinanet.data.images.decoding import decode_image
+from keras_retinanet.data.images.decoding import decode_at_once
 from keras_retinanet.detection.detector import Detector
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE, read_manifest
@@ -135,6 +135,6 @@ def _examples(files: list[bytes]) -> tf.Tensor:
 REQUESTS = {
     "encoded_images": tf.constant,
     "tf_examples": _examples,
-    "images": lambda files: decode_image(files[0])[None],
-    "model_garden": lambda files: decode_image(files[0])[None],
+    "images": lambda files: tf.constant(decode_at_once(files[0])[None]),
+    "model_garden": lambda files: tf.constant(decode_at_once(files[0])[None]),
 }

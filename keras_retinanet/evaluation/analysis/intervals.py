@@ -123,13 +123,18 @@ def _weighted_ap(ordered: Sequence[ClassMatches], times: np.ndarray) -> float | 
 
 
 def _class_ap(match: ClassMatches, weights: np.ndarray, num_objects: int) -> float:
-    counted = np.where(match.is_ignored, 0, weights)  # [T, n]
-    right = np.cumsum(counted * match.is_right, axis=1)
-    total = np.cumsum(counted, axis=1)
-    precision = right / np.maximum(total, 1)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    total = np.cumsum(weights)
     result = 0.0
-    for recall, best in zip(right / num_objects, envelope, strict=True):
-        reached = np.searchsorted(recall, RECALLS, side="left")
+    for is_right, is_ignored in zip(match.is_right, match.is_ignored, strict=True):
+        # Recall rises at right detections alone, and precision is highest there.
+        hits = np.flatnonzero(is_right & ~is_ignored)
+        if is_ignored.any():
+            counted = np.cumsum(np.where(is_ignored, 0, weights))[hits]
+        else:
+            counted = total[hits]
+        right = np.cumsum(weights[hits])
+        precision = right / np.maximum(counted, 1)
+        best = np.maximum.accumulate(precision[::-1])[::-1]
+        reached = np.searchsorted(right / num_objects, RECALLS, side="left")
         result += best[reached[reached < len(best)]].sum()
-    return result / (len(RECALLS) * len(envelope))
+    return result / (len(RECALLS) * len(match.is_right))

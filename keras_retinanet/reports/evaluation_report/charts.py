@@ -97,7 +97,7 @@ def _precision_recall(measured: Measured) -> Any:
             mean = measured.precisions[index][:, has_objects].mean(axis=1)
             name = f"all, IoU {IOU_THRESHOLDS[index]:.2f}"
             axes.plot(RECALLS, mean, "k", ls=style, lw=2, label=name)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="lower left")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.grid(**GRID)
     return figure
@@ -116,8 +116,9 @@ def _f1_over_score(measured: Measured) -> Any:
         axes.axvline(measured.best_score, color=GREY, lw=1, ls="--")
         best = f"{measured.best_score:.2f}: F1 {points.f1[points.best]:.2f}"
         axes.text(measured.best_score + 0.01, 0.03, best, fontsize=9)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="keep detections of this score or more")
-    axes.legend(frameon=False, fontsize=8)
+    axes.set(xlim=(0, 1), ylim=(0, 1.1), xlabel="keep detections of this score or more")
+    # In a place of its own: where none is given, matplotlib compares all points with each place.
+    axes.legend(frameon=False, fontsize=8, loc="upper center", ncols=3)
     axes.grid(**GRID)
     return figure
 

@@ -1,17 +1,21 @@
 """report.html: one file that needs no network, for the desk, the phone and the printer."""
 
+import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from keras_retinanet.data.checks.anchor_recall import AnchorRecall
+from keras_retinanet.data.images.decoding import decode_at_once
 from keras_retinanet.reports.evaluation_report.advice import advise, points
 from keras_retinanet.reports.evaluation_report.charts import make_charts, training_curves
 from keras_retinanet.reports.evaluation_report.data_facts import data_facts, recall_rows
 from keras_retinanet.reports.evaluation_report.examples import pick_examples
 from keras_retinanet.reports.evaluation_report.measured import Measured
-from keras_retinanet.reports.pages.figures import write_figures
+from keras_retinanet.reports.pages.figures import as_svg, new_figure, write_figures
 from keras_retinanet.reports.pages.page import figure_text, write_page
 
 TEMPLATE = "evaluation_report/evaluation_page.html"
@@ -24,6 +28,14 @@ _CHART_TITLES = {
     "calibration": "Whether scores are probabilities",
     "confusion": "What is taken for what",
 }
+
+
+def get_ready() -> None:
+    """Load what `write_report` needs, so that a thread can do so while a network runs."""
+    figure, _ = new_figure()
+    as_svg(figure)
+    figure.savefig(io.BytesIO(), format="png")
+    decode_at_once(tf.io.encode_png(tf.zeros((1, 1, 3), tf.uint8)).numpy())
 
 
 def write_report(

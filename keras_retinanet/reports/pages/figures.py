@@ -65,7 +65,8 @@ def write_figures(figures: Mapping[str, Any], folder: Path) -> dict[str, str]:
     svgs = {name: as_svg(figure) for name, figure in figures.items()}
     for name, svg in svgs.items():
         (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
-        figures[name].savefig(folder / f"{name}.png", dpi=150)
+        # Flat colours: more effort would make it hardly smaller.
+        figures[name].savefig(folder / f"{name}.png", dpi=150, pil_kwargs={"compress_level": 1})
     return svgs
 
 
