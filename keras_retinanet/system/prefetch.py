@@ -1,11 +1,14 @@
 """Iterators that a thread fills in advance."""
 
+import collections
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def prefetched(items: Iterator[Item], most: int) -> Iterator[Item]:
@@ -27,6 +30,26 @@ def prefetched(items: Iterator[Item], most: int) -> Iterator[Item]:
     finally:
         is_given_up.set()
         thread.join()
+
+
+def mapped_ahead(
+    work: Callable[[Item], Result], items: Iterable[Item], at_once: int
+) -> Iterator[Result]:
+    """Yield what `work` returns of each item, in order; so many are at work at once.
+
+    Twice as many are asked for in advance at most. An error is raised in its turn.
+    """
+    pool = ThreadPoolExecutor(at_once)
+    waiting: collections.deque[Future[Result]] = collections.deque()
+    try:
+        for item in items:
+            if len(waiting) == 2 * at_once:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(work, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _fill(waiting: queue.Queue, items: Iterator, is_given_up: threading.Event) -> None:

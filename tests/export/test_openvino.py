@@ -130,6 +130,17 @@ def test_whole_images(openvino, make_finder, tmp_path, photos, resize, small_res
         alone = np.concatenate([found[output.any_name] for found in each])
         np.testing.assert_allclose(both[output], alone, atol=1e-5)
     assert both["num_detections"].tolist() == [20, 20]
+    # Of a batch each image has its own place, and what it has alone: equal to rounding, since
+    # OpenVINO may share out the work otherwise.
+    sides = np.array([Image.open(photo).size[::-1] for photo in photos] * 3)
+    one, several = (
+        dict(load_detector(version).detect_files(photos * 3, *sides.T, batch_size=size))
+        for size in (1, 4)
+    )
+    assert list(one) == list(several) == list(range(9))
+    for alone, beside in zip(one.values(), several.values(), strict=True):
+        np.testing.assert_allclose(beside["boxes"], alone["boxes"], atol=1e-3)
+        np.testing.assert_allclose(beside["scores"], alone["scores"], atol=1e-5)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.data.pipeline.batches import preprocess
 from keras_retinanet.detection.detector_settings import DetectorSettings
-from keras_retinanet.detection.runtimes.openvino_runtime import CANVAS_NODE, PIXELS
+from keras_retinanet.detection.runtimes.openvino_runtime import CANVAS_NODE, PIXELS, SIDES_NODE
 from keras_retinanet.errors import UserError
 from keras_retinanet.export.converters import converting
 from keras_retinanet.export.frozen import OUTPUTS, Sides
@@ -74,7 +74,7 @@ def with_raw_outputs(network: Any, settings: DetectorSettings) -> Any:
     # The images go into both: into the tail for their size alone.
     _connect(tail, IMAGES, network.input(IMAGES))
     for name in OUTPUTS:
-        _connect(tail, name, network.output(name).get_node().input_value(0))
+        _connect(tail, name, _source(network, name))
     return _joined([network, tail], network.get_parameters())
 
 
@@ -101,20 +101,19 @@ def with_detections(network: Any, settings: DetectorSettings) -> Any:
             tf.TensorSpec((None, 2), tf.int32, _SIZES),
         ],
     )
-    for part, name, source in (
-        (network, IMAGES, head),
-        (tail, _CANVAS, head),
-        (tail, _SIZES, head),
-        *((tail, name, network) for name in OUTPUTS),
-    ):
-        given = source.output(name).get_node().input_value(0)
-        if name == IMAGES and None not in sides:
-            # With sides that it knows, OpenVINO need not put the network's outputs in other orders
-            # on their way. 0 stands for as many images as there are.
-            canvas = ops.reshape(given, ops.constant([0, *sides, 3]), special_zero=True)
-            canvas.set_friendly_name(CANVAS_NODE)
-            given = canvas.output(0)
-        _connect(part, name, given)
+    scaled = {name: _source(head, name) for name in (IMAGES, _CANVAS, _SIZES)}
+    if None not in sides:
+        # With sides that it knows, OpenVINO need not put the network's outputs in other orders
+        # on their way. 0 stands for as many images as there are.
+        canvas = ops.reshape(scaled[IMAGES], ops.constant([0, *sides, 3]), special_zero=True)
+        canvas.set_friendly_name(CANVAS_NODE)
+        scaled[IMAGES] = canvas.output(0)
+        scaled[_CANVAS].get_node().set_friendly_name(SIDES_NODE)
+    _connect(network, IMAGES, scaled[IMAGES])
+    _connect(tail, _CANVAS, scaled[_CANVAS])
+    _connect(tail, _SIZES, scaled[_SIZES])
+    for name in OUTPUTS:
+        _connect(tail, name, _source(network, name))
     return _joined([tail], head.get_parameters())
 
 
@@ -240,6 +239,11 @@ def _converted(function: Callable, specs: list[tf.TensorSpec]) -> Any:
     with tempfile.TemporaryDirectory() as place, converting("OpenVINO's converter"):
         tf.saved_model.save(module, place, signatures=serve)
         return openvino.convert_model(place)
+
+
+def _source(model: Any, name: str) -> Any:
+    """Return where the output `name` of a model comes from."""
+    return model.output(name).get_node().input_value(0)
 
 
 def _connect(model: Any, name: str, source: Any) -> None:
