@@ -81,7 +81,7 @@ def test_the_quality_decides_what_is_found(model, files):
     assert np.abs(found[0] - found[1]).max() > 5
 
 
-@pytest.mark.parametrize("raw", [None, "dynamic"])
+@pytest.mark.parametrize("raw", [None, pytest.param("dynamic", marks=pytest.mark.slow)])
 def test_saved_model(model, files, tmp_path, raw):
     version, parity = export(model, tmp_path, SavedModelExporter(raw=raw), files)
     parity.refuse_unless_within(FLOAT32)
@@ -108,7 +108,7 @@ def test_keras(model, files, tmp_path):
 
 @pytest.mark.parametrize(
     "postprocessing",
-    ["op", pytest.param("builtin", marks=pytest.mark.slow), "none"],
+    ["op", *(pytest.param(name, marks=pytest.mark.slow) for name in ("builtin", "none"))],
 )
 def test_tflite(model, files, tmp_path, postprocessing):
     export(model, tmp_path, TFLiteExporter(postprocessing=postprocessing), files)
@@ -145,11 +145,12 @@ class TestOnnx:
         for name in ("tf2onnx", "onnxruntime"):
             pytest.importorskip(name, reason=self.HOW)
 
-    @pytest.mark.parametrize("raw", ["dynamic", "fixed"])
+    @pytest.mark.parametrize("raw", ["dynamic", pytest.param("fixed", marks=pytest.mark.slow)])
     def test_float32(self, model, files, tmp_path, raw):
         _, parity = export(model, tmp_path, OnnxExporter(raw=raw), files)
         parity.refuse_unless_within(FLOAT32)
 
+    @pytest.mark.slow
     def test_int8_leaves_the_scores_alone(self, model, files, tmp_path):
         onnx = pytest.importorskip("onnx", reason=self.HOW)
         exporter = OnnxExporter(precision="int8", calibration_files=tuple(files))
@@ -173,14 +174,24 @@ class TestOpenVINO:
     def _installed(self):
         pytest.importorskip("openvino", reason=self.HOW)
 
-    @pytest.mark.parametrize("raw", [None, "dynamic", "fixed"])
+    @pytest.mark.parametrize(
+        "raw", [None, *(pytest.param(r, marks=pytest.mark.slow) for r in ("dynamic", "fixed"))]
+    )
     def test_float32(self, model, files, tmp_path, raw):
         version, parity = export(model, tmp_path, OpenVINOExporter(raw=raw), files)
         parity.refuse_unless_within(FLOAT32)
         assert load_detector(version).class_names == model.class_names
 
-    def test_int8(self, model, files, tmp_path):
+    @pytest.mark.slow
+    @pytest.mark.parametrize("precision", ["int8", "bfloat16"])
+    def test_scores_are_made_in_float32(self, model, files, tmp_path, precision):
         pytest.importorskip("nncf", reason=self.HOW)
-        exporter = OpenVINOExporter(precision="int8", calibration_files=tuple(files))
-        _, parity = export(model, tmp_path, exporter, files)
+        images = tuple(files) if precision == "int8" else ()
+        exporter = OpenVINOExporter(precision=precision, calibration_files=images)
+        version, parity = export(model, tmp_path, exporter, files)
         assert parity.agreement >= 0.8
+        ((_, found),) = load_detector(version).detect_files(
+            files[:1], np.array([80]), np.array([120])
+        )
+        rounded = tf.cast(tf.cast(found["scores"], tf.bfloat16), tf.float32)
+        assert np.mean(rounded == found["scores"]) < 0.5
