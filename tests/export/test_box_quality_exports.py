@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.load_detector import load_detector
 from keras_retinanet.detection.runtimes.keras_model import KerasDetector
+from keras_retinanet.detection.runtimes.openvino_runtime import bare_detector, compiled
 from keras_retinanet.errors import WeightsError
 from keras_retinanet.export.export import export_model
 from keras_retinanet.export.frozen import freeze
 from keras_retinanet.export.keras_exporter import KerasExporter
 from keras_retinanet.export.onnx_exporter import OnnxExporter
 from keras_retinanet.export.openvino.openvino_exporter import OpenVINOExporter
+from keras_retinanet.export.openvino.openvino_graph import network_graph
 from keras_retinanet.export.saved_model.saved_model_exporter import SavedModelExporter
+from keras_retinanet.export.saved_model.signatures import input_sides
 from keras_retinanet.export.tflite.tflite_exporter import TFLiteExporter
 from keras_retinanet.export.torchvision_exporter import TorchvisionExporter
-from keras_retinanet.export.verify import FLOAT32
+from keras_retinanet.export.verify import FLOAT32, compare
 from keras_retinanet.geometry.inference_settings import InferenceSettings
 
 pytestmark = pytest.mark.usefixtures("small_resnet18")
@@ -195,3 +199,15 @@ class TestOpenVINO:
         )
         rounded = tf.cast(tf.cast(found["scores"], tf.bfloat16), tf.float32)
         assert np.mean(rounded == found["scores"]) < 0.5
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+    def test_the_network_alone_is_measured_by_the_same_scores(self, make, files, activation):
+        """As `--max-ap-drop` does, layer by layer."""
+        model = make(class_activation=activation)
+        settings = DetectorSettings.of_model(model)
+        sides = input_sides(settings)
+        network = network_graph(freeze(model, "float32", sides)[0], settings, sides)
+        parity = compare(model, bare_detector(compiled(network, "float32"), settings), files)
+        parity.refuse_unless_within(FLOAT32)
+        assert parity.num_detections == 20 * len(files)
