@@ -35,6 +35,13 @@ HEAD_DEPTH = 4
 PRIOR_PROBABILITY = 0.01  # section 4.1, "Initialization"
 HEAD_INIT_STDDEV = 0.01  # section 4.1, "Initialization"
 
+# What a network may predict of its boxes beside them: nothing, a box's IoU with its object (Wu et
+# al. 2019), or how central an anchor lies in its object (Tian et al. 2019; ATSS). The exponent of
+# that in a score, the class' being what is left to 1 (Wu et al., eq. 7); 0.5 is FCOS' square root.
+BOX_QUALITIES = ("none", "iou", "centerness")
+BOX_QUALITY_SHARE = 0.5
+MAX_BOX_QUALITY_SHARE = 0.9  # a score of 0.001 to the power 1 / (1 - share) is a normal float32
+
 # Sizes are decoded to at most this many times the anchor's (Detectron's clamp).
 MAX_SIZE_RATIO = 1000.0 / 16.0
 

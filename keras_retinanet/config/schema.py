@@ -109,14 +109,17 @@ BackboneName = Annotated[
 ]
 
 
-class BoxCodingConfig(_Section):
-    """What the numbers of the box head mean; see `keras_retinanet.geometry.boxes.BoxCoder`."""
+class BoxHeadConfig(_Section):
+    """What the box head predicts, and what its numbers mean; see `geometry.boxes.BoxCoder`."""
 
+    # a further output of the box head that becomes part of the scores. iou: the box's IoU with its
+    # object. centerness: how central the anchor lies in its object. none: no such output
+    box_quality: Literal["none", "iou", "centerness"] = "none"
     # deltas are divided by these: standard deviations of x, y, width, height (often .1 .1 .2 .2)
     box_variances: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = (1, 1, 1, 1)
 
 
-class ModelConfig(NetworkConfig, BoxCodingConfig):
+class ModelConfig(NetworkConfig, BoxHeadConfig):
     """Section 4 of the paper; see `keras_retinanet.models.retinanet.RetinaNet`."""
 
     backbone: BackboneName = "resnet50"  # what makes C3, C4, C5; or "package.module.function"
@@ -271,8 +274,10 @@ class AugmentConfig(_Section):
 
 
 class QualityLossConfig(_Section):
-    """Of class losses against the quality of the box; see `keras_retinanet.losses.quality`."""
+    """Of losses that know the quality of the box; see `keras_retinanet.losses.quality`."""
 
+    # factor of the loss of model.box_quality
+    box_quality_weight: NonNegative = 1.0
     # quality_focal: exponent of the distance between score and IoU
     quality_beta: Annotated[float, Field(ge=1)] = conventions.QUALITY_BETA
     # varifocal: weight of the background
@@ -437,6 +442,10 @@ class InferenceDetailsConfig(_Section):
     drop_empty: bool = True
     # NMS drops a box for a better one of any class that it overlaps, not of its own class alone
     nms_across_classes: bool = False
+    # with model.box_quality: a score is p^(1 - share) q^share, p the class', q the quality's
+    box_quality_share: Annotated[float, Field(ge=0, le=conventions.MAX_BOX_QUALITY_SHARE)] = (
+        conventions.BOX_QUALITY_SHARE
+    )
     # best: save the score with the best F1 on val, of each class, into best.keras; `retinanet
     # predict` then shows detections from there on. null: from 0.5 on
     thresholds: Literal["best"] | None = None
@@ -467,6 +476,7 @@ class Config(_Section):
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> "Config":
+        _refuse_quality_twice(self.model.box_quality, self.loss.class_loss)
         if self.image.resize == "shorter_side" and self.image.max_size < self.image.size:
             raise ValueError(
                 f"image.max_size = {self.image.max_size} must not be below image.size = "
@@ -498,3 +508,12 @@ class Config(_Section):
                 "image.resize = stretch"
             )
         return self
+
+
+def _refuse_quality_twice(box_quality: str, class_loss: str) -> None:
+    if box_quality != "none" and class_loss in ("quality_focal", "varifocal"):
+        raise ValueError(
+            f"model.box_quality = {box_quality} does not go with loss.class_loss = {class_loss}, "
+            "whose scores tell the quality of the box already: it would count twice; take another "
+            "class loss, or model.box_quality=none"
+        )

@@ -12,7 +12,7 @@ from keras import layers
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.errors import ConfigError
 from keras_retinanet.models.folding import normalized_convolutions
-from keras_retinanet.models.retinanet import RetinaNet
+from keras_retinanet.models.retinanet import OUTPUTS, RetinaNet
 from keras_retinanet.models.saving import copy_for_inference
 from keras_retinanet.system.private_names import with_constants
 
@@ -20,7 +20,6 @@ Sides = tuple[int | None, int | None]
 
 # By precision: the policy of the copy that is exported.
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-OUTPUTS = ("class_logits", "box_deltas")
 
 
 def freeze(
@@ -29,8 +28,8 @@ def freeze(
     """Return a RetinaNet as a function without variables, and the bytes of its constants.
 
     The function takes images [B, H, W, 3], uint8 or as `input_policy.pixels` says, to
-    "class_logits" [B, A, K] and "box_deltas" [B, A, 4], float32. It is one graph function: all that
-    call it share its constants.
+    "class_logits" [B, A, K], "box_deltas" [B, A, 4] and, of a model that predicts it, "box_quality"
+    [B, A, 1], float32. It is one graph function: all that call it share its constants.
 
     Args:
         precision: "float32"; "bfloat16" for weights and activations, those of the heads' last
@@ -45,10 +44,11 @@ def freeze(
     if precision not in POLICIES:
         raise ConfigError(f"precision must be one of {', '.join(POLICIES)}, not {precision!r}")
     network = fold(copy_for_inference(model, dtype=POLICIES[precision]), precision)
+    depths = output_depths(model)
 
     def run(images: Tensor) -> tuple[Tensor, ...]:
         outputs = network([images], training=False)
-        return tuple(outputs[name] for name in OUTPUTS)
+        return tuple(outputs[name] for name in depths)
 
     images = tf.TensorSpec((None, *sides, 3), model.input_policy.pixels, "images")
     concrete = tf.function(run, autograph=False).get_concrete_function(images)
@@ -56,13 +56,18 @@ def freeze(
     num_bytes = sum(math.prod(w.shape) * tf.as_dtype(w.dtype).size for w in network.weights)
 
     def outputs(images: Tensor) -> dict[str, Tensor]:
-        logits, deltas = frozen(images)
         return {
-            "class_logits": tf.ensure_shape(logits, (None, None, model.num_classes)),
-            "box_deltas": tf.ensure_shape(deltas, (None, None, 4)),
+            name: tf.ensure_shape(output, (None, None, depth))
+            for (name, depth), output in zip(depths.items(), frozen(images), strict=True)
         }
 
     return outputs, num_bytes
+
+
+def output_depths(model: RetinaNet) -> dict[str, int]:
+    """Return how many numbers an anchor has in each output of a network, in their order."""
+    depths = dict(zip(OUTPUTS, (model.num_classes, 4, 1), strict=True))
+    return {name: depth for name, depth in depths.items() if name in model.output}
 
 
 def fold(model: keras.Model, dtype: str) -> keras.Model:

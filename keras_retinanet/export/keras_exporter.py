@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from keras_retinanet.export.exporter import Exporter, Written, weights_bytes
+from keras_retinanet.export.frozen import output_depths
 from keras_retinanet.models.retinanet import RetinaNet
 from keras_retinanet.models.saving import save_for_inference
 
@@ -25,11 +26,8 @@ class KerasExporter(Exporter):
             contract={
                 "inputs": {"images": {"dtype": "float32", "shape": [None, None, None, 3]}},
                 "outputs": {
-                    "class_logits": {
-                        "dtype": "float32",
-                        "shape": [None, None, model.num_classes],
-                    },
-                    "box_deltas": {"dtype": "float32", "shape": [None, None, 4]},
+                    name: {"dtype": "float32", "shape": [None, None, depth]}
+                    for name, depth in output_depths(model).items()
                 },
             },
             weights_bytes=weights_bytes(model),

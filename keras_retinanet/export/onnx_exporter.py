@@ -10,7 +10,7 @@ import numpy as np
 from keras_retinanet.data.pipeline.batches import preprocess
 from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.manifest import LABELS_FILE
-from keras_retinanet.detection.runtimes.onnx_runtime import METADATA_KEY, OUTPUTS
+from keras_retinanet.detection.runtimes.onnx_runtime import METADATA_KEY
 from keras_retinanet.errors import ConfigError, UserError
 from keras_retinanet.export.calibration_images import calibration_inputs, refuse_no_images
 from keras_retinanet.export.converters import converting
@@ -91,7 +91,7 @@ class OnnxExporter(Exporter):
         if self.precision == "int8":
             inputs = self._calibration_inputs(inference)
             with converting("onnxruntime's quantisation"):
-                quantize(graph, inputs, OUTPUTS, file)
+                quantize(graph, inputs, file)
                 graph = onnx.load(str(file))
         with converting("onnx"):
             onnx.helper.set_model_props(graph, {METADATA_KEY: json.dumps(inference.as_json())})

@@ -26,18 +26,18 @@ def import_quantization() -> Any:
     return quantization
 
 
-def quantize(graph: Any, inputs: Sequence[np.ndarray], outputs: Sequence[str], file: Path) -> None:
+def quantize(graph: Any, inputs: Sequence[np.ndarray], file: Path) -> None:
     """Write an ONNX model whose convolutions, and what lies between them, have 8 bits.
 
-    Weights have a scale for each channel, maps one; both are signed.
+    Weights have a scale for each channel, maps one; both are signed. What follows on the last
+    convolutions, the making of scores and boxes, stays as it is.
 
     Args:
         graph: the model.
         inputs: of the network, each [1, H, W, 3]; their maps' ranges are taken.
-        outputs: of the network; what follows on them, the decoding of boxes, stays as it is.
     """
     quantization = import_quantization()
-    inside = _ancestors(graph.graph, outputs)
+    inside = _up_to_convolutions(graph.graph)
     values = iter([{graph.graph.input[0].name: value} for value in inputs])
 
     base: Any = quantization.CalibrationDataReader
@@ -59,11 +59,11 @@ def quantize(graph: Any, inputs: Sequence[np.ndarray], outputs: Sequence[str], f
     )
 
 
-def _ancestors(graph: Any, outputs: Sequence[str]) -> set[str]:
-    """Return the names of the nodes that outputs are computed from."""
+def _up_to_convolutions(graph: Any) -> set[str]:
+    """Return the names of the convolutions and of all nodes that these are computed from."""
     maker = {output: node for node in graph.node for output in node.output}
     found: set[str] = set()
-    waiting = list(outputs)
+    waiting = [node.output[0] for node in graph.node if node.op_type == "Conv"]
     while waiting:
         node = maker.get(waiting.pop())
         if node is not None and node.name not in found:

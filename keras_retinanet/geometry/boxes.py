@@ -116,6 +116,18 @@ def aspect_difference(boxes_a: Tensor, boxes_b: Tensor) -> Tensor:
     return ops.where(no_size, 0.0, ops.square(difference * (2.0 / math.pi)))
 
 
+def centerness(points: Tensor, boxes: Tensor) -> Tensor:
+    """Return how central points [..., 2] lie in [..., 4] boxes, one to one: 0 to 1 [...].
+
+    The geometric mean of nearer over farther side, across and down (Tian et al. 2019, eq. 3): 1 in
+    the middle, 0 at a side and outside.
+    """
+    near = ops.maximum(ops.minimum(points - boxes[..., :2], boxes[..., 2:] - points), 0.0)
+    far = ops.maximum(points - boxes[..., :2], boxes[..., 2:] - points)
+    share = _share(near, far)
+    return ops.sqrt(share[..., 0] * share[..., 1])
+
+
 @dataclass(frozen=True)
 class BoxCoder:
     """Boxes as 4 numbers relative to their anchors; `decode` undoes `encode`.

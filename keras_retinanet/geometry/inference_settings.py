@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from keras_retinanet.conventions import (
+    BOX_QUALITY_SHARE,
+    MAX_BOX_QUALITY_SHARE,
     MAX_DETECTIONS,
     NMS_IOU_THRESHOLD,
     PRE_NMS_TOP_K,
@@ -30,6 +32,8 @@ class InferenceSettings:
             no two classes are found in one place.
         thresholds: of each class, the score from which its detections are worth showing; `predict`
             shows those by default. None: not known.
+        box_quality_share: of a model that predicts its boxes' quality q, how much it counts beside
+            the class' probability p: the score is p^(1 - share) q^share.
     """
 
     score_threshold: float = SCORE_THRESHOLD
@@ -40,6 +44,7 @@ class InferenceSettings:
     drop_empty: bool = True
     nms_across_classes: bool = False
     thresholds: tuple[float, ...] | None = None
+    box_quality_share: float = BOX_QUALITY_SHARE
 
     def __post_init__(self) -> None:
         if self.thresholds is not None:
@@ -55,6 +60,11 @@ class InferenceSettings:
         ):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {share}")
+        if not 0 <= self.box_quality_share <= MAX_BOX_QUALITY_SHARE:
+            raise ValueError(
+                f"box_quality_share must be between 0 and {MAX_BOX_QUALITY_SHARE}, got "
+                f"{self.box_quality_share}"
+            )
         for name, count in (
             ("pre_nms_top_k", self.pre_nms_top_k),
             ("max_detections", self.max_detections),

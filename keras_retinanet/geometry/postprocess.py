@@ -31,15 +31,25 @@ def detect(model: Any, images: Tensor, image_sizes: Tensor) -> dict[str, Tensor]
     Returns:
         As `decode_detections`.
     """
-    outputs = with_binary_logits(model(images, training=False), model.class_activation)
+    outputs = with_binary_logits(model(images, training=False), model)
     return detections_of(model, outputs, tf.shape(images)[1], tf.shape(images)[2], image_sizes)
 
 
-def with_binary_logits(outputs: dict[str, Tensor], class_activation: str) -> dict[str, Tensor]:
-    """Return a network's outputs with class logits whose sigmoids are the scores."""
-    if class_activation != "softmax":
-        return outputs
-    return {**outputs, "class_logits": _softmax_to_binary_logits(outputs["class_logits"])}
+def with_binary_logits(outputs: dict[str, Tensor], settings: Any) -> dict[str, Tensor]:
+    """Return "box_deltas" and "class_logits" whose sigmoids are the scores.
+
+    Args:
+        outputs: of a network, "box_quality" among them if it predicts that: it is part of the
+            scores then, and of the outputs no more.
+        settings: a RetinaNet, or whatever has its settings of inference.
+    """
+    logits = outputs["class_logits"]
+    if settings.class_activation == "softmax":
+        logits = _softmax_to_binary_logits(logits)
+    if "box_quality" in outputs:
+        share = settings.inference.box_quality_share
+        logits = _joint_logits(logits, outputs["box_quality"], share)
+    return {"class_logits": logits, "box_deltas": outputs["box_deltas"]}
 
 
 def highest_by_top_k(values: Tensor, k: Tensor, in_order: bool) -> Tensor:
@@ -232,3 +242,14 @@ def _softmax_to_binary_logits(logits: Tensor) -> Tensor:
     log_p = logits - highest - tf.math.log(total)
     # log(p / (1 - p)); 1 - p by expm1, which does not cancel where p is small.
     return log_p - tf.math.log(tf.maximum(-tf.math.expm1(log_p), SMALLEST))
+
+
+def _joint_logits(logits: Tensor, quality: Tensor, share: float) -> Tensor:
+    """Return the logits [..., K] of p^(1 - share) q^share, of p's [..., K] and q's [..., 1].
+
+    With t = -log of that score, its logit is -t - log(1 - exp(-t)).
+    """
+    t = (1.0 - share) * tf.math.softplus(-logits) + share * tf.math.softplus(-quality)
+    # By tanh, which every runtime has, 1 - exp(-t) does not cancel where t is small.
+    rest = tf.tanh(0.5 * t) * (1.0 + tf.exp(-t))
+    return -t - tf.math.log(tf.maximum(rest, SMALLEST))

@@ -8,6 +8,7 @@ from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.losses.anchor_loss import AnchorLoss
 from keras_retinanet.losses.binary import FocalLoss
 from keras_retinanet.losses.box import SmoothL1
+from keras_retinanet.losses.box_quality import box_quality_losses
 from keras_retinanet.system.replicas import sum_over_replicas
 
 NORMALIZERS = ("global", "per_image", "moving_average")
@@ -22,6 +23,7 @@ class DetectionLoss:
         box_loss: delta targets [B, A, 4], deltas [B, A, 4] -> losses [B, A]. Both may be any Keras
             losses of this kind; those that need boxes, or no normaliser, derive from `AnchorLoss`.
         box_weight: factor of the box loss.
+        box_quality_weight: of the loss of a model's "box_quality", if it predicts it.
         normalizer: "global" divides by the positive anchors of the batch over all replicas;
             "per_image" divides each image by its own positives and averages over the batch;
             "moving_average" divides by a moving average of the batches' positives (Detectron2).
@@ -36,6 +38,7 @@ class DetectionLoss:
         normalizer: str = "global",
         momentum: float = NORMALIZER_MOMENTUM,
         start: float = NORMALIZER_START,
+        box_quality_weight: float = 1.0,
     ) -> None:
         if normalizer not in NORMALIZERS:
             raise ValueError(f"normalizer must be one of {NORMALIZERS}, not {normalizer!r}")
@@ -44,7 +47,7 @@ class DetectionLoss:
         for name, loss in (("class_loss", self.class_loss), ("box_loss", self.box_loss)):
             if not isinstance(loss, keras.losses.Loss):
                 raise ValueError(f"{name} must be a keras.losses.Loss, got {type(loss).__name__}")
-        self.box_weight = box_weight
+        self.box_weight, self.box_quality_weight = box_weight, box_quality_weight
         self.normalizer = normalizer
         self.momentum = momentum
         self.start = start
@@ -66,6 +69,7 @@ class DetectionLoss:
         box_coder: BoxCoder,
         training: bool = True,
         image_weights: Tensor | None = None,
+        box_quality: str | None = None,
     ) -> dict[str, Tensor]:
         """Return this replica's share of the scalar losses, {"class_loss": ..., "box_loss": ...}.
 
@@ -79,6 +83,7 @@ class DetectionLoss:
             training: whether a moving average moves.
             image_weights: of these images, if they are a part of the batch that
                 `self.image_weights` was asked about; the parts' losses add up to the batch's.
+            box_quality: what the model's "box_quality" is to tell; adds "box_quality_loss".
         """
         matches = ops.cast(targets["matches"], "int32")
         is_positive = matches >= 0
@@ -97,14 +102,18 @@ class DetectionLoss:
             box_losses = self.box_loss.call(box_coder.encode(box_targets, anchors), deltas)
         box_losses = ops.where(is_positive, box_losses, 0.0)
 
-        weights = image_weights
-        if weights is None:
+        if (weights := image_weights) is None:
             weights = self.image_weights(matches, training=training)
         is_mean = isinstance(self.class_loss, AnchorLoss) and self.class_loss.is_normalized
-        return {
+        losses = {
             "class_loss": ops.sum(ops.sum(class_losses, axis=1) * (1.0 if is_mean else weights)),
             "box_loss": self.box_weight * ops.sum(ops.sum(box_losses, axis=1) * weights),
         }
+        if box_quality is not None:
+            each = box_quality_losses(box_quality, outputs, box_targets, anchors, box_coder)
+            each = ops.sum(ops.where(is_positive, each, 0.0), axis=1)
+            losses["box_quality_loss"] = self.box_quality_weight * ops.sum(each * weights)
+        return losses
 
     def image_weights(self, matches: Tensor, *, training: bool = True) -> Tensor:
         """Return each image's factor [B], 1 / its normaliser, from matches [B, A]."""
@@ -128,6 +137,7 @@ class DetectionLoss:
             "normalizer": self.normalizer,
             "momentum": self.momentum,
             "start": self.start,
+            "box_quality_weight": self.box_quality_weight,
         }
 
     @classmethod

@@ -81,7 +81,9 @@ class TaskAlignedMatching:
         is_inside = self._is_inside(gt_boxes, centres) & is_object[:, None]
         alignment = ops.transpose(scores) ** self.alpha * iou**self.beta
         alignment = ops.where(is_inside, alignment, 0.0)
-        values, best = ops.top_k(alignment, min(self.candidates, num_anchors))
+        is_known = isinstance(num_anchors, int)  # images of all sizes share TensorFlow's graph
+        most = (min if is_known else ops.minimum)(self.candidates, num_anchors)
+        values, best = ops.top_k(alignment, most)
         rows = ops.broadcast_to(ops.arange(ops.shape(best)[0])[:, None], ops.shape(best))
         places = ops.stack([rows, ops.cast(best, rows.dtype)], axis=-1)
         taken = ops.scatter(

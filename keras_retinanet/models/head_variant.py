@@ -1,13 +1,12 @@
 """The subnets of other projects: with norms in their towers, and a scale of each level."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import layers
 
 from keras_retinanet.conventions import LEVELS, Tensor
-from keras_retinanet.models.heads import joined, kernel_settings
-from keras_retinanet.models.prediction_conv import PredictionConv2D
+from keras_retinanet.models.heads import Prediction, joined, kernel_settings, prediction_conv
 
 HEAD_NORM_GROUPS = 32
 # torchvision's GroupNorm, and Keras' (and Model Garden's) BatchNorm.
@@ -28,23 +27,22 @@ class Scale(layers.Layer):
 def variant_shared_head(
     *,
     name: str,
-    outputs_per_anchor: int,
+    predictions: Sequence[Prediction],
     num_anchors: int,
     channels: int,
     depth: int,
-    bias: float,
     norm: str,
     norm_epsilon: float | None,
-    scaled_heads: tuple[str, ...],
+    scaled: tuple[str, ...],
     synchronized: bool,
-) -> Callable[[list[Tensor]], Tensor]:
+) -> Callable[[list[Tensor]], list[Tensor]]:
     """Return as `shared_head`, with a normalisation between each hidden convolution and its ReLU.
 
     Args:
         norm: "group": one GroupNorm for all levels, in place of the convolution's bias
             (torchvision); "batch": BatchNorm, for each level its own (Model Garden); "none".
         norm_epsilon: None: the norm's in HEAD_NORM_EPSILONS.
-        scaled_heads: names of the heads whose outputs are multiplied with a number of each level.
+        scaled: names of the predictions that are multiplied with a number of each level.
         synchronized: batch statistics are taken over the replicas.
     """
     if norm == "group" and channels % HEAD_NORM_GROUPS:
@@ -66,25 +64,22 @@ def variant_shared_head(
     if norm != "none":
         epsilon = HEAD_NORM_EPSILONS[norm] if norm_epsilon is None else norm_epsilon
         norms = [_norms(f"{name}_norm_{i}", norm, epsilon, synchronized) for i in range(depth)]
-    predict = PredictionConv2D(
-        num_anchors * outputs_per_anchor,
-        3,
-        bias_initializer=keras.initializers.Constant(bias),
-        name=f"{name}_predictions",
-        **kernel_settings(),
-    )
+    last = {prediction.name: prediction_conv(prediction, num_anchors) for prediction in predictions}
 
-    def apply(levels: list[Tensor]) -> Tensor:
+    def predicted(name: str, x: Tensor, level: int) -> Tensor:
+        x = last[name](x)
+        if name not in scaled:
+            return x
+        return Scale(dtype="float32", name=f"{name}_scale_p{LEVELS[level]}")(x)
+
+    def apply(levels: list[Tensor]) -> list[Tensor]:
         maps = []
         for level, x in enumerate(levels):
             for i, (conv, norm_of) in enumerate(zip(tower, norms, strict=True)):
                 x = conv(x) if norm_of is None else norm_of[level](conv(x))
                 x = layers.ReLU(name=f"{name}_relu_{i}_p{LEVELS[level]}")(x)
-            x = predict(x)
-            if name in scaled_heads:
-                x = Scale(dtype="float32", name=f"{name}_scale_p{LEVELS[level]}")(x)
-            maps.append(x)
-        return joined(maps, outputs_per_anchor, name)
+            maps.append([predicted(each, x, level) for each in last])
+        return joined(maps, predictions)
 
     return apply
 

@@ -1,8 +1,8 @@
 """The two subnets: small convolutional heads shared by all levels (section 4, "Subnet")."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 from keras import layers
@@ -12,13 +12,22 @@ from keras_retinanet.models.prediction_conv import PredictionConv2D
 from keras_retinanet.models.separable import batch_norm, separable_conv
 
 
-def shared_head(
-    *, name: str, outputs_per_anchor: int, num_anchors: int, channels: int, depth: int, bias: float
-) -> Callable[[list[Tensor]], Tensor]:
-    """Return a function from the levels' maps to predictions [B, anchors, outputs_per_anchor].
+class Prediction(NamedTuple):
+    """One of the outputs of a subnet: how its layers' names begin, how many numbers an anchor has,
+    and where their biases start."""
 
-    `depth` 3x3 convolutions with ReLU, then one with `num_anchors * outputs_per_anchor` filters
-    whose bias starts at `bias`; channel = anchor * outputs_per_anchor + output. All kernels start
+    name: str
+    outputs_per_anchor: int
+    bias: float = 0.0
+
+
+def shared_head(
+    *, name: str, predictions: Sequence[Prediction], num_anchors: int, channels: int, depth: int
+) -> Callable[[list[Tensor]], list[Tensor]]:
+    """Return a function from the levels' maps to the predictions [B, anchors, outputs_per_anchor].
+
+    `depth` 3x3 convolutions with ReLU, then for each prediction one with `num_anchors *
+    outputs_per_anchor` filters; channel = anchor * outputs_per_anchor + output. All kernels start
     Gaussian with sigma 0.01 (section 4.1, "Initialization"). Predictions are float32.
     """
 
@@ -26,23 +35,28 @@ def shared_head(
         layers.Conv2D(channels, 3, activation="relu", name=f"{name}_conv_{i}", **kernel_settings())
         for i in range(depth)
     ]
-    predict = PredictionConv2D(
-        num_anchors * outputs_per_anchor,
-        3,
-        bias_initializer=keras.initializers.Constant(bias),
-        name=f"{name}_predictions",
-        **kernel_settings(),
-    )
+    last = [prediction_conv(prediction, num_anchors) for prediction in predictions]
 
-    def apply(levels: list[Tensor]) -> Tensor:
+    def apply(levels: list[Tensor]) -> list[Tensor]:
         maps = []
         for x in levels:
             for layer in tower:
                 x = layer(x)
-            maps.append(predict(x))
-        return joined(maps, outputs_per_anchor, name)
+            maps.append([predict(x) for predict in last])
+        return joined(maps, predictions)
 
     return apply
+
+
+def prediction_conv(prediction: Prediction, num_anchors: int) -> PredictionConv2D:
+    """Return a subnet's last convolution."""
+    return PredictionConv2D(
+        num_anchors * prediction.outputs_per_anchor,
+        3,
+        bias_initializer=keras.initializers.Constant(prediction.bias),
+        name=f"{prediction.name}_predictions",
+        **kernel_settings(),
+    )
 
 
 def kernel_settings() -> dict[str, Any]:
@@ -57,13 +71,12 @@ def kernel_settings() -> dict[str, Any]:
 def light_shared_head(
     *,
     name: str,
-    outputs_per_anchor: int,
+    predictions: Sequence[Prediction],
     num_anchors: int,
     channels: int,
     depth: int,
-    bias: float,
     synchronized: bool,
-) -> Callable[[list[Tensor]], Tensor]:
+) -> Callable[[list[Tensor]], list[Tensor]]:
     """Return as `shared_head`, with depthwise separable convolutions, normalised, and ReLU6.
 
     The levels share the convolutions, and each has batch normalisation of its own (as EfficientDet
@@ -74,34 +87,40 @@ def light_shared_head(
         synchronized: the statistics are taken over the replicas.
     """
     tower = [separable_conv(channels, name=f"{name}_conv_{i}") for i in range(depth)]
-    predict = separable_conv(
-        num_anchors * outputs_per_anchor,
-        name=f"{name}_predictions",
-        pointwise_initializer=keras.initializers.RandomNormal(stddev=HEAD_INIT_STDDEV),
-        use_bias=True,
-        bias_initializer=keras.initializers.Constant(bias),
-        dtype="float32",
-    )
+    last = [
+        separable_conv(
+            num_anchors * prediction.outputs_per_anchor,
+            name=f"{prediction.name}_predictions",
+            pointwise_initializer=keras.initializers.RandomNormal(stddev=HEAD_INIT_STDDEV),
+            use_bias=True,
+            bias_initializer=keras.initializers.Constant(prediction.bias),
+            dtype="float32",
+        )
+        for prediction in predictions
+    ]
 
-    def apply(levels: list[Tensor]) -> Tensor:
+    def apply(levels: list[Tensor]) -> list[Tensor]:
         maps = []
         for level, x in zip(LEVELS, levels, strict=True):
             for i, layer in enumerate(tower):
                 x = batch_norm(f"{name}_bn_{i}_p{level}", synchronized=synchronized)(layer(x))
                 x = layers.ReLU(6.0, name=f"{name}_relu_{i}_p{level}")(x)
-            maps.append(predict(x))
-        return joined(maps, outputs_per_anchor, name)
+            maps.append([predict(x) for predict in last])
+        return joined(maps, predictions)
 
     return apply
 
 
-def joined(maps: list[Tensor], outputs_per_anchor: int, name: str) -> Tensor:
-    """Return the levels' maps [B, h, w, anchors * outputs] as one [B, anchors, outputs]."""
-    flat = [
-        layers.Reshape((-1, outputs_per_anchor), dtype="float32", name=f"{name}_flat_{i}")(x)
-        for i, x in enumerate(maps)
-    ]
-    return layers.Concatenate(axis=1, dtype="float32", name=f"{name}_outputs")(flat)
+def joined(levels: list[list[Tensor]], predictions: Sequence[Prediction]) -> list[Tensor]:
+    """Return each prediction's maps [B, h, w, anchors * outputs] as one [B, anchors, outputs]."""
+    outputs = []
+    for (name, depth, _), maps in zip(predictions, zip(*levels, strict=True), strict=True):
+        flat = [
+            layers.Reshape((-1, depth), dtype="float32", name=f"{name}_flat_{i}")(x)
+            for i, x in enumerate(maps)
+        ]
+        outputs.append(layers.Concatenate(axis=1, dtype="float32", name=f"{name}_outputs")(flat))
+    return outputs
 
 
 def prior_bias(prior: float) -> float:

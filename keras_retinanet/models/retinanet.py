@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_retinanet.conventions import (
+    BOX_QUALITIES,
     FPN_CHANNELS,
     HEAD_CHANNELS,
     HEAD_DEPTH,
@@ -27,19 +28,16 @@ from keras_retinanet.geometry.tiling import WHOLE_IMAGES, Tiling
 from keras_retinanet.models.backbones.build import build_backbone
 from keras_retinanet.models.backbones.custom import feature_model
 from keras_retinanet.models.checked_model import CheckedModel
-from keras_retinanet.models.fpn import feature_pyramid, light_feature_pyramid
-from keras_retinanet.models.fpn_variant import variant_feature_pyramid
-from keras_retinanet.models.head_variant import variant_shared_head
-from keras_retinanet.models.heads import light_shared_head, prior_bias, shared_head
-from keras_retinanet.models.variant import (
-    HEAD_SETTINGS,
-    PAPER,
-    PYRAMID_SETTINGS,
-    NetworkVariant,
-)
+from keras_retinanet.models.heads import Prediction, prior_bias
+from keras_retinanet.models.makers import makers
+from keras_retinanet.models.variant import PAPER, NetworkVariant
 from keras_retinanet.system.replicas import num_replicas
 
 CLASS_ACTIVATIONS = ("sigmoid", "softmax")
+# The last of each if a model predicts the quality of its boxes.
+OUTPUTS = ("class_logits", "box_deltas", "box_quality")
+LOSS_PARTS = ("class_loss", "box_loss", "box_quality_loss")
+BOX_PREDICTIONS = (Prediction("box_head", 4), Prediction("box_quality", 1))
 
 # The settings that are dataclasses, by their names here and in `get_config`.
 PARTS = {
@@ -79,6 +77,8 @@ class RetinaNet(CheckedModel):
         prior: foreground probability at the start (section 3.3).
         class_activation: what makes scores of the class logits: "sigmoid", or "softmax" over the
             classes and background, whose logit is 0 (footnote 1; for `SoftmaxFocalLoss`).
+        box_quality: what the box subnet predicts beside the deltas, as "box_quality" [B, A, 1],
+            logits: "iou", a box's IoU with its object; "centerness", the anchor's in it; or "none".
         variant: where a network of another project differs, for its weights.
         dtype: a Keras dtype policy or its name, for example "mixed_bfloat16".
 
@@ -105,6 +105,7 @@ class RetinaNet(CheckedModel):
         head_depth: int = HEAD_DEPTH,
         prior: float = PRIOR_PROBABILITY,
         class_activation: str = "sigmoid",
+        box_quality: str = "none",
         anchor_generator: AnchorGenerator | None = None,
         box_coder: BoxCoder | None = None,
         input_policy: InputPolicy | None = None,
@@ -118,10 +119,8 @@ class RetinaNet(CheckedModel):
         settings = {k: v for k, v in locals().items() if k not in _NOT_SAVED}
         class_names = _class_names(num_classes, class_names)
         num_classes = len(class_names)
-        if class_activation not in CLASS_ACTIVATIONS:
-            raise ValueError(
-                f"class_activation must be one of {CLASS_ACTIVATIONS}, not {class_activation!r}"
-            )
+        _refuse_unknown("class_activation", class_activation, CLASS_ACTIVATIONS)
+        _refuse_unknown("box_quality", box_quality, BOX_QUALITIES)
         if not isinstance(backbone, str):
             backbone = feature_model(backbone)
         elif batchnorm == "auto":
@@ -139,7 +138,7 @@ class RetinaNet(CheckedModel):
                 width=width,
                 variant=variant,
             )
-            make_pyramid, make_head = _makers(separable, variant, batchnorm == "synchronized")
+            make_pyramid, make_head = makers(separable, variant, batchnorm == "synchronized")
             levels = make_pyramid(*features, channels=fpn_channels)
             make_head = partial(
                 make_head,
@@ -148,18 +147,17 @@ class RetinaNet(CheckedModel):
                 depth=head_depth,
             )
             class_bias = _class_bias(prior, num_classes, class_activation)
-            class_head = make_head(
-                name="class_head", outputs_per_anchor=num_classes, bias=class_bias
-            )
-            box_head = make_head(name="box_head", outputs_per_anchor=4, bias=0.0)
-            outputs = {"class_logits": class_head(levels), "box_deltas": box_head(levels)}
+            classes = [Prediction("class_head", num_classes, class_bias)]
+            boxes = BOX_PREDICTIONS[: 1 if box_quality == "none" else 2]
+            class_head = make_head(name="class_head", predictions=classes)
+            box_head = make_head(name="box_head", predictions=boxes)
+            outputs = dict(zip(OUTPUTS, class_head(levels) + box_head(levels), strict=False))
             super().__init__(inputs=images, outputs=outputs, name=name)
 
         self.class_names, self.num_classes = class_names, num_classes
-        self.class_activation = class_activation
+        self.class_activation, self.box_quality = class_activation, box_quality
         self.batchnorm, self.variant = batchnorm, variant
-        self.anchor_generator = anchor_generator
-        self.box_coder = box_coder or BoxCoder()
+        self.anchor_generator, self.box_coder = anchor_generator, box_coder or BoxCoder()
         self.input_policy = input_policy or InputPolicy()
         self.inference, self.tiling = inference or InferenceSettings(), tiling
         self.backbone_name = backbone if isinstance(backbone, str) else backbone.name
@@ -168,7 +166,7 @@ class RetinaNet(CheckedModel):
         self._settings = MappingProxyType(settings)  # Keras would look for layers in a dict
         self._detector = None
         self.num_parts = 1  # into which a training step divides its batch
-        self._loss_parts = [keras.metrics.Mean(name=part) for part in ("class_loss", "box_loss")]
+        self._loss_parts = [keras.metrics.Mean(name=part) for part in LOSS_PARTS[: len(outputs)]]
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -204,19 +202,22 @@ class RetinaNet(CheckedModel):
                 normaliser.
         """
         height, width = keras.ops.shape(x)[1:3]
+        options = {} if sample_weight is None else {"image_weights": sample_weight}
+        if self.box_quality != "none":
+            options["box_quality"] = self.box_quality
         parts = self.loss(
             y,
             y_pred,
             anchors=self.anchor_generator(height, width),
             box_coder=self.box_coder,
             training=training,
-            **({} if sample_weight is None else {"image_weights": sample_weight}),
+            **options,
         )
-        num_shares = num_replicas() * self.num_parts
+        num_shares, total = num_replicas() * self.num_parts, 0.0
         for metric in self._loss_parts:
             # Shares add up over replicas and parts, and a metric averages over them.
             metric.update_state(parts[metric.name] * num_shares)
-        total = parts["class_loss"] + parts["box_loss"]
+            total = total + parts[metric.name]
         for penalty in self.losses:  # regularisers and layers' own losses
             total = total + penalty / num_shares
         return total
@@ -254,7 +255,7 @@ def with_all_settings(config: dict) -> dict:
     """Return a config of any version, with the defaults of what that version did not have yet."""
     config = with_inference_settings(config)
     parts = {name: {**_plain(kind()), **config.get(name, {})} for name, kind in PARTS.items()}
-    return {**config, **parts}
+    return {"box_quality": "none", **config, **parts}
 
 
 # Of the signature: `class_names` counts the classes, and the weights are saved as such.
@@ -268,30 +269,6 @@ def _plain(part: Any) -> Any:
     return list(part) if isinstance(part, tuple) else part
 
 
-def _makers(
-    separable: bool, variant: NetworkVariant, is_synchronized: bool
-) -> tuple[Callable, ...]:
-    """Return what makes the pyramid, and what makes a head."""
-    if separable:
-        variant.refuse(*PYRAMID_SETTINGS, *HEAD_SETTINGS, reason="separable = True")
-        makers = light_feature_pyramid, light_shared_head
-        return tuple(partial(maker, synchronized=is_synchronized) for maker in makers)
-    make_pyramid, make_head = feature_pyramid, shared_head
-    if any(getattr(variant, name) != getattr(PAPER, name) for name in PYRAMID_SETTINGS):
-        make_pyramid = partial(
-            variant_feature_pyramid, variant=variant, synchronized=is_synchronized
-        )
-    if variant.head_norm != "none" or variant.box_level_scale:
-        make_head = partial(
-            variant_shared_head,
-            norm=variant.head_norm,
-            norm_epsilon=variant.head_norm_epsilon,
-            scaled_heads=("box_head",) if variant.box_level_scale else (),
-            synchronized=is_synchronized,
-        )
-    return make_pyramid, make_head
-
-
 def _class_names(num_classes: int | None, class_names: Sequence[str] | None) -> tuple[str, ...]:
     if class_names is None:
         if num_classes is None:
@@ -302,6 +279,11 @@ def _class_names(num_classes: int | None, class_names: Sequence[str] | None) -> 
     if not class_names or len(set(class_names)) != len(class_names):
         raise ValueError(f"class_names must be one or more different names, got {class_names}")
     return tuple(str(name) for name in class_names)
+
+
+def _refuse_unknown(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {known}, not {value!r}")
 
 
 def _class_bias(prior: float, num_classes: int, class_activation: str) -> float:

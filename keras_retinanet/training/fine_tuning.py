@@ -22,6 +22,7 @@ from keras_retinanet.weights.import_weights import import_weights
 OWN_SUFFIXES = (".keras", SUFFIX)
 CLASS_LAYER = "class_head_predictions"
 BOX_LAYER = "box_head_predictions"
+QUALITY_LAYER = "box_quality_predictions"
 
 # Settings in which two models may differ: none of them changes what a layer's weights mean, but for
 # those that `take_weights` looks at.
@@ -31,6 +32,7 @@ _FREE_SETTINGS = (
     "frozen_stages",
     "prior",
     "class_activation",
+    "box_quality",
     "anchor_generator",
     "box_coder",
     "input_policy",
@@ -111,8 +113,8 @@ def take_weights(model: RetinaNet, source: RetinaNet) -> TransferReport:
 
     Where the classes differ, the class head's last layer takes the rows of classes of equal name,
     and keeps its fresh values, the prior's bias among them, for the others. Where the number of
-    anchors per cell differs, both last layers stay fresh; the box head's does so, too, where the
-    box coding differs.
+    anchors per cell differs, all last layers stay fresh; the box head's does so, too, where the
+    box coding differs, and that of the boxes' quality where the source predicts no such thing.
 
     Raises:
         WeightsError: the architectures differ; nothing has been changed then.
@@ -124,6 +126,9 @@ def take_weights(model: RetinaNet, source: RetinaNet) -> TransferReport:
     for layer in model.layers:
         if not layer.weights:
             continue
+        if layer.name == QUALITY_LAYER and model.box_quality != source.box_quality:
+            fresh[layer.name] = f"has fresh values: box_quality is {source.box_quality} there"
+            continue
         theirs = source.get_layer(layer.name).get_weights()
         reason = None
         if layer.name == CLASS_LAYER:
@@ -132,8 +137,9 @@ def take_weights(model: RetinaNet, source: RetinaNet) -> TransferReport:
                 classes_taken = [n for n in model.class_names if n in source.class_names]
                 layer.set_weights(_with_rows_of_equal_name(layer, theirs, model, source))
                 reason = _missing_classes(model, source)
-        elif layer.name == BOX_LAYER:
-            reason = _fresh_boxes_because(model, source)
+        elif layer.name in (BOX_LAYER, QUALITY_LAYER):
+            is_box = layer.name == BOX_LAYER
+            reason = (_fresh_boxes_because if is_box else _other_anchors)(model, source)
             if reason is None:
                 layer.set_weights(
                     [
@@ -172,7 +178,7 @@ def _check_architecture(model: RetinaNet, source: RetinaNet) -> None:
             f"layer {layer.name} has the shapes {_shapes(known.get(layer.name))} there and "
             f"{_shapes(layer)} here"
             for layer in model.layers
-            if layer.name not in (CLASS_LAYER, BOX_LAYER)
+            if layer.name not in (CLASS_LAYER, BOX_LAYER, QUALITY_LAYER)
             and _shapes(layer) != _shapes(known.get(layer.name))
         ]
     if differences:
@@ -272,6 +278,8 @@ def _some(names: tuple[str, ...] | list[str], limit: int = 5) -> str:
 def _remarks(model: RetinaNet, source: RetinaNet) -> list[str]:
     """Return what was taken over and will have to be learnt anew in part."""
     remarks = []
+    if model.box_quality == "none" != source.box_quality:
+        remarks.append(f"box_quality: {source.box_quality} there, none here: it is left out")
     for name, there, here in (
         ("anchors", source.anchor_generator, model.anchor_generator),
         ("image", source.input_policy, model.input_policy),

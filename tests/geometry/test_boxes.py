@@ -189,3 +189,22 @@ def test_without_a_clamp_sizes_grow_as_they_are_decoded():
     deltas, anchor = np.float32([[0, 0, 6, 5]]), np.float32([[0, 0, 10, 10]])
     x1, y1, x2, y2 = np.asarray(BoxCoder(max_size_ratio=None).decode(deltas, anchor))[0]
     np.testing.assert_allclose([x2 - x1, y2 - y1], 10 * np.exp([6.0, 5.0]), rtol=1e-5)
+
+
+def test_centerness_is_fcos_equation_3(rng, random_boxes, run):
+    boxes = random_boxes(rng, 300, 4.0, 60.0)
+    points = boxes[:, :2] + rng.uniform(-0.1, 1.1, (300, 2)) * (boxes[:, 2:] - boxes[:, :2])
+    points = points.astype(np.float32)
+    points[0] = 0.5 * (boxes[0, :2] + boxes[0, 2:])
+    points[1], boxes[2] = boxes[1, :2], np.float32([5, 5, 5, 5])
+    found = run(B.centerness, points, boxes)
+    expected = []
+    for (x, y), (x1, y1, x2, y2) in zip(np.float64(points), np.float64(boxes), strict=True):
+        left, right, top, bottom = x - x1, x2 - x, y - y1, y2 - y
+        is_inside = min(left, right, top, bottom) > 0
+        across = min(left, right) / max(left, right) if is_inside else 0
+        down = min(top, bottom) / max(top, bottom) if is_inside else 0
+        expected.append(np.sqrt(across * down))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    np.testing.assert_allclose(found[0], 1, atol=1e-6)
+    assert found[1] == found[2] == 0 and 0.1 < np.mean(np.array(expected) == 0) < 0.5

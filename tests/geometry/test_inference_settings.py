@@ -6,7 +6,7 @@ from keras_retinanet.geometry.inference_settings import InferenceSettings, with_
 
 
 def test_defaults_are_the_papers_and_cocos():
-    defaults = (0.05, 1000, 0.5, 100, "before_nms", True, False, None)
+    defaults = (0.05, 1000, 0.5, 100, "before_nms", True, False, None, 0.5)
     assert dataclasses.astuple(InferenceSettings()) == defaults
 
 
@@ -17,6 +17,8 @@ def test_defaults_are_the_papers_and_cocos():
         ({"score_threshold": float("nan")}, "score_threshold must be between 0 and 1, got nan"),
         ({"nms_iou_threshold": 1.5}, "nms_iou_threshold must be between 0 and 1, got 1.5"),
         ({"pre_nms_top_k": 0}, "pre_nms_top_k must be a whole number of at least 1, got 0"),
+        ({"box_quality_share": 1}, "box_quality_share must be between 0 and 0.9, got 1"),
+        ({"box_quality_share": -0.1}, "box_quality_share must be between 0 and 0.9, got -0.1"),
         ({"max_detections": 2.5}, "max_detections must be a whole number of at least 1, got 2.5"),
     ],
 )

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import tensorflow as tf
 
 from keras_retinanet.geometry.boxes import BoxCoder
 from keras_retinanet.geometry.inference_settings import InferenceSettings
-from keras_retinanet.geometry.postprocess import decode_detections, detect
+from keras_retinanet.geometry.postprocess import decode_detections, detect, with_binary_logits
 
 SETTINGS = {
     "score_threshold": 0.05,
@@ -370,6 +371,71 @@ def test_certain_softmax_scores_are_finite():
     expected = [[1, 0], [0, 0], [1 / 3, 1 / 3], [0.5, 0.5]]
     np.testing.assert_allclose(tf.sigmoid(binary), expected, rtol=1e-6, atol=1e-30)
     assert np.isfinite(binary).all()
+
+
+class TestBoxQuality:
+    """Scores are p^(1 - share) q^share, as logits."""
+
+    @staticmethod
+    def joint(logits, quality, share, activation="sigmoid"):
+        settings = SimpleNamespace(
+            class_activation=activation, inference=InferenceSettings(box_quality_share=share)
+        )
+        outputs = {"class_logits": logits, "box_deltas": "boxes", "box_quality": quality}
+        found = with_binary_logits({k: tf.constant(v) for k, v in outputs.items()}, settings)
+        assert found.keys() == {"class_logits", "box_deltas"} and found["box_deltas"] == b"boxes"
+        return found["class_logits"].numpy()
+
+    @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+    def test_equals_float64(self, share):
+        """Over -50...50, where p and q, or 1 - p and 1 - q, are lost in float32."""
+        values = np.linspace(-50, 50, 201)
+        class_logits, quality = np.meshgrid(values, values)
+        log_p, log_q = (-np.logaddexp(0, -x) for x in (class_logits, quality))
+        log_score = (1 - share) * log_p + share * log_q
+        expected = log_score - np.log(-np.expm1(log_score))
+        found = self.joint(
+            np.float32(class_logits)[..., None], np.float32(quality)[..., None], share
+        )
+        np.testing.assert_allclose(found[..., 0], expected, rtol=1e-6, atol=1e-6)
+        if share == 0:
+            np.testing.assert_allclose(found[..., 0], class_logits, rtol=1e-6, atol=1e-6)
+
+    def test_all_classes_of_an_anchor_share_its_quality(self, rng):
+        logits, quality = rng.normal(0, 3, (2, 5, 4)), rng.normal(0, 3, (2, 5, 1))
+        found = self.joint(np.float32(logits), np.float32(quality), 0.3)
+        p, q = (1 / (1 + np.exp(-x)) for x in (logits, quality))
+        np.testing.assert_allclose(1 / (1 + np.exp(-found)), p**0.7 * q**0.3, rtol=1e-5)
+
+    def test_shares_of_a_softmax(self, rng):
+        logits, quality = rng.normal(0, 3, (5, 4)), rng.normal(0, 3, (5, 1))
+        found = self.joint(np.float32(logits), np.float32(quality), 0.5, "softmax")
+        p = np.exp(logits) / (1 + np.exp(logits).sum(axis=1, keepdims=True))
+        expected = np.sqrt(p / (1 + np.exp(-quality)))
+        np.testing.assert_allclose(1 / (1 + np.exp(-found)), expected, rtol=1e-5)
+
+    def test_certain_scores_are_finite(self):
+        extreme = np.float32([[[500.0, -500.0]], [[500.0, -500.0]]])
+        found = self.joint(extreme, np.float32([[[500.0]], [[-500.0]]]), 0.5)
+        assert np.isfinite(found).all() and found[0, 0, 0] > 50 and found[1, 0, 1] < -400
+
+    def test_a_model_detects_by_them(self, make_tiny, rng):
+        keep_all = InferenceSettings(
+            score_threshold=0.0, nms_iou_threshold=1.0, max_detections=400, box_quality_share=0.25
+        )
+        model = make_tiny(box_quality="iou", prior=0.3, inference=keep_all)
+        kernel = model.get_layer("box_quality_predictions").kernel
+        kernel.assign(rng.normal(0, 0.5, kernel.shape))
+        images = rng.integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+        found = detect(model, tf.constant(images), tf.constant([[64, 64]]))
+        outputs = model(images)
+        p, q = (
+            1 / (1 + np.exp(-np.float64(outputs[name][0])))
+            for name in ("class_logits", "box_quality")
+        )
+        assert q.std() > 0.1
+        expected = np.sort((p**0.75 * q**0.25).ravel())[::-1]
+        np.testing.assert_allclose(found["scores"][0, :300], expected[:300], rtol=1e-5)
 
 
 class TestBorders:

@@ -52,6 +52,7 @@ pytestmark = pytest.mark.usefixtures("small_resnet18")
         ),
         (DetectionLoss(box_weight=2.0, normalizer="per_image"), {"box_weight": 2.0}),
         (DetectionLoss(normalizer="per_image"), {"normalizer": "per_image"}),
+        (DetectionLoss(box_quality_weight=0.5), {"box_quality_weight": 0.5}),
     ],
 )
 def test_serialization_keeps_the_settings(loss, settings):

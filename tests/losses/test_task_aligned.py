@@ -98,6 +98,25 @@ def test_it_is_the_papers_rule(example, settings, compiled):
     assert matches.max() < 5  # no row that fills up
 
 
+def test_a_graph_for_images_of_all_sizes(example):
+    """Where the number of anchors is not known when the graph is made."""
+    targets, outputs = example
+    shapes = {"class_logits": (2, None, 3), "box_deltas": (2, None, 4)}
+
+    @tf.function(
+        input_signature=[
+            {name: tf.TensorSpec(shape) for name, shape in shapes.items()},
+            tf.TensorSpec((None, 4)),
+        ],
+        autograph=False,
+    )
+    def match(outputs, anchors):
+        return TaskAlignedMatching()(targets, outputs, anchors=anchors, box_coder=CODER)
+
+    expected = found(TaskAlignedMatching(), targets, outputs)
+    np.testing.assert_array_equal(match(outputs, ANCHORS), expected)
+
+
 def test_no_object_has_no_anchor(example):
     targets, outputs = example
     targets["gt_labels"][:] = -1

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet.models.head_variant import variant_shared_head
-from keras_retinanet.models.heads import prior_bias, shared_head
+from keras_retinanet.models.heads import Prediction, prior_bias, shared_head
 from keras_retinanet.models.prediction_conv import PredictionConv2D
 
 CHANNELS, ANCHORS, OUTPUTS = 64, 3, 5
@@ -15,13 +15,12 @@ def head():
     levels = [keras.Input((None, None, CHANNELS)) for _ in range(3)]
     apply = shared_head(
         name="head",
-        outputs_per_anchor=OUTPUTS,
+        predictions=[Prediction("head", OUTPUTS, bias=-1.5)],
         num_anchors=ANCHORS,
         channels=CHANNELS,
         depth=2,
-        bias=-1.5,
     )
-    return keras.Model(levels, apply(levels))
+    return keras.Model(levels, *apply(levels))
 
 
 def maps(*sizes):
@@ -84,14 +83,13 @@ def test_convolutions_of_variants_start_with_values_of_their_own(norm):
     levels = [keras.Input((None, None, CHANNELS)) for _ in range(5)]
     apply = variant_shared_head(
         name="head",
-        outputs_per_anchor=OUTPUTS,
+        predictions=[Prediction("head", OUTPUTS)],
         num_anchors=ANCHORS,
         channels=CHANNELS,
         depth=3,
-        bias=0.0,
         norm=norm,
         norm_epsilon=None,
-        scaled_heads=(),
+        scaled=(),
         synchronized=False,
     )
     head = keras.Model(levels, apply(levels))

@@ -117,9 +117,18 @@ def test_broken_off_again_and_again(whole, run, after_step, tmp_path, assert_sam
             np.testing.assert_array_equal(one, other)
 
 
-def test_losses_and_matching_since_the_paper(run, after_step, tmp_path, assert_same_end):
-    options = "anchors.matching=atss", "loss.class_loss=varifocal", "loss.box_loss=ciou"
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("anchors.matching=atss", "loss.class_loss=varifocal", "loss.box_loss=ciou"),
+        ("anchors.matching=task_aligned", "model.box_quality=iou", "training.accumulate=2"),
+    ],
+    ids=["losses and matching", "box quality"],
+)
+def test_options_since_the_paper(run, after_step, tmp_path, assert_same_end, options):
     run(tmp_path / "whole", *options)
+    columns = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert ("box_quality_loss" in columns) == ("model.box_quality=iou" in options)
     after_step(3, terminate)
     with pytest.raises(TrainingInterrupted):
         run(tmp_path / "broken", *options)

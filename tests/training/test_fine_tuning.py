@@ -20,6 +20,7 @@ from keras_retinanet.training.runs.description import report_transfer
 pytestmark = pytest.mark.usefixtures("small_resnet18")
 
 CLASSES, BOXES = "class_head_predictions", "box_head_predictions"
+QUALITY = "box_quality_predictions"
 SMALL_ANCHORS = AnchorGenerator(ratios=(0.5, 2.0), scales=(1.0,))
 
 
@@ -127,6 +128,36 @@ def test_last_layers_of_another_meaning_stay_fresh(make, source, settings, layer
                 np.testing.assert_array_equal(a, b)
         else:
             assert_same(name, model, source)
+
+
+@pytest.mark.parametrize("theirs", ["none", "centerness"])
+def test_quality_that_the_source_does_not_predict_stays_fresh(make, source, theirs):
+    source = source if theirs == "none" else make("cat", "dog", "owl", box_quality=theirs)
+    model = make("cat", "dog", "owl", box_quality="iou")
+    before = model.get_layer(QUALITY).get_weights()
+    report = take_weights(model, source)
+    assert report.fresh == {QUALITY: f"has fresh values: box_quality is {theirs} there"}
+    for a, b in zip(model.get_layer(QUALITY).get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert_same(BOXES, model, source)
+
+
+def test_quality_of_the_same_kind_is_taken(make):
+    source, model = (make("cat", box_quality="iou") for _ in range(2))
+    rng = np.random.default_rng(1)
+    source.set_weights([rng.normal(size=w.shape) for w in source.get_weights()])
+    report = take_weights(model, source)
+    assert report.fresh == {} and QUALITY in report.taken
+    assert_same(QUALITY, model, source)
+    other = make("cat", box_quality="iou", anchor_generator=AnchorGenerator())
+    assert "of anchors there" in take_weights(other, source).fresh[QUALITY]
+
+
+def test_quality_that_the_model_does_not_predict_is_left_out(make):
+    source, model = make("cat", box_quality="iou"), make("cat")
+    report = take_weights(model, source)
+    assert report.fresh == {}
+    assert "box_quality: iou there, none here: it is left out" in report.lines()
 
 
 def test_anchors_in_another_order_are_put_into_ours(make):

@@ -17,10 +17,20 @@ COUNTS = (1, 5, 0, 2, 3, 0, 0, 1)
 STEPS = 3
 
 
-def trained(make_tiny, make_batch, strategy, parts, *, dtype="float32", kind=DetectionLoss, **loss):
+def trained(
+    make_tiny,
+    make_batch,
+    strategy,
+    parts,
+    *,
+    dtype="float32",
+    kind=DetectionLoss,
+    box_quality="none",
+    **loss,
+):
     """Fit some steps on one batch of 8; history, and the weights before and after."""
     with strategy.scope():
-        model = make_tiny(batchnorm="frozen", channels=8, dtype=dtype)
+        model = make_tiny(batchnorm="frozen", channels=8, dtype=dtype, box_quality=box_quality)
         optimizer = SGDWithL2(0.01, momentum=0.9, l2=1e-4, global_clipnorm=1.0)
         model.compile(optimizer, loss=kind(**loss))
     if parts > 1:
@@ -74,6 +84,18 @@ def test_losses_that_need_boxes_in_parts_and_on_replicas(make_tiny, make_batch, 
     assert moved > 1e-3, "nothing was trained"
 
 
+@pytest.mark.parametrize("box_quality", ["iou", "centerness"])
+def test_box_quality_in_parts_and_on_replicas(make_tiny, make_batch, two_replicas, box_quality):
+    options = {"box_quality": box_quality, "box_loss": CIoULoss()}
+    one = trained(make_tiny, make_batch, tf.distribute.get_strategy(), 1, **options)
+    other = trained(make_tiny, make_batch, two_replicas, 2, **options)
+    assert "box_quality_loss" in one[0] and min(one[0]["box_quality_loss"]) > 0.1
+    for name, values in one[0].items():
+        np.testing.assert_allclose(other[0][name], values, rtol=1e-4, err_msg=name)
+    for whole_batch, in_parts in zip(one[2], other[2], strict=True):
+        np.testing.assert_allclose(in_parts, whole_batch, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("batchnorm", ["frozen", "trainable"])
 def test_matching_by_outputs_leaves_nothing_behind(make_tiny, make_batch, batchnorm):
     """The positives of the whole batch are counted by a pass of its own, which trains nothing."""
@@ -95,6 +117,7 @@ def test_matching_by_outputs_leaves_nothing_behind(make_tiny, make_batch, batchn
 def test_matching_by_outputs_in_parts_and_on_replicas(make_tiny, make_batch, two_replicas):
     options = {"kind": TaskAlignedDetectionLoss, "box_loss": CIoULoss()}
     options["matching"] = TaskAlignedMatching(force_match=True)
+    options["box_quality"] = "iou"
     one = trained(make_tiny, make_batch, tf.distribute.get_strategy(), 1, **options)
     other = trained(make_tiny, make_batch, two_replicas, 2, **options)
     for name, values in one[0].items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_retinanet.data.images.address import read_image_bytes
 from keras_retinanet.data.images.decoding import decode_at_once
@@ -16,6 +17,7 @@ from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.runtimes.raw import RawDetector
 from keras_retinanet.detection.runtimes.served import ServedDetector
 from keras_retinanet.errors import UserError, WeightsError
+from keras_retinanet.geometry.postprocess import with_binary_logits
 from keras_retinanet.system.prefetch import mapped_ahead
 
 # Where a file has the settings of inference, as JSON, and the precision to compute in.
@@ -117,6 +119,19 @@ def detector_of(
 
     shape = image_input.partial_shape
     return RawDetector(run, settings, one_by_one=shape[0].is_static and len(shape[0]) == 1)
+
+
+def bare_detector(network: Any, settings: DetectorSettings) -> Detector:
+    """Return the detector of a compiled network alone, without what makes scores of its outputs."""
+    (image_input,) = network.inputs
+
+    def run(images: np.ndarray) -> dict[str, Any]:
+        outputs = network({image_input.any_name: images})
+        return with_binary_logits(
+            {output.any_name: tf.constant(outputs[output]) for output in network.outputs}, settings
+        )
+
+    return RawDetector(run, settings)
 
 
 class _WholeImages(ServedDetector):

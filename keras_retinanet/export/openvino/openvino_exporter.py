@@ -16,7 +16,7 @@ from keras_retinanet.detection.manifest import LABELS_FILE
 from keras_retinanet.detection.runtimes.openvino_runtime import (
     PRECISION_KEY,
     SETTINGS_KEY,
-    detector_of,
+    bare_detector,
 )
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.evaluation.evaluate import evaluate
@@ -140,7 +140,7 @@ class OpenVINOExporter(Exporter):
         dataset = self._calibration_dataset()
 
         def average_precision(compiled: Any, images: Sequence[int]) -> float:
-            detector = detector_of(compiled, settings)
+            detector = bare_detector(compiled, settings)
             return float(evaluate(detector, dataset.select(images))[0]["AP"])
 
         return quantize_within(network, inputs, average_precision, len(dataset), self.max_ap_drop)

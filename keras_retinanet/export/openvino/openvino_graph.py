@@ -17,7 +17,7 @@ from keras_retinanet.detection.detector_settings import DetectorSettings
 from keras_retinanet.detection.runtimes.openvino_runtime import CANVAS_NODE, PIXELS, SIDES_NODE
 from keras_retinanet.errors import UserError
 from keras_retinanet.export.converters import converting
-from keras_retinanet.export.frozen import OUTPUTS, Sides
+from keras_retinanet.export.frozen import Sides
 from keras_retinanet.export.saved_model.signatures import (
     Network,
     input_sides,
@@ -25,6 +25,7 @@ from keras_retinanet.export.saved_model.signatures import (
 )
 from keras_retinanet.geometry.input_policy import InputPolicy
 from keras_retinanet.geometry.postprocess import detections_of, with_binary_logits
+from keras_retinanet.models.retinanet import OUTPUTS
 from keras_retinanet.system.distribution import DISTRIBUTION
 
 IMAGES = "images"
@@ -43,39 +44,44 @@ def import_openvino() -> Any:
 
 
 def network_graph(network: Network, settings: DetectorSettings, sides: Sides) -> Any:
-    """Return the network: images [N, H, W, 3] -> "class_logits" [N, A, K], "box_deltas" [N, A, 4].
+    """Return the network: images [N, H, W, 3] -> outputs, as `freeze` gives it.
 
     Args:
         sides: H and W where all images have them.
     """
-
-    def run(images: Tensor) -> dict[str, Tensor]:
-        return with_binary_logits(network(images), settings.class_activation)
-
     spec = tf.TensorSpec((None, *sides, 3), settings.input_policy.pixels, IMAGES)
-    network = _converted(run, [spec])
+    network = _converted(network, [spec])
     _reverse_by_gather(network)
     return network
 
 
 def with_raw_outputs(network: Any, settings: DetectorSettings) -> Any:
-    """Return the network with "scores" [N, A, K] and "boxes" [N, A, 4] beside its own outputs."""
+    """Return the way from "images", the network's, to what `signatures.raw_signature` gives."""
+    specs = _output_specs(network, settings)
 
-    def decode(images: Tensor, class_logits: Tensor, box_deltas: Tensor) -> dict[str, Tensor]:
+    def decode(images: Tensor, *outputs: Tensor) -> dict[str, Tensor]:
         height, width = tf.shape(images)[1], tf.shape(images)[2]
         anchors = settings.anchor_generator(height, width)
+        raw = with_binary_logits(dict(zip(specs, outputs, strict=True)), settings)
         return {
-            "scores": tf.sigmoid(class_logits),
-            "boxes": settings.box_coder.decode(box_deltas, anchors),
+            **raw,
+            "scores": tf.sigmoid(raw["class_logits"]),
+            "boxes": settings.box_coder.decode(raw["box_deltas"], anchors),
         }
 
     images = tf.TensorSpec((None, None, None, 3), settings.input_policy.pixels, IMAGES)
-    tail = _converted(decode, [images, *_output_specs(settings)])
+    tail = _converted(decode, [images, *specs.values()])
+    names = [output.any_name for output in tail.outputs]
     # The images go into both: into the tail for their size alone.
     _connect(tail, IMAGES, network.input(IMAGES))
-    for name in OUTPUTS:
-        _connect(tail, name, _source(network, name))
-    return _joined([network, tail], network.get_parameters())
+    for name, spec in specs.items():
+        _connect(tail, spec.name, _source(network, name))
+        # The outputs of the whole have these names.
+        network.output(name).get_tensor().set_names(set())
+    whole = _joined([tail], network.get_parameters())
+    for name, output in zip(names, whole.outputs, strict=True):
+        output.get_tensor().set_names({name})
+    return whole
 
 
 def with_detections(network: Any, settings: DetectorSettings) -> Any:
@@ -84,11 +90,11 @@ def with_detections(network: Any, settings: DetectorSettings) -> Any:
     Outputs as those of a SavedModel's signature `serving_default`.
     """
 
-    def detect(
-        class_logits: Tensor, box_deltas: Tensor, canvas: Tensor, sizes: Tensor
-    ) -> dict[str, Tensor]:
-        outputs = {"class_logits": class_logits, "box_deltas": box_deltas}
-        found = detections_of(settings, outputs, canvas[0], canvas[1], sizes, highest_by_threshold)
+    specs = _output_specs(network, settings)
+
+    def detect(canvas: Tensor, sizes: Tensor, *outputs: Tensor) -> dict[str, Tensor]:
+        raw = with_binary_logits(dict(zip(specs, outputs, strict=True)), settings)
+        found = detections_of(settings, raw, canvas[0], canvas[1], sizes, highest_by_threshold)
         return served_detections(found, sizes)
 
     ops = import_openvino().opset13
@@ -96,9 +102,9 @@ def with_detections(network: Any, settings: DetectorSettings) -> Any:
     tail = _converted(
         detect,
         [
-            *_output_specs(settings),
             tf.TensorSpec((2,), tf.int32, _CANVAS),
             tf.TensorSpec((None, 2), tf.int32, _SIZES),
+            *specs.values(),
         ],
     )
     scaled = {name: _source(head, name) for name in (IMAGES, _CANVAS, _SIZES)}
@@ -112,8 +118,8 @@ def with_detections(network: Any, settings: DetectorSettings) -> Any:
     _connect(network, IMAGES, scaled[IMAGES])
     _connect(tail, _CANVAS, scaled[_CANVAS])
     _connect(tail, _SIZES, scaled[_SIZES])
-    for name in OUTPUTS:
-        _connect(tail, name, _source(network, name))
+    for name, spec in specs.items():
+        _connect(tail, spec.name, _source(network, name))
     return _joined([tail], head.get_parameters())
 
 
@@ -224,12 +230,16 @@ def _divide_exactly(model: Any) -> None:
             target.replace_source_output(exact.output(0))
 
 
-def _output_specs(settings: DetectorSettings) -> list[tf.TensorSpec]:
-    depths = (len(settings.class_names), 4)
-    return [
-        tf.TensorSpec((None, None, depth), tf.float32, name)
-        for name, depth in zip(OUTPUTS, depths, strict=True)
-    ]
+def _output_specs(network: Any, settings: DetectorSettings) -> dict[str, tf.TensorSpec]:
+    """Return what the outputs of a network are as inputs of what follows on it."""
+    names = {output.any_name for output in network.outputs}
+    depths = dict(zip(OUTPUTS, (len(settings.class_names), 4, 1), strict=True))
+    return {
+        # Named otherwise than what is made of them, which would get another name.
+        name: tf.TensorSpec((None, None, depth), tf.float32, f"network_{name}")
+        for name, depth in depths.items()
+        if name in names
+    }
 
 
 def _converted(function: Callable, specs: list[tf.TensorSpec]) -> Any:

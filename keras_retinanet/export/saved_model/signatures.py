@@ -39,7 +39,7 @@ def detection_signatures(
     """Return tf.functions from requests to detections, by the names that `names` gives the kinds.
 
     Args:
-        network: images [B, H, W, 3] -> "class_logits" and "box_deltas"; H and W as `input_sides`.
+        network: images [B, H, W, 3] -> outputs, as `freeze` gives it; H and W as `input_sides`.
         max_pixels: image files with more are not decoded.
     """
     server = _Server(network, inference, max_pixels)
@@ -87,7 +87,7 @@ def raw_signature(network: Network, inference: DetectorSettings, *, fixed: bool)
     shape = (1, *fixed_sides(inference), 3) if fixed else (None, None, None, 3)
 
     def raw(images: Tensor) -> dict[str, Tensor]:
-        outputs = with_binary_logits(network(images), inference.class_activation)
+        outputs = with_binary_logits(network(images), inference)
         anchors = inference.anchor_generator(*_sides(images))
         return {
             **outputs,
@@ -153,7 +153,7 @@ class _Server:
         self._max_pixels = max_pixels
 
         def detect_in_inputs(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:
-            outputs = with_binary_logits(network(inputs), inference.class_activation)
+            outputs = with_binary_logits(network(inputs), inference)
             return detections_of(inference, outputs, *_sides(inputs), sizes)
 
         def detect(inputs: Tensor, sizes: Tensor) -> dict[str, Tensor]:

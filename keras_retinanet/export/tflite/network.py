@@ -1,4 +1,4 @@
-"""The network alone as TFLite: image in, each level's logits and deltas out, quantised if asked.
+"""The network alone as TFLite: image in, each level's predictions out, quantised if asked.
 
 Post-processing is no part of it: a converter that quantises would put anchors into 16 bits and the
 decoding of boxes into 8. Levels are apart: in 8 bits a concatenation would make all share a scale.
@@ -32,7 +32,8 @@ def network_conversion(
 ) -> Conversion:
     """Return how the network becomes a TFLite file for images [1, height, width, 3] in 0...255.
 
-    Outputs, all float32: the logits [1, a, K] of each level, then the deltas [1, a, 4] of each.
+    Outputs, all float32: the logits [1, a, K] of each level, then the deltas [1, a, 4] of each, and
+    then, if the model predicts it, the quality [1, a, 1] of each, logits.
 
     Args:
         quantization: "float32"; "float16" (weights); "dynamic" (8-bit weights, float32 maps); or
@@ -49,6 +50,12 @@ def network_conversion(
     return Conversion(function, quantization, input_type, inputs)
 
 
+def predictions(model: RetinaNet) -> dict[str, int]:
+    """Return how the layers are named that give the outputs, with the numbers of an anchor."""
+    depths = {"class_head": model.num_classes, "box_head": 4}
+    return depths if model.box_quality == "none" else {**depths, "box_quality": 1}
+
+
 def num_levels(model: RetinaNet) -> int:
     return len(model.anchor_generator.levels)
 
@@ -63,9 +70,8 @@ def frozen(function: Any, signature: Sequence[tf.TensorSpec]) -> Any:
 
 
 def _frozen_network(model: RetinaNet, height: int, width: int, *, from_uint8: bool) -> Any:
-    names = [
-        f"{head}_flat_{i}" for head in ("class_head", "box_head") for i in range(num_levels(model))
-    ]
+    levels = range(num_levels(model))
+    names = [f"{prediction}_flat_{i}" for prediction in predictions(model) for i in levels]
     outputs = [model.get_layer(name).output for name in names]
     network = keras.Model(model.inputs, outputs)
     dtype = tf.uint8 if from_uint8 else tf.float32

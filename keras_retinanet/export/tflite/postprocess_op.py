@@ -1,4 +1,4 @@
-"""Post-processing as TFLite: the levels' logits and deltas in, detections out, all in float32.
+"""Post-processing as TFLite: the levels' predictions in, detections out, all in float32.
 
 The steps are those of `geometry.postprocess.decode_detections`, by operations that TFLite has:
 candidates by top-k on each level, decoding and clipping, and NMS, by default for each class by
@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_retinanet.conventions import Tensor
 from keras_retinanet.export.tflite.conversion import Conversion
 from keras_retinanet.export.tflite.join import append_detection_op, join
+from keras_retinanet.export.tflite.network import predictions
 from keras_retinanet.geometry.boxes import box_area, clip_boxes
 from keras_retinanet.models.retinanet import RetinaNet
 
@@ -34,12 +35,14 @@ def postprocessing_conversions(
             has, between the two graphs; "builtin": by built-in operations; "none": only the scores.
     """
     counts = model.anchor_generator.num_anchors_per_level(height, width)
-    specs = [tf.TensorSpec((1, n, model.num_classes), tf.float32) for n in counts]
-    specs += [tf.TensorSpec((1, n, 4), tf.float32) for n in counts]
+    depths = predictions(model).values()
+    specs = [tf.TensorSpec((1, n, depth), tf.float32) for depth in depths for n in counts]
 
     def run(*maps: Tensor) -> tuple[Tensor, ...]:
-        logits, deltas = maps[: len(counts)], maps[len(counts) :]
-        values = [_comparable(level, model) for level in logits]
+        logits, deltas, *quality = (
+            maps[i : i + len(counts)] for i in range(0, len(maps), len(counts))
+        )
+        values = [_comparable(*level, model=model) for level in zip(logits, *quality)]
         if postprocessing == "none":
             return _scores(tf.concat(values, axis=1), model), tf.concat(deltas, axis=1)
         boxes, top, classes = _candidates(model, values, deltas, height, width)
@@ -82,15 +85,26 @@ def _threshold(model: RetinaNet) -> float:
     return max(model.inference.score_threshold, _LOWEST_THRESHOLD)
 
 
-def _comparable(logits: Tensor, model: RetinaNet) -> Tensor:
-    """Return what the candidates are ranked by: logits as they are, of a softmax its shares."""
+def _comparable(logits: Tensor, quality: Tensor | None = None, *, model: RetinaNet) -> Tensor:
+    """Return what the candidates are ranked by: logits as they are, of a softmax its shares.
+
+    With the boxes' quality, shares p of either kind times q^(share / (1 - share)): in the order of
+    the scores, with one power for each anchor in place of each of its classes.
+    """
     if model.class_activation == "sigmoid":
-        return logits
-    background = tf.zeros_like(logits[..., :1])
-    return tf.nn.softmax(tf.concat([logits, background], axis=-1))[..., :-1]
+        values = logits if quality is None else tf.sigmoid(logits)
+    else:
+        background = tf.zeros_like(logits[..., :1])
+        values = tf.nn.softmax(tf.concat([logits, background], axis=-1))[..., :-1]
+    if quality is None:
+        return values
+    share = model.inference.box_quality_share
+    return values * tf.sigmoid(quality) ** (share / (1.0 - share))
 
 
 def _scores(values: Tensor, model: RetinaNet) -> Tensor:
+    if model.box_quality != "none":
+        return values ** (1.0 - model.inference.box_quality_share)
     return tf.sigmoid(values) if model.class_activation == "sigmoid" else values
 
 

@@ -10,6 +10,7 @@ from keras_retinanet.evaluation.coco_eval import IOU_THRESHOLDS, RECALLS
 from keras_retinanet.reports.evaluation_report.measured import Measured
 from keras_retinanet.reports.pages.figures import (
     BLUE,
+    GREEN,
     GREY,
     GRID,
     ORANGE,
@@ -22,6 +23,7 @@ from keras_retinanet.reports.pages.figures import (
 
 # More classes than this cannot be read in a plot.
 MAX_CURVES, MAX_CONFUSED = 8, 20
+LOSSES = {"loss": "black", "class_loss": RED, "box_loss": ORANGE, "box_quality_loss": GREEN}
 ERROR_NAMES = {
     ErrorKind.CLASS: "wrong class",
     ErrorKind.LOCATION: "box too far off",
@@ -49,7 +51,7 @@ def training_curves(rows: Sequence[Mapping[str, str]]) -> Any | None:
     if not losses:
         return None
     figure, axes = new_figure(right=ROOM)  # AP's axis
-    for name, color in (("loss", "black"), ("class_loss", RED), ("box_loss", ORANGE)):
+    for name, color in LOSSES.items():
         told = [(float(r["epoch"]), float(r[name])) for r in rows if r.get(name)]
         axes.plot(*zip(*told, strict=True), color=color, lw=1.3, label=name.replace("_", " "))
     measured = [(float(r["epoch"]), float(r["AP"])) for r in rows if r.get("AP")]

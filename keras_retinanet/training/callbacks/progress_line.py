@@ -14,7 +14,7 @@ SECONDS_ON_TERMINAL, SECONDS_IN_FILE = 0.2, 60.0
 # After so many steps the pace is known, and the length of the training is told.
 STEPS_TO_ESTIMATE = 20
 # Figures of an epoch's logs that its line shows, if they are there.
-SHOWN = ("loss", "class_loss", "box_loss", "AP", "AP50", "learning_rate")
+SHOWN = ("loss", "class_loss", "box_loss", "box_quality_loss", "AP", "AP50", "learning_rate")
 
 
 class ProgressLine(RunCallback):

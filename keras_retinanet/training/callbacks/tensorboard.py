@@ -19,7 +19,7 @@ from keras_retinanet.training.callbacks.clock import Clock
 from keras_retinanet.training.callbacks.run_callback import Evaluation, RunCallback
 
 STEPS_BETWEEN_LOSSES = 20
-LOSSES = ("loss", "class_loss", "box_loss")
+LOSSES = ("loss", "class_loss", "box_loss", "box_quality_loss")
 # The plugins of TensorBoard that show an entry.
 SCALARS, IMAGES = "scalars", "images"
 

@@ -37,6 +37,12 @@ from keras_retinanet.models.variant import NetworkVariant
 from keras_retinanet.training.named_parts import is_dotted, own_backbone, own_loss
 from keras_retinanet.weights.import_backbone import has_others_values, import_backbone
 
+# Those that a model and its section of a config both have.
+SAME_SETTINGS = (
+    *("frozen_stages", "width", "separable", "fpn_channels", "head_channels", "head_depth"),
+    *("prior", "box_quality"),
+)
+
 
 def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
     """Return the model that the config describes, with fresh heads for the classes."""
@@ -47,13 +53,7 @@ def build_model(config: Config, class_names: tuple[str, ...]) -> RetinaNet:
         class_names=class_names,
         weights=None if is_of_others or model.weights == "none" else model.weights,
         batchnorm="frozen" if is_of_others and model.batchnorm == "auto" else model.batchnorm,
-        frozen_stages=model.frozen_stages,
-        width=model.width,
-        separable=model.separable,
-        fpn_channels=model.fpn_channels,
-        head_channels=model.head_channels,
-        head_depth=model.head_depth,
-        prior=model.prior,
+        **{name: getattr(model, name) for name in SAME_SETTINGS},
         class_activation="softmax" if config.loss.class_loss == "softmax_focal" else "sigmoid",
         anchor_generator=make_anchor_generator(config),
         box_coder=BoxCoder(variances=model.box_variances),
@@ -94,6 +94,7 @@ def make_loss(config: Config) -> DetectionLoss:
         "class_loss": _loss(loss.class_loss, "loss.class_loss", CLASS_LOSSES, loss),
         "box_loss": _loss(loss.box_loss, "loss.box_loss", BOX_LOSSES, loss),
         "box_weight": loss.box_weight,
+        "box_quality_weight": loss.box_quality_weight,
         "normalizer": loss.normalizer,
     }
     return LOSSES[config.anchors.matching](config.anchors, parts)

@@ -39,7 +39,9 @@ def test_its_best_model_detects_with_the_settings_it_was_given(folder, load):
         "drop_empty": True,
         "nms_across_classes": False,
         "thresholds": None,
+        "box_quality_share": 0.5,
     }
+    assert model.box_quality == "none" and set(model.output) == {"class_logits", "box_deltas"}
     image = folder / "set" / "val" / "0.png"
     assert len(model.detect(image)) == 0  # after two steps all scores are near 0.01
     model.inference = dataclasses.replace(SETTINGS, score_threshold=0.0)

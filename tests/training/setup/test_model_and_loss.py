@@ -4,6 +4,7 @@ import pytest
 
 from keras_retinanet.config.load import load_config
 from keras_retinanet.config.schema import Config
+from keras_retinanet.errors import ConfigError
 from keras_retinanet.geometry.anchors import AnchorGenerator
 from keras_retinanet.geometry.atss import match_atss
 from keras_retinanet.geometry.boxes import BoxCoder
@@ -109,6 +110,37 @@ def test_what_other_projects_networks_need_reaches_the_model():
         clip="after_nms", drop_empty=False, nms_across_classes=True
     )
     assert model.box_coder == BoxCoder(variances=(0.1, 0.1, 0.2, 0.2))
+
+
+def test_box_quality_of_a_config(small_resnet18, tiny_config):
+    config = tiny_config(
+        "model.box_quality=centerness",
+        "loss.box_quality_weight=2",
+        "inference.box_quality_share=0.3",
+    )
+    model = model_and_loss.build_model(config, ("a", "b"))
+    assert model.box_quality == "centerness" and model.inference.box_quality_share == 0.3
+    assert model_and_loss.make_loss(config).box_quality_weight == 2
+    plain = tiny_config()
+    assert model_and_loss.build_model(plain, ("a", "b")).box_quality == "none"
+    assert model_and_loss.make_loss(plain).box_quality_weight == 1
+    for matching in model_and_loss.LOSSES:
+        config = tiny_config(f"anchors.matching={matching}", "loss.box_quality_weight=2")
+        assert model_and_loss.make_loss(config).box_quality_weight == 2
+
+
+@pytest.mark.parametrize("name", sorted(model_and_loss.CLASS_LOSSES))
+def test_quality_counts_once(name, tiny_config):
+    settings = f"loss.class_loss={name}", "model.box_quality=iou"
+    if name not in ("quality_focal", "varifocal"):
+        tiny_config(*settings)
+        return
+    message = (
+        rf"model.box_quality = iou does not go with loss.class_loss = {name}, whose scores tell "
+        "the quality of the box already"
+    )
+    with pytest.raises(ConfigError, match=message):
+        tiny_config(*settings)
 
 
 def test_defaults_of_the_config_are_those_of_the_parts():
