@@ -23,12 +23,11 @@ BASE = (
     *("schedule.length=4", "training.evaluate_every=4"),
 )
 ATSS = ("anchors.matching=atss", "anchors.force_match=true")
-GIOU = ("loss.box_loss=giou", "loss.box_weight=2")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "as in the paper": (),
     "quality_focal": ("loss.class_loss=quality_focal",),
     "varifocal": ("loss.class_loss=varifocal",),
-    "giou": GIOU,
+    "giou": ("loss.box_loss=giou", "loss.box_weight=2"),
     "diou": ("loss.box_loss=diou", "loss.box_weight=2"),
     "ciou": ("loss.box_loss=ciou", "loss.box_weight=2"),
     "atss, nine anchors": ATSS,

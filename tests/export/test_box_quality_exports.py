@@ -106,7 +106,7 @@ def test_frozen_network_in_bfloat16_keeps_all_outputs(model):
 def test_keras(model, files, tmp_path):
     exporter = KerasExporter()
     version, _ = export(model, tmp_path, exporter, files)
-    (_, written) = version, exporter.write(model, version)
+    written = exporter.write(model, version)
     assert set(written.contract["outputs"]) == {"class_logits", "box_deltas", "box_quality"}
 
 

@@ -99,7 +99,7 @@ def evaluate(
         if output is not None:
             beside.submit(prepare_report)
         evaluator = evaluation.run()
-    seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start
     _tell_evaluation(
         evaluator,
         output,
