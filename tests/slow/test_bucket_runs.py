@@ -1,12 +1,13 @@
-"""A training whose data, run and export lie in an S3 server, killed again and again: the same end.
+"""A training whose data, run and export lie in a bucket, killed again and again: the same end.
 
-Needs s3fs and the server of moto, which no extra brings (60 packages): pip install s3fs
-"moto[server]".
+Servers of this machine stand for S3 and Google Cloud Storage. No extra brings them (60 packages and
+more): pip install s3fs "moto[server]" for the one, gcsfs gcp-storage-emulator for the other.
 """
 
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,9 +20,6 @@ from keras_retinanet.detection.model_files import load_model
 from keras_retinanet.models.checkpoint_files import newest_checkpoint
 from keras_retinanet.training.runs.run_directory import read_run
 
-INSTALL = 'pip install s3fs "moto[server]"'
-moto_server = pytest.importorskip("moto.server", reason=f"needs a local S3 server: {INSTALL}")
-s3fs = pytest.importorskip("s3fs", reason=f"needs s3fs: {INSTALL}")
 pytestmark = pytest.mark.slow
 
 KILLS = 2
@@ -40,21 +38,44 @@ SETTINGS = (
 )
 
 
-@pytest.fixture(scope="module")
-def server():
-    """The environment that leads to an S3 server of this machine."""
+@pytest.fixture(scope="module", params=["s3", "gs"])
+def files(request):
+    """The file system of a server of this machine, to which the environment leads."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield from {"s3": s3_server, "gs": gs_server}[request.param](patch)
+
+
+def s3_server(patch):
+    install = 'needs a local S3 server: pip install s3fs "moto[server]"'
+    moto_server = pytest.importorskip("moto.server", reason=install)
+    s3fs = pytest.importorskip("s3fs", reason=install)
     server = moto_server.ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            patch.setenv(name, value)
-        yield
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        patch.setenv(name, value)
+    yield s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+    server.stop()
+
+
+def gs_server(patch):
+    install = "needs a local server: pip install gcsfs gcp-storage-emulator"
+    emulator = pytest.importorskip("gcp_storage_emulator.server", reason=install)
+    gcsfs = pytest.importorskip("gcsfs", reason=install)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = emulator.create_server("127.0.0.1", port, in_memory=True)
+    server.start()
+    patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    # Or gcsfs asks Google itself of which type each bucket is.
+    patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    yield gcsfs.GCSFileSystem(use_listings_cache=False, skip_instance_cache=True)
     server.stop()
 
 
@@ -67,13 +88,12 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def bucket(server, data):
-    """A new bucket with the data set in it, and what looks into it."""
-    files = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+def bucket(files, data):
+    """A new bucket with the data set in it: its name, and its address."""
     name = f"test-{time.time_ns()}"
     files.mkdir(name)
     files.put(str(data), f"{name}/set", recursive=True)
-    return files, name
+    return name, f"{files.protocol[0]}://{name}"
 
 
 def start(*arguments, log, disk):
@@ -95,9 +115,8 @@ def wait_for(condition, process, seconds=120):
     return True
 
 
-def test_killed_and_gone_on_with_on_other_machines(bucket, data, tmp_path):
-    files, name = bucket
-    top, moments = f"s3://{name}", random.Random(0)
+def test_killed_and_gone_on_with_on_other_machines(files, bucket, data, tmp_path):
+    (name, top), moments = bucket, random.Random(0)
     whole = tmp_path / "whole"
     log_file = tmp_path / "log.txt"
     with open(log_file, "w") as log:
@@ -147,25 +166,33 @@ def assert_same_weights(one, two):
             np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=f"{model}: {a.path}")
 
 
-def test_a_bucket_that_is_not_there_and_a_key_that_is_not_right(bucket, tmp_path, monkeypatch):
-    _, name = bucket
-    log_file = tmp_path / "log.txt"
+def told(*arguments, folder):
+    """The one line that the command line ends with."""
+    log_file = folder / "log.txt"
+    with open(log_file, "w") as log:
+        assert start(*arguments, log=log, disk=folder / "disk").wait() == 2
+    (line,) = log_file.read_text().splitlines()
+    return line
 
-    def told(*arguments):
-        with open(log_file, "w") as log:
-            assert start(*arguments, log=log, disk=tmp_path / "disk").wait() == 2
-        (line,) = log_file.read_text().splitlines()
-        return line
 
-    new = ["train", "quickstart", "--data", f"s3://{name}/set"]
-    line = told(*new, "--output", "s3://no-such-bucket-here/run")
-    assert line.startswith("error: --output s3://no-such-bucket-here/run cannot be written: ")
+def test_a_bucket_or_file_that_is_not_there(files, bucket, tmp_path):
+    _, top = bucket
+    missing = f"{files.protocol[0]}://no-such-bucket-here/run"
+    new = ["train", "quickstart", "--data", f"{top}/set", "--output", missing]
+    line = told(*new, folder=tmp_path)
+    assert line.startswith(f"error: --output {missing} cannot be written: ")
     assert "see that bucket and name are right" in line
-    line = told("evaluate", f"s3://{name}/none.keras", "--data", f"s3://{name}/set")
-    assert line == f"error: there is no model file or folder s3://{name}/none.keras"
+    line = told("evaluate", f"{top}/none.keras", "--data", f"{top}/set", folder=tmp_path)
+    assert line == f"error: there is no model file or folder {top}/none.keras"
+
+
+@pytest.mark.parametrize("files", ["s3"], indirect=True)  # the other server asks for no key
+def test_a_key_that_is_not_there(bucket, tmp_path, monkeypatch):
+    _, top = bucket
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(key)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
-    line = told(*new, "--output", f"s3://{name}/run2")
+    new = ["train", "quickstart", "--data", f"{top}/set", "--output", f"{top}/run2"]
+    line = told(*new, folder=tmp_path)
     assert "see that credentials are set, and are allowed to do this" in line
