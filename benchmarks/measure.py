@@ -1,12 +1,16 @@
-"""Shared by the benchmarks: alternating timings, the machine's description, and the output."""
+"""Shared by the benchmarks: alternating timings, runs of `retinanet`, the machine, the output."""
 
 import argparse
+import csv
 import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,6 +45,22 @@ def alternate(
 def spread(values: list[float]) -> dict[str, float]:
     """Return minimum, median and maximum."""
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def command_line(*arguments: object) -> float:
+    """Run `retinanet` in a process of its own; return the seconds it took."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-m", "keras_retinanet.cli", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begin
+
+
+def evaluations(run: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's metrics that have an AP; none, if it has not come that far."""
+    if not (run / "metrics.csv").is_file():
+        return []
+    with open(run / "metrics.csv", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row.get("AP")]
 
 
 def finish(result: dict[str, Any], as_json: bool) -> None:

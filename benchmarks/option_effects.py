@@ -6,10 +6,7 @@ All trainings have the same length in steps, so that a busy machine changes noth
 they take. Each is a process of its own; those that --output already holds are not run again.
 """
 
-import csv
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -47,18 +44,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 def average_precision(run: Path, data: str, settings: tuple[str, ...]) -> float:
     """Train into `run`, if that has not been done, and return the AP of the last epoch."""
-    if not _rows(run):
-        command = [sys.executable, "-m", "keras_retinanet.cli", "train", CONFIG, "--data", data]
-        command += ["--output", str(run), *settings]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return float(_rows(run)[-1]["AP"])
-
-
-def _rows(run: Path) -> list[dict[str, str]]:
-    if not (run / "metrics.csv").is_file():
-        return []
-    with open(run / "metrics.csv", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row.get("AP")]
+    if not measure.evaluations(run):
+        measure.command_line("train", CONFIG, "--data", data, "--output", run, *settings)
+    return float(measure.evaluations(run)[-1]["AP"])
 
 
 def main() -> None:

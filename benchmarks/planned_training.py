@@ -7,29 +7,16 @@ time is told apart. A config to compare with is trained as it is, and told with 
 """
 
 import argparse
-import csv
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-CLI = [sys.executable, "-m", "keras_retinanet.cli"]
-
-
-def timed(*arguments: object) -> float:
-    """Call the command line; return the seconds it took."""
-    begin = time.perf_counter()
-    subprocess.run([*CLI, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - begin
+import measure
 
 
 def best(run: Path) -> tuple[float, float]:
     """Return the AP of a run's best model, and its AP50."""
-    with open(run / "metrics.csv", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("AP")]
-    return max((float(row["AP"]), float(row["AP50"])) for row in rows)
+    return max((float(row["AP"]), float(row["AP50"])) for row in measure.evaluations(run))
 
 
 def main() -> None:
@@ -44,9 +31,8 @@ def main() -> None:
     folder = arguments.output or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     plan, data = folder / "plan.yaml", ("--data", arguments.data)
-    seconds = timed(
-        *("plan", *data, "--minutes", arguments.minutes, "--output", folder), *arguments.settings
-    )
+    planning = ("plan", *data, "--minutes", arguments.minutes, "--output", folder)
+    seconds = measure.command_line(*planning, *arguments.settings)
     print(f"plan: {seconds:.0f} s, {plan}", flush=True)
     configs = {"planned": str(plan)}
     if arguments.against:
@@ -55,7 +41,8 @@ def main() -> None:
         found = []
         for seed in arguments.seeds:
             run = folder / f"{name}-{seed}"
-            seconds = timed("train", config, *data, "--output", run, f"training.seed={seed}")
+            training = ("train", config, *data, "--output", run, f"training.seed={seed}")
+            seconds = measure.command_line(*training)
             found.append(best(run))
             ap, ap50 = found[-1]
             figures = f"AP {ap:.3f}, AP50 {ap50:.3f}, {seconds / 60:.1f} min"
