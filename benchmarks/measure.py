@@ -63,6 +63,16 @@ def evaluations(run: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row.get("AP")]
 
 
+def train_once(run: Path, *arguments: object) -> None:
+    """Train into `run`: go on with one that was cut off, and leave one that was evaluated alone."""
+    if evaluations(run):
+        return
+    if (run / "run.json").is_file():
+        command_line("train", "--resume", run)
+    else:
+        command_line("train", *arguments, "--output", run)
+
+
 def finish(result: dict[str, Any], as_json: bool) -> None:
     """Print the machine, and with `as_json` everything as one JSON object on the last line."""
     machine = {

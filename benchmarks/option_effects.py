@@ -44,8 +44,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 def average_precision(run: Path, data: str, settings: tuple[str, ...]) -> float:
     """Train into `run`, if that has not been done, and return the AP of the last epoch."""
-    if not measure.evaluations(run):
-        measure.command_line("train", CONFIG, "--data", data, "--output", run, *settings)
+    measure.train_once(run, CONFIG, "--data", data, *settings)
     return float(measure.evaluations(run)[-1]["AP"])
 
 

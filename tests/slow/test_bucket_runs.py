@@ -40,7 +40,7 @@ SETTINGS = (
 
 @pytest.fixture(scope="module", params=["s3", "gs"])
 def files(request):
-    """The file system of a server of this machine, to which the environment leads."""
+    """The file system of a local server, which the environment leads to."""
     with pytest.MonkeyPatch.context() as patch:
         yield from {"s3": s3_server, "gs": gs_server}[request.param](patch)
 
@@ -73,7 +73,7 @@ def gs_server(patch):
     server = emulator.create_server("127.0.0.1", port, in_memory=True)
     server.start()
     patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    # Or gcsfs asks Google itself of which type each bucket is.
+    # Without this, gcsfs asks Google itself of which type each bucket is.
     patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     yield gcsfs.GCSFileSystem(use_listings_cache=False, skip_instance_cache=True)
     server.stop()
@@ -167,7 +167,7 @@ def assert_same_weights(one, two):
 
 
 def told(*arguments, folder):
-    """The one line that the command line ends with."""
+    """The one line that a refused command prints."""
     log_file = folder / "log.txt"
     with open(log_file, "w") as log:
         assert start(*arguments, log=log, disk=folder / "disk").wait() == 2
