@@ -106,6 +106,11 @@ class Parity:
             f"in {self.num_mismatches} of the images some detection, however weak, is another; "
             f"{100 * self.agreement:.1f} % of the confident ones agree"
         )
+        if not self.num_detections:
+            text += (
+                "; without detections this shows little: compare on images with objects, or with a "
+                "lower score threshold"
+            )
         if self.ap is not None and self.model_ap is not None:
             text += f"; AP {self.ap:.4f}, of the model {self.model_ap:.4f}"
         if self.trained_ap is not None and self.model_ap is not None:

@@ -113,6 +113,13 @@ def test_tolerances(changes, tolerance):
     dataclasses.replace(SAME, **changes).refuse_unless_within(Tolerance())
 
 
+def test_a_comparison_without_detections_says_how_little_it_shows(model, monkeypatch):
+    nothing = ([], [], [])
+    parity = parity_of(model, nothing, nothing, monkeypatch)
+    assert "shows little: compare on images with objects" in str(parity)
+    assert "shows little" not in str(parity_of(model, TRUE, nothing, monkeypatch))
+
+
 @pytest.mark.parametrize("names", [("cat", "dog"), ("dog", "cat", "élan"), ("a", "b", "c", "d")])
 def test_other_labels_are_refused(model, names):
     with pytest.raises(WeightsError, match="labels"):

@@ -14,10 +14,9 @@ from keras_retinanet.data.checks.anchor_recall import scale_objects
 from keras_retinanet.data.dataset import DetectionDataset
 from keras_retinanet.data.tiles import cut_into_tiles
 from keras_retinanet.errors import ConfigError, DataError
-from keras_retinanet.geometry.tiling import Tiling
 from keras_retinanet.training.planning import model_rules, training_rules
 from keras_retinanet.training.planning.data_limits import limits_of_data, limits_of_size
-from keras_retinanet.training.planning.decision import Decision
+from keras_retinanet.training.planning.decision import Decision, config_of, with_given
 from keras_retinanet.training.planning.input_size import (
     PHONE_SIZES,
     SIZES,
@@ -26,7 +25,6 @@ from keras_retinanet.training.planning.input_size import (
     Worth,
     best,
     candidates,
-    policy_of,
     sampled,
     tilings,
     weigh,
@@ -35,10 +33,9 @@ from keras_retinanet.training.planning.model_rules import Target
 from keras_retinanet.training.planning.resources import Resources
 from keras_retinanet.training.planning.starting_weights import StartingWeights
 from keras_retinanet.training.planning.step_trial import StepTimes
+from keras_retinanet.training.planning.timed_network import PROBES, TimedNetwork
 from keras_retinanet.training.planning.training_rules import Length
 
-# Between these two, a step's time is taken to be a straight line over its pixels.
-PROBES = (224, 384)
 # Of the time: for what takes longer than the timed steps did.
 MARGIN = 0.12
 # Seconds for the report of the last evaluation, and for writing models.
@@ -52,8 +49,6 @@ FEWEST_EPOCHS, FEWEST_STEPS = 4, 20
 LITTLE_LEARNT = 0.6
 
 _NO_LIMIT = 1_000_000
-# Settings that say how images enter the network.
-_OF_INPUT = ("image.resize", "image.size", "image.max_size", "image.tile")
 
 
 @dataclass(frozen=True)
@@ -107,15 +102,21 @@ def plan_training(
     ]
     seconds = minutes * 60 * (1 - MARGIN)
     sample = sampled(train)
-    timed = _Timed(
-        time_steps, decided, given, lambda size: training_rules.cache(train, resources, size)
-    )
+    resize = given.get("image.resize", "stretch" if target == "edge" else "shorter_side")
+    timed = TimedNetwork(
+        time_steps,
+        decided,
+        given,
+        resize,
+        cache=lambda size: training_rules.cache(train, resources, size),
+    ).in_quickest_precision()
     worth, times = _input_size(timed, sample, len(train), seconds, resources, target=target)
     length = _length(times, worth, minutes, batch_size, 0 if val is None else len(val))
     size = worth.size
     cut = sample if size.tiling is None else cut_into_tiles(sample, size.tiling, min_visible=0.25)
     has_val = val is not None
-    decided += [
+    decided = [
+        *timed.decided,
         *model_rules.images(worth, minutes=minutes, dataset=train),
         *model_rules.anchors(cut, size.policy, target=target),
         *model_rules.losses(target=target),
@@ -128,47 +129,12 @@ def plan_training(
     scaled = scale_objects(cut, size.policy, size.policy.size)
     sides = np.sqrt((scaled.boxes[:, 2:] - scaled.boxes[:, :2]).prod(axis=1))
     limits += limits_of_size(sides) + _limits_of_time(worth, length, resources, minutes)
-    decisions = _with_given(decided, given)
+    decisions = with_given(decided, given)
     return PlannedConfig(decisions, limits, config_of(decisions), length)
 
 
-@dataclass(frozen=True)
-class _Timed:
-    """Times the network that was decided on, at an input size."""
-
-    time_steps: Callable[[Config], StepTimes]
-    decided: list[Decision]
-    given: dict[str, Any]
-    cache: Callable[[InputSize], list[Decision]]
-
-    def __call__(self, size: InputSize) -> StepTimes:
-        policy = size.policy
-        more = {"image.resize": policy.resize, "image.size": policy.size}
-        more["image.max_size"] = policy.max_size
-        if size.tiling is not None:
-            more["image.tile"] = {"size": size.tiling.size, "overlap": size.tiling.overlap}
-        found = [Decision(key, value, "") for key, value in more.items()] + self.cache(size)
-        others = {key: value for key, value in self.given.items() if key not in _OF_INPUT}
-        return self.time_steps(config_of(_with_given([*self.decided, *found], others)))
-
-    def given_size(self, resize: str) -> InputSize | None:
-        """Return the input size that was given, if a size or tiles were.
-
-        Args:
-            resize: unless that was given, too.
-        """
-        tile, size = self.given.get("image.tile") or {}, self.given.get("image.size")
-        if size is None and not tile:
-            return None
-        tiling = Tiling(**tile) if tile else None
-        resize = self.given.get("image.resize", "square" if tile else resize)
-        policy = policy_of(size or -(-tile["size"] // 32) * 32, resize=resize)
-        policy = replace(policy, max_size=self.given.get("image.max_size", policy.max_size))
-        return InputSize(policy, tiling)
-
-
 def _input_size(
-    timed: _Timed,
+    timed: TimedNetwork,
     sample: DetectionDataset,
     num_images: int,
     seconds: float,
@@ -177,16 +143,14 @@ def _input_size(
     target: Target,
 ) -> tuple[Worth, StepTimes]:
     """Return the best input size, and the times of its steps."""
-    resize = timed.given.get("image.resize", "stretch" if target == "edge" else "shorter_side")
-    probes = [timed(InputSize(policy_of(size, resize=resize))) for size in PROBES]
+    probes = [timed(timed.whole(size)) for size in PROBES]
     low, high = sorted(probes, key=lambda times: times.pixels)
-    batch = _batch_size(timed)
     slope = max(0.0, high.step - low.step) / max(1.0, high.pixels - low.pixels)
 
     def seen_in_time(pixels: float) -> float:
         step = max(low.step + slope * (pixels - low.pixels), low.step * pixels / low.pixels / 2)
         left = seconds * (1 - EVALUATED_SHARE) - END_SECONDS - high.start
-        return min(max(left, step) / step * batch, MOST_VIEWS * num_images)
+        return min(max(left, step) / step * timed.batch_size, MOST_VIEWS * num_images)
 
     def weighed(sizes: Sequence[InputSize]) -> list[Worth]:
         return [
@@ -201,20 +165,15 @@ def _input_size(
         ]
 
     sizes = PHONE_SIZES if target == "edge" else SIZES
-    found = weighed(candidates(sample, sizes=sizes, resize=resize))
+    found = weighed(candidates(sample, sizes=sizes, resize=timed.resize))
     chosen = best(found)
     if chosen.visibility < WELL_VISIBLE and target == "server":
         cut = weighed(tilings(sample))
         if cut and best(cut).total > chosen.total:
             chosen = best(cut)
-    if (given := timed.given_size(resize)) is not None:
+    if (given := timed.given_size()) is not None:
         (chosen,) = weighed([given])
     return chosen, timed(chosen.size)
-
-
-def _batch_size(timed: _Timed) -> int:
-    found = [d.value for d in timed.decided if d.key == "training.batch_size"]
-    return int(timed.given.get("training.batch_size", found[0]))
 
 
 def _length(
@@ -300,18 +259,3 @@ def _with_given_backbone(resources: Resources, given: dict[str, Any]) -> Resourc
             f"none are known for {backbone}, which was given: name some with model.weights",
         ),
     )
-
-
-def _with_given(decisions: Sequence[Decision], given: dict[str, Any]) -> list[Decision]:
-    """Return the decisions with what was given in their place."""
-    kept = [decision for decision in decisions if decision.key not in given]
-    return kept + [Decision(key, value, "given") for key, value in given.items()]
-
-
-def config_of(decisions: Sequence[Decision]) -> Config:
-    """Return the config of decisions; everything else has its default."""
-    values: dict[str, dict[str, Any]] = {}
-    for decision in decisions:
-        section, _, name = decision.key.partition(".")
-        values.setdefault(section, {})[name] = decision.value
-    return validated(Config, values, "the plan")

@@ -5,8 +5,7 @@ import yaml
 
 from keras_retinanet.config.load import load_config
 from keras_retinanet.training.planning.config_text import config_text
-from keras_retinanet.training.planning.decision import Decision
-from keras_retinanet.training.planning.make_config import config_of
+from keras_retinanet.training.planning.decision import Decision, config_of
 
 DECISIONS = [
     Decision("image.size", 320, "objects: half of them are larger than 50 px # so many"),

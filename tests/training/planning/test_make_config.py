@@ -9,10 +9,10 @@ from keras_retinanet.config.load import load_config
 from keras_retinanet.errors import ConfigError, DataError
 from keras_retinanet.geometry.tiling import Tiling
 from keras_retinanet.training.planning.config_text import config_text
+from keras_retinanet.training.planning.decision import config_of
 from keras_retinanet.training.planning.make_config import (
     FEWEST_EPOCHS,
     MOST_VIEWS,
-    config_of,
     plan_training,
 )
 
@@ -198,6 +198,58 @@ def test_the_precision_is_what_the_machine_is_fast_at(plan, make_resources, opti
     planned = plan(resources=make_resources(**options))
     assert planned.config.model.precision == precision
     assert planned.config.training.batch_size == (16 if "gpus" in options else 4)
+
+
+@pytest.fixture
+def precision_times(make_dataset, linear_times):
+    """Times that precisions multiply."""
+    times = linear_times(dataset=make_dataset([40.0]))
+
+    def make(**factors):
+        def time_steps(config):
+            found = times(config)
+            return dataclasses.replace(
+                found, step=found.step * factors.get(config.model.precision, 1.0)
+            )
+
+        return time_steps
+
+    return make
+
+
+@pytest.mark.parametrize("target", ["server", "edge"])
+@pytest.mark.parametrize(
+    ("factor", "precision"),
+    [(0.7, "float32"), (0.94, "float32"), (0.96, "mixed_bfloat16"), (3.0, "mixed_bfloat16")],
+)
+def test_a_matrix_unit_is_used_where_it_saves_time(
+    plan, make_resources, precision_times, factor, precision, target
+):
+    resources = make_resources(units=("amx_bf16",))
+    times = precision_times(float32=factor)
+    planned = plan(resources=resources, time_steps=times, target=target)
+    assert planned.config.model.precision == precision
+    (decision,) = [d for d in planned.decisions if d.key == "model.precision"]
+    # 384x512 pixels where images keep their shape, 384x384 on a phone
+    seconds = 0.05 + 4e-6 * 384 * (384 if target == "edge" else 512)
+    assert f"takes {seconds:.2f} s, and {factor * seconds:.2f} s in float32" in decision.reason
+    slower = precision_times(float32=max(factor, 1.0), mixed_bfloat16=1.0)
+    otherwise = plan(resources=resources, time_steps=slower, target=target)
+    assert (planned.length.steps > otherwise.length.steps) == (precision == "float32")
+
+
+def test_a_precision_that_was_given_is_kept_and_not_timed_against_another(
+    plan, make_resources, precision_times
+):
+    seen = set()
+
+    def times(config):
+        seen.add(config.model.precision)
+        return precision_times(float32=0.5)(config)
+
+    given = ["model.precision=mixed_bfloat16"]
+    planned = plan(resources=make_resources(units=("amx_bf16",)), time_steps=times, overrides=given)
+    assert planned.config.model.precision == "mixed_bfloat16" and seen == {"mixed_bfloat16"}
 
 
 def test_anchors_fit_better_than_the_papers(plan, make_dataset):
