@@ -43,7 +43,7 @@ class Resources:
 
     @property
     def precision(self) -> tuple[str, str]:
-        """The precision that the machine is fastest at without loss, and why."""
+        """The precision of the machine's matrix units, or float32 without any, and why."""
         if self.capability is not None:
             if self.capability >= _BFLOAT16_CAPABILITY:
                 return "mixed_bfloat16", f"{self.gpus[0]} has matrix units for bfloat16"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_retinanet.config.load import load_config
-from keras_retinanet.errors import ConfigError, DataError
+from keras_retinanet.errors import ConfigError, DataError, UserError
 from keras_retinanet.geometry.tiling import Tiling
 from keras_retinanet.training.planning.config_text import config_text
 from keras_retinanet.training.planning.decision import config_of
@@ -233,9 +233,23 @@ def test_a_matrix_unit_is_used_where_it_saves_time(
     # 384x512 pixels where images keep their shape, 384x384 on a phone
     seconds = 0.05 + 4e-6 * 384 * (384 if target == "edge" else 512)
     assert f"takes {seconds:.2f} s, and {factor * seconds:.2f} s in float32" in decision.reason
-    slower = precision_times(float32=max(factor, 1.0), mixed_bfloat16=1.0)
+    slower = precision_times(float32=max(factor, 1.0))
     otherwise = plan(resources=resources, time_steps=slower, target=target)
     assert (planned.length.steps > otherwise.length.steps) == (precision == "float32")
+
+
+def test_a_machine_that_cannot_train_in_float32_keeps_its_precision(
+    plan, make_resources, precision_times
+):
+    def times(config):
+        if config.model.precision == "float32":
+            raise UserError("a training step to be timed failed: out of memory")
+        return precision_times()(config)
+
+    planned = plan(resources=make_resources(units=("amx_bf16",)), time_steps=times)
+    assert planned.config.model.precision == "mixed_bfloat16"
+    (decision,) = [d for d in planned.decisions if d.key == "model.precision"]
+    assert "in float32, a training step to be timed failed: out of memory" in decision.reason
 
 
 def test_a_precision_that_was_given_is_kept_and_not_timed_against_another(
