@@ -22,6 +22,8 @@ Target = Literal["server", "edge"]
 # Of the heads and the pyramid: the paper's 256 and 4 are half of the work of a small backbone.
 SMALL_CHANNELS, SMALL_DEPTH = 96, 2
 PHONE_CHANNELS = 64
+# Those of Fast R-CNN's code; what they give with GIoU and AdamW: docs/planning.md.
+BOX_VARIANCES = [0.1, 0.1, 0.2, 0.2]
 # Fitted anchors below this recall leave too many objects without any.
 GOOD_RECALL = 0.95
 # Sizes that COCO's 100 detections may be raised to; the report then counts as many.
@@ -143,12 +145,19 @@ def anchors(dataset: DetectionDataset, policy: InputPolicy, *, target: Target) -
     return decisions
 
 
-def losses(*, target: Target) -> list[Decision]:
-    """Return the losses."""
+def losses(*, target: Target, is_detector: bool) -> list[Decision]:
+    """Return the losses, and how boxes are coded for them.
+
+    Args:
+        is_detector: training begins from a detector, whose box head knows one coding.
+    """
     decisions = [
         Decision("loss.box_loss", "giou", "errors count relative to the size of the box"),
         Decision("loss.box_weight", 2.0, "GIoU's values are smaller than smooth L1's (ATSS, GFL)"),
     ]
+    if target == "server" and not is_detector:
+        finer = "a step of the optimizer then moves boxes less, and they come to fit better"
+        decisions.append(Decision("model.box_variances", BOX_VARIANCES, finer))
     if target == "edge":
         decisions.append(
             Decision("loss.class_loss", "quality_focal", "scores then tell how well a box fits")

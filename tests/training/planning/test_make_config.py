@@ -129,6 +129,15 @@ def test_weights_of_another_backbone_are_not_taken(plan):
     assert not any("random values" in limit for limit in named.limits)
 
 
+def test_boxes_are_coded_finely_but_for_a_detector_that_codes_them_its_own_way(plan):
+    def settings(**options):
+        return {decision.key for decision in plan(**options).decisions}
+
+    assert plan().config.model.box_variances == (0.1, 0.1, 0.2, 0.2)
+    assert "model.box_variances" not in settings(overrides=["model.init_from=mine.keras"])
+    assert "model.box_variances" not in settings(target="edge")
+
+
 def test_given_tiles_are_planned_for(plan, make_dataset):
     """Epochs are counted in tiles, and the input is as large as a tile."""
     huge = make_dataset([30.0] * 6, num_images=20, height=600, width=800)
