@@ -119,7 +119,9 @@ def plan_training(
         *timed.decided,
         *model_rules.images(worth, minutes=minutes, dataset=train),
         *model_rules.anchors(cut, size.policy, target=target),
-        *model_rules.losses(target=target, is_detector=given.get("model.init_from") is not None),
+        *model_rules.losses(
+            target=target, begins_from_detector=given.get("model.init_from") is not None
+        ),
         *training_rules.augmentation(length),
         *training_rules.schedule(length, minutes=minutes, has_val=has_val),
         *training_rules.rare_classes(train),

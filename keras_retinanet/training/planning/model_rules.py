@@ -145,17 +145,17 @@ def anchors(dataset: DetectionDataset, policy: InputPolicy, *, target: Target) -
     return decisions
 
 
-def losses(*, target: Target, is_detector: bool) -> list[Decision]:
+def losses(*, target: Target, begins_from_detector: bool) -> list[Decision]:
     """Return the losses, and how boxes are coded for them.
 
     Args:
-        is_detector: training begins from a detector, whose box head knows one coding.
+        begins_from_detector: which codes boxes in its own way; that is for the user to give.
     """
     decisions = [
         Decision("loss.box_loss", "giou", "errors count relative to the size of the box"),
         Decision("loss.box_weight", 2.0, "GIoU's values are smaller than smooth L1's (ATSS, GFL)"),
     ]
-    if target == "server" and not is_detector:
+    if target == "server" and not begins_from_detector:
         finer = "a step of the optimizer then moves boxes less, and they come to fit better"
         decisions.append(Decision("model.box_variances", BOX_VARIANCES, finer))
     if target == "edge":
